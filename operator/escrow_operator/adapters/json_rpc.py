@@ -1,0 +1,203 @@
+"""JSON-RPC 2.0 over HTTP as Monero's servers speak it, with digest login, deadlines and one call at a time.
+
+Digest nonces of these servers are tied to a TCP connection, and a wallet process works on one thread: a
+client therefore holds one connection and sends its calls one after the other. Requests and answers may
+carry passwords and key material; neither is quoted in an error or a log.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, TypeVar
+
+import httpx
+
+from escrow_operator.errors import EscrowError
+from escrow_operator.models.monero import MAX_PICONERO, Login
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds to connect. A pod of the same cluster connects in milliseconds; one that does not is gone or cut
+off, which is worth telling apart from a process that is busy."""
+
+KEEPALIVE = 60.0
+"""Seconds an idle connection is kept: longer than the 30 s between two looks of the monitor, so that most
+calls save the extra round trip of a new digest challenge; shorter than the servers' own 5 minutes."""
+
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+class ErrorType(Protocol):
+    """An error class that takes its message and, optionally, the code of the answer."""
+
+    def __call__(self, message: str, *, code: int | None = None) -> EscrowError:
+        """Make the error."""
+        ...
+
+
+@dataclass(frozen=True)
+class ErrorTypes:
+    """The error class for each way a call can fail before its answer is understood."""
+
+    unreachable: ErrorType
+    timeout: ErrorType
+    unauthorized: ErrorType
+    protocol: ErrorType
+
+
+class Fault(Exception):  # noqa: N818 - JSON-RPC's own word for an error answer is taken by its code
+    """The server answered with an error object. Internal to the adapters, which turn it into their errors.
+
+    `message` is the server's text; it may quote the request, so it is no part of this exception's string.
+    """
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(f"error {code}")
+        self.code = code
+        self.message = message
+
+
+class Answer:
+    """Typed reading of a result object; a missing or ill-typed field raises the protocol error."""
+
+    def __init__(self, fields: Mapping[str, object], method: str, protocol_error: ErrorType) -> None:
+        self._fields = fields
+        self._method = method
+        self._protocol_error = protocol_error
+
+    def integer(self, name: str, default: int | None = None) -> int:
+        """An unsigned 64-bit integer."""
+        value = self._fields.get(name, default)
+        # bool is an int to Python
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_PICONERO:
+            raise self.unexpected(name)
+        return value
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """A string."""
+        value = self._fields.get(name, default)
+        if not isinstance(value, str):
+            raise self.unexpected(name)
+        return value
+
+    def flag(self, name: str, *, default: bool | None = None) -> bool:
+        """A boolean."""
+        value = self._fields.get(name, default)
+        if not isinstance(value, bool):
+            raise self.unexpected(name)
+        return value
+
+    def choice(self, name: str, options: type[Choice]) -> Choice:
+        """One of an enumeration's values."""
+        try:
+            return options(self.text(name))
+        except ValueError:
+            raise self.unexpected(name) from None
+
+    def texts(self, name: str) -> list[str]:
+        """A list of strings; a missing one is empty, as Monero leaves empty lists out."""
+        values = self._fields.get(name, [])
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            raise self.unexpected(name)
+        return list(values)
+
+    def item(self, name: str) -> "Answer":
+        """A nested object."""
+        return self._nested(name, self._fields.get(name))
+
+    def items(self, name: str) -> list["Answer"]:
+        """A list of objects; a missing one is empty, as Monero leaves empty lists out."""
+        values = self._fields.get(name, [])
+        if not isinstance(values, list):
+            raise self.unexpected(name)
+        return [self._nested(name, value) for value in values]
+
+    def unexpected(self, name: str) -> EscrowError:
+        """The protocol error for a field, without its value."""
+        return self._protocol_error(f"{self._method}: field {name!r} is missing or not of the expected type")
+
+    def _nested(self, name: str, value: object) -> "Answer":
+        if not isinstance(value, dict):
+            raise self.unexpected(name)
+        return Answer(value, f"{self._method}.{name}", self._protocol_error)
+
+
+class JsonRpcClient:
+    """One server's JSON-RPC endpoint (`base_url` + /json_rpc).
+
+    `verify` is httpx's: an SSL context, or whether to check certificates. `transport` replaces the network.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        errors: ErrorTypes,
+        *,
+        login: Login | None = None,
+        verify: ssl.SSLContext | bool = True,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        if httpx.URL(base_url).userinfo:
+            raise ValueError("put user and password into login, not into the URL: URLs get logged")
+        self._errors = errors
+        self._lock = asyncio.Lock()
+        self._client = httpx.AsyncClient(
+            base_url=base_url,
+            auth=None if login is None else httpx.DigestAuth(login.user, login.password),
+            verify=verify,
+            transport=transport,
+            # The deadline of the call bounds reading and writing.
+            timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT),
+            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE),
+            # A proxy or .netrc of the environment has no business between operator and wallet.
+            trust_env=False,
+        )
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._client.aclose()
+
+    async def call(self, method: str, params: Mapping[str, object], deadline: float) -> Answer:
+        """The result of one call; `deadline` seconds include waiting for earlier calls of this client.
+
+        Raises Fault for an error answer, and the client's error types.
+        """
+        response = await self._post(method, params, deadline)
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            raise self._errors.unauthorized(f"{method}: the RPC login was refused")
+        if response.status_code != httpx.codes.OK:
+            raise self._errors.protocol(f"{method}: unexpected HTTP status {response.status_code}")
+        try:
+            body = response.json()
+        except ValueError:
+            body = None
+        if not isinstance(body, dict):
+            raise self._errors.protocol(f"{method}: the answer is not a JSON object")
+        answer = Answer(body, method, self._errors.protocol)
+        if "error" in body:
+            raise self._fault(method, body["error"])
+        return answer.item("result")
+
+    async def _post(self, method: str, params: Mapping[str, object], deadline: float) -> httpx.Response:
+        request = {"jsonrpc": "2.0", "id": "0", "method": method, "params": params}
+        sent = False
+        # `from None` below: httpx's exceptions hold the request, and with it the password it carries.
+        try:
+            async with asyncio.timeout(deadline), self._lock:
+                sent = True
+                return await self._client.post("/json_rpc", json=request)
+        except TimeoutError:
+            what = "no answer" if sent else "still waiting for an earlier call"
+            raise self._errors.timeout(f"{method}: {what} after {deadline:g} s") from None
+        except httpx.TransportError as error:
+            raise self._errors.unreachable(f"{method}: {error or type(error).__name__}") from None
+        except httpx.HTTPError as error:
+            raise self._errors.protocol(f"{method}: {type(error).__name__}") from None
+
+    def _fault(self, method: str, error: object) -> Exception:
+        if not isinstance(error, dict) or not isinstance(error.get("code"), int):
+            return self._errors.protocol(f"{method}: the answer's error has no code")
+        # At code 0 the message is missing.
+        return Fault(error["code"], str(error.get("message") or ""))

@@ -1,0 +1,68 @@
+"""Client of monerod's JSON-RPC; what it uses is allowed on a restricted RPC port.
+
+Source of names and fields: https://docs.getmonero.org/rpc-library/monerod-rpc/
+"""
+
+import ssl
+
+import httpx
+
+from escrow_operator.adapters.json_rpc import ErrorTypes, Fault, JsonRpcClient
+from escrow_operator.errors import (
+    DaemonProtocolError,
+    DaemonRpcError,
+    DaemonTimeout,
+    DaemonUnauthorized,
+    DaemonUnreachable,
+)
+from escrow_operator.models.monero import DaemonInfo, Login, NetType
+
+INFO_DEADLINE = 10.0
+"""Seconds: milliseconds on an idle daemon, but one that verifies a batch of blocks holds its lock a while."""
+
+_ERRORS = ErrorTypes(
+    unreachable=DaemonUnreachable,
+    timeout=DaemonTimeout,
+    unauthorized=DaemonUnauthorized,
+    protocol=DaemonProtocolError,
+)
+
+
+class Daemon:
+    """One monerod. `verify` and `transport` are httpx's."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        login: Login | None = None,
+        verify: ssl.SSLContext | bool = True,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._rpc = JsonRpcClient(base_url, _ERRORS, login=login, verify=verify, transport=transport)
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._rpc.aclose()
+
+    async def info(self, *, deadline: float = INFO_DEADLINE) -> DaemonInfo:
+        """State of the daemon and its chain.
+
+        Raises DaemonUnreachable, DaemonTimeout, DaemonUnauthorized, DaemonProtocolError, DaemonRpcError.
+        """
+        try:
+            answer = await self._rpc.call("get_info", {}, deadline)
+        except Fault as fault:
+            raise DaemonRpcError(f"get_info: error {fault.code}", code=fault.code) from None
+        return DaemonInfo(
+            height=answer.integer("height"),
+            target_height=answer.integer("target_height"),
+            nettype=answer.choice("nettype", NetType),
+            synchronized=answer.flag("synchronized"),
+            offline=answer.flag("offline"),
+            busy_syncing=answer.flag("busy_syncing"),
+            top_block_hash=answer.text("top_block_hash"),
+            tx_pool_size=answer.integer("tx_pool_size"),
+            version=answer.text("version"),
+            status=answer.text("status"),
+        )

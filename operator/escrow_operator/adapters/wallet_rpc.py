@@ -1,0 +1,273 @@
+"""Client of one monero-wallet-rpc process (v0.18.5), which serves one wallet at a time.
+
+Every method raises a WalletError of escrow_operator.errors: WalletUnreachable, WalletTimeout,
+WalletUnauthorized or WalletProtocolError from the transport, otherwise the ones its docstring names.
+Method names and semantics are those of https://docs.getmonero.org/rpc-library/wallet-rpc/ where that
+documentation says so; behaviour it does not mention was measured on v0.18.5.3.
+"""
+
+import re
+import ssl
+from collections.abc import Mapping, Sequence
+
+import httpx
+
+from escrow_operator.adapters.json_rpc import Answer, ErrorTypes, Fault, JsonRpcClient
+from escrow_operator.adapters.wallet_faults import TRANSACTION_NOT_FOUND, wallet_error
+from escrow_operator.errors import (
+    InvalidWalletFileName,
+    WalletProtocolError,
+    WalletTimeout,
+    WalletUnauthorized,
+    WalletUnreachable,
+)
+from escrow_operator.models.monero import (
+    KeyExchange,
+    Login,
+    MultisigInfo,
+    Transfer,
+    TransferType,
+    WalletBalance,
+)
+
+READ_DEADLINE = 10.0
+"""Seconds for calls that take milliseconds, but wait while the process's one thread scans blocks."""
+
+FILE_DEADLINE = 60.0
+"""Seconds to create, open, store or close. Opening burns 1 to 3 s of CPU in key derivation, many times that
+on a throttled pod beside others, and a mainnet wallet's cache of tens of MB may lie on a network volume."""
+
+MULTISIG_DEADLINE = 60.0
+"""Seconds for a step of the key exchange or of a signing round: up to 1.1 s of CPU on an idle machine."""
+
+REFRESH_DEADLINE = 120.0
+"""Seconds to scan blocks: milliseconds in step with the chain, minutes after a long absence."""
+
+# Plain names only: monero-wallet-rpc refuses '/', but would take '' (a wallet never saved) and '..'.
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_TXID = re.compile(r"[0-9a-f]{64}")
+_ERRORS = ErrorTypes(
+    unreachable=WalletUnreachable,
+    timeout=WalletTimeout,
+    unauthorized=WalletUnauthorized,
+    protocol=WalletProtocolError,
+)
+
+
+class WalletRpc:
+    """Keep one per pod: calls share one connection (digest nonces are tied to it) and run one by one.
+
+    `verify` and `transport` are httpx's. `deadline` of a method is in seconds and includes waiting for
+    earlier calls of this client; a call that ran into it may still be running in the process.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        login: Login | None,
+        *,
+        verify: ssl.SSLContext | bool = True,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._rpc = JsonRpcClient(base_url, _ERRORS, login=login, verify=verify, transport=transport)
+
+    async def aclose(self) -> None:
+        """Close the connection; the wallet stays open."""
+        await self._rpc.aclose()
+
+    async def version(self, *, deadline: float = READ_DEADLINE) -> int:
+        """RPC version, major << 16 | minor. Answers with no wallet open: a readiness check."""
+        return (await self.call("get_version", {}, deadline)).integer("version")
+
+    async def address(self, *, deadline: float = READ_DEADLINE) -> str:
+        """Primary address of the open wallet. Raises NoWalletOpen."""
+        return (await self.call("get_address", {"account_index": 0}, deadline)).text("address")
+
+    async def create_wallet(self, file: str, password: str, *, deadline: float = FILE_DEADLINE) -> None:
+        """Create a wallet and open it in place of the one that is open, which is stored first.
+
+        Raises WalletFileExists (the open wallet then stays open), InvalidWalletFileName.
+        """
+        params = {"filename": plain_name(file), "password": password, "language": "English"}
+        await self.call("create_wallet", params, deadline)
+
+    async def open_wallet(self, file: str, password: str, *, deadline: float = FILE_DEADLINE) -> None:
+        """Open a wallet in place of the one that is open; compare address() afterwards.
+
+        If it fails, the wallet that was open stays open. Raises InvalidPassword (also for some damaged keys
+        files), WalletFileNotFound, WalletFileLocked, WalletFileDamaged, InvalidWalletFileName.
+        """
+        await self.call("open_wallet", {"filename": plain_name(file), "password": password}, deadline)
+
+    async def close_wallet(self, *, deadline: float = FILE_DEADLINE) -> None:
+        """Store the wallet and close it; it stays open if storing fails. Raises NoWalletOpen."""
+        await self.call("close_wallet", {"autosave_current": True}, deadline)
+
+    async def store(self, *, deadline: float = FILE_DEADLINE) -> None:
+        """Write the wallet's cache to its file. Raises NoWalletOpen."""
+        await self.call("store", {}, deadline)
+
+    async def is_multisig(self, *, deadline: float = READ_DEADLINE) -> MultisigInfo:
+        """Whether the open wallet is multisig and its key exchange complete. Raises NoWalletOpen."""
+        answer = await self.call("is_multisig", {}, deadline)
+        return MultisigInfo(
+            multisig=answer.flag("multisig"),
+            ready=answer.flag("ready"),
+            threshold=answer.integer("threshold"),
+            total=answer.integer("total"),
+        )
+
+    async def prepare_multisig(self, *, deadline: float = MULTISIG_DEADLINE) -> str:
+        """First message of the key exchange, confidential. Raises AlreadyMultisig."""
+        params = {"enable_multisig_experimental": True}
+        return (await self.call("prepare_multisig", params, deadline)).text("multisig_info")
+
+    async def make_multisig(
+        self, infos: Sequence[str], threshold: int, password: str, *, deadline: float = MULTISIG_DEADLINE
+    ) -> KeyExchange:
+        """Turn the wallet into a multisig one with the peers' first messages.
+
+        After an error about the password the wallet in memory is multisig all the same: start over with a
+        fresh file. Raises BadMultisigInfo, InvalidPassword, AlreadyMultisig.
+        """
+        params = {"multisig_info": list(infos), "threshold": threshold, "password": password}
+        return _key_exchange(await self.call("make_multisig", params, deadline))
+
+    async def exchange_multisig_keys(
+        self, infos: Sequence[str], password: str, *, deadline: float = MULTISIG_DEADLINE
+    ) -> KeyExchange:
+        """Next round of the key exchange with the peers' last messages; 2-of-3 takes two of these.
+
+        Raises BadMultisigInfo, NotMultisig before make_multisig, AlreadyMultisig when it is complete.
+        """
+        params = {"multisig_info": list(infos), "password": password}
+        return _key_exchange(await self.call("exchange_multisig_keys", params, deadline))
+
+    async def export_multisig_info(self, *, deadline: float = MULTISIG_DEADLINE) -> str:
+        """Key images and nonces for the peers, hexadecimal, confidential.
+
+        It erases the nonces of the export before: a transaction set built on those cannot be signed any
+        more. Raises NotMultisig.
+        """
+        return (await self.call("export_multisig_info", {}, deadline)).text("info")
+
+    async def import_multisig_info(self, infos: Sequence[str], *, deadline: float = MULTISIG_DEADLINE) -> int:
+        """Take in peers' exports, at least one; the number of outputs they cover. Refresh first.
+
+        Raises BadMultisigInfo, NotMultisig.
+        """
+        return (await self.call("import_multisig_info", {"info": list(infos)}, deadline)).integer("n_outputs")
+
+    async def refresh(self, *, deadline: float = REFRESH_DEADLINE) -> int:
+        """Scan new blocks and the pool; the number of blocks fetched.
+
+        Raises WalletDaemonUnavailable, NoWalletOpen.
+        """
+        return (await self.call("refresh", {}, deadline)).integer("blocks_fetched")
+
+    async def height(self, *, deadline: float = READ_DEADLINE) -> int:
+        """Number of blocks the wallet has scanned: the daemon's height when in step. Raises NoWalletOpen."""
+        return (await self.call("get_height", {}, deadline)).integer("height")
+
+    async def balance(self, *, deadline: float = READ_DEADLINE) -> WalletBalance:
+        """Balance of the first account as of the last refresh, also with the daemon down.
+
+        Raises NoWalletOpen.
+        """
+        answer = await self.call("get_balance", {"account_index": 0}, deadline)
+        return WalletBalance(
+            total=answer.integer("balance"),
+            unlocked=answer.integer("unlocked_balance"),
+            blocks_to_unlock=answer.integer("blocks_to_unlock"),
+            time_to_unlock=answer.integer("time_to_unlock"),
+            multisig_import_needed=answer.flag("multisig_import_needed"),
+        )
+
+    async def transfers(
+        self,
+        *,
+        incoming: bool = False,
+        outgoing: bool = False,
+        pool: bool = False,
+        pending: bool = False,
+        failed: bool = False,
+        min_height: int | None = None,
+        deadline: float = READ_DEADLINE,
+    ) -> list[Transfer]:
+        """Transfers of the first account, of the chosen kinds; mined ones from block `min_height` on.
+
+        A transaction paying several subaddresses is listed once for each. Raises NoWalletOpen,
+        WalletDaemonUnavailable.
+        """
+        kinds = {"in": incoming, "out": outgoing, "pool": pool, "pending": pending, "failed": failed}
+        params: dict[str, object] = {"account_index": 0, **kinds}
+        if min_height:
+            # Monero's own bound is exclusive.
+            params |= {"filter_by_height": True, "min_height": min_height - 1}
+        answer = await self.call("get_transfers", params, deadline)
+        return [_transfer(item) for kind in kinds for item in answer.items(kind)]
+
+    async def transfer_by_txid(self, txid: str, *, deadline: float = READ_DEADLINE) -> Transfer | None:
+        """One transaction, None if the wallet does not know it; `amount` sums over its subaddresses.
+
+        An outgoing one may be unknown to a wallet that has not imported its peers' key images. Raises
+        ValueError for what is not a transaction id, WalletDaemonUnavailable, NoWalletOpen.
+        """
+        if not _TXID.fullmatch(txid):
+            raise ValueError("a transaction id is 64 hexadecimal digits")
+        try:
+            answer = await self._rpc.call("get_transfer_by_txid", {"txid": txid}, deadline)
+        except Fault as fault:
+            if fault.code == TRANSACTION_NOT_FOUND:
+                return None
+            raise wallet_error("get_transfer_by_txid", fault, []) from None
+        first = answer.item("transfer")
+        same_kind = [t for t in answer.items("transfers") if t.text("type") == first.text("type")]
+        return _transfer(first, sum(t.integer("amount") for t in same_kind) if same_kind else None)
+
+    async def call(self, method: str, params: Mapping[str, object], deadline: float) -> Answer:
+        """Any method of the process; for clients that need more of it than the operator does."""
+        try:
+            return await self._rpc.call(method, params, deadline)
+        except Fault as fault:
+            raise wallet_error(method, fault, _strings(params)) from None
+
+
+def plain_name(file: str) -> str:
+    """The wallet file name if it is a plain one, inside the wallet directory and not another's keys file.
+
+    Raises InvalidWalletFileName.
+    """
+    if not _FILE_NAME.fullmatch(file) or file.endswith(".keys"):
+        raise InvalidWalletFileName(
+            "a wallet file name has 1 to 128 letters, digits, '.', '_' or '-', starts with a letter or digit "
+            "and does not end in .keys"
+        )
+    return file
+
+
+def _strings(params: Mapping[str, object]) -> list[str]:
+    found = [value for value in params.values() if isinstance(value, str)]
+    for value in params.values():
+        if isinstance(value, list):
+            found.extend(item for item in value if isinstance(item, str))
+    return found
+
+
+def _key_exchange(answer: Answer) -> KeyExchange:
+    return KeyExchange(address=answer.text("address"), info=answer.text("multisig_info"))
+
+
+def _transfer(answer: Answer, amount: int | None = None) -> Transfer:
+    return Transfer(
+        txid=answer.text("txid"),
+        type=answer.choice("type", TransferType),
+        amount=answer.integer("amount") if amount is None else amount,
+        fee=answer.integer("fee"),
+        confirmations=answer.integer("confirmations", 0),
+        height=answer.integer("height"),
+        double_spend_seen=answer.flag("double_spend_seen"),
+        locked=answer.flag("locked"),
+        timestamp=answer.integer("timestamp"),
+        unlock_time=answer.integer("unlock_time"),
+    )
