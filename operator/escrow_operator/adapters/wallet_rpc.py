@@ -210,8 +210,9 @@ class WalletRpc:
     async def transfer_by_txid(self, txid: str, *, deadline: float = READ_DEADLINE) -> Transfer | None:
         """One transaction, None if the wallet does not know it; `amount` sums over its subaddresses.
 
-        An outgoing one may be unknown to a wallet that has not imported its peers' key images. Raises
-        ValueError for what is not a transaction id, WalletDaemonUnavailable, NoWalletOpen.
+        To a wallet that has not imported its peers' key images an outgoing one is unknown, or, if it brought
+        change back, looks like an incoming one of that amount; its confirmations are right all the same.
+        Raises ValueError for what is not a transaction id, WalletDaemonUnavailable, NoWalletOpen.
         """
         if not _TXID.fullmatch(txid):
             raise ValueError("a transaction id is 64 hexadecimal digits")

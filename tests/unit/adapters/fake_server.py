@@ -1,0 +1,66 @@
+"""A monero-wallet-rpc or monerod to talk to without a network, with digest login as epee does it."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import httpx
+
+from escrow_operator.models.monero import Login
+
+UNAUTHORIZED_PAGE = "<html><head><title>Unauthorized Access</title></head></html>"
+
+
+@dataclass
+class FakeServer:
+    """Answers methods with recorded `results` or `errors`, else as monero-wallet-rpc answers unknown ones."""
+
+    results: dict[str, object] = field(default_factory=dict)
+    errors: dict[str, tuple[int, str]] = field(default_factory=dict)
+    login: Login | None = None
+    nonce: str = "u4KPEkEB4S0BI1mzR0XKiQ=="
+    calls: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
+    challenges: int = 0
+
+    @property
+    def transport(self) -> httpx.MockTransport:
+        return httpx.MockTransport(self._handle)
+
+    def _handle(self, request: httpx.Request) -> httpx.Response:
+        if self.login is not None and not self._authorized(request, self.login):
+            self.challenges += 1
+            challenges = [
+                f'Digest qop="auth",algorithm={algorithm},realm="monero-rpc",nonce="{self.nonce}",stale=false'
+                for algorithm in ("MD5", "MD5-sess")
+            ]
+            return httpx.Response(
+                401, headers=[("WWW-authenticate", c) for c in challenges], text=UNAUTHORIZED_PAGE
+            )
+        assert request.url.path == "/json_rpc"
+        body = json.loads(request.content)
+        method = body["method"]
+        self.calls.append((method, body["params"]))
+        answer: dict[str, object] = {"id": body["id"], "jsonrpc": "2.0"}
+        if method in self.results:
+            answer["result"] = self.results[method]
+        else:
+            code, message = self.errors.get(method, (-32601, "Method not found"))
+            answer["error"] = {"code": code, "message": message} if message else {"code": code}
+        return httpx.Response(200, json=answer)
+
+    def _authorized(self, request: httpx.Request, login: Login) -> bool:
+        header = request.headers.get("authorization", "")
+        fields = re.findall(r'(\w+)=(?:"([^"]*)"|([^,]*))', header)
+        sent: dict[str, str] = {key: quoted or bare for key, quoted, bare in fields}
+        if sent.get("nonce") != self.nonce:
+            return False
+        secret = _md5(f"{login.user}:monero-rpc:{login.password}")
+        resource = _md5(f"{request.method}:{sent['uri']}")
+        expected = _md5(f"{secret}:{self.nonce}:{sent['nc']}:{sent['cnonce']}:{sent['qop']}:{resource}")
+        return sent["response"] == expected
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()

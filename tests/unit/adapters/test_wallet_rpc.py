@@ -1,0 +1,255 @@
+"""Answers and error texts were recorded from monero-wallet-rpc v0.18.5.3 on regtest."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from escrow_operator import errors
+from escrow_operator.adapters.wallet_rpc import WalletRpc
+from escrow_operator.models.monero import (
+    KeyExchange,
+    Login,
+    MultisigInfo,
+    Transfer,
+    TransferType,
+    WalletBalance,
+)
+from unit.adapters.fake_server import FakeServer
+
+ADDRESS = "443p3maVA9ReW8o7MLED9kSbLUrS61W7RYgU9dAQKsFGE4vUr6TmnN6cv7vqHkyFM7MqA9D6gv5U8gQVx2eDrUXy5cHTZpt"
+TXID = "c0d31c45bf1e7bf0ccd7088635bcca2b8b33cb7e308c44384b3ce607988cd383"
+INFO = "MultisigxV2R1EsbGLBESXKN3sG6mnVbFJocNxWSyx7hfhJ237Q2R34e91TbQcngWMVhLUomDBUQgrd42d1nxLBEJwTWCcbJE3Yvh"
+PASSWORD = "correct horse"
+LOGIN = Login("op", "secret-of-the-pod")
+
+IN_POOL: dict[str, object] = {
+    "address": ADDRESS,
+    "amount": 350000000000,
+    "amounts": [350000000000],
+    "double_spend_seen": False,
+    "fee": 2599200000,
+    "height": 0,
+    "locked": True,
+    "note": "",
+    "payment_id": "0000000000000000",
+    "subaddr_index": {"major": 0, "minor": 0},
+    "suggested_confirmations_threshold": 1,
+    "timestamp": 1795354800,
+    "txid": TXID,
+    "type": "pool",
+    "unlock_time": 0,
+}
+MINED = IN_POOL | {"confirmations": 10, "height": 191, "locked": False, "type": "in"}
+
+
+def wallet(server: FakeServer, login: Login | None = None) -> WalletRpc:
+    return WalletRpc("http://wallet:18083", login, transport=server.transport)
+
+
+async def test_reads_of_an_open_wallet() -> None:
+    server = FakeServer(
+        results={
+            "get_version": {"release": False, "version": 65568},
+            "get_address": {"address": ADDRESS, "addresses": []},
+            "get_height": {"height": 212},
+            "refresh": {"blocks_fetched": 9, "received_money": False},
+            "is_multisig": {"multisig": True, "ready": True, "threshold": 2, "total": 3},
+            "get_balance": {
+                "balance": 350000000000,
+                "blocks_to_unlock": 9,
+                "multisig_import_needed": True,
+                "time_to_unlock": 0,
+                "unlocked_balance": 0,
+            },
+        }
+    )
+    rpc = wallet(server)
+    assert await rpc.version() == 0x10020
+    assert await rpc.address() == ADDRESS
+    assert await rpc.height() == 212
+    assert await rpc.refresh() == 9
+    assert await rpc.is_multisig() == MultisigInfo(multisig=True, ready=True, threshold=2, total=3)
+    assert await rpc.balance() == WalletBalance(
+        total=350000000000, unlocked=0, blocks_to_unlock=9, time_to_unlock=0, multisig_import_needed=True
+    )
+
+
+async def test_files_and_key_exchange() -> None:
+    exchanged = {"address": ADDRESS, "multisig_info": INFO}
+    server = FakeServer(
+        results={
+            "create_wallet": {},
+            "open_wallet": {},
+            "store": {},
+            "close_wallet": {},
+            "prepare_multisig": {"multisig_info": INFO},
+            "make_multisig": exchanged,
+            "exchange_multisig_keys": exchanged,
+            "export_multisig_info": {"info": "4d6f6e65726f"},
+            "import_multisig_info": {"n_outputs": 2},
+        }
+    )
+    rpc = wallet(server)
+    await rpc.create_wallet("trade-1.buyer", PASSWORD)
+    await rpc.open_wallet("trade-1.buyer", PASSWORD)
+    assert await rpc.prepare_multisig() == INFO
+    assert await rpc.make_multisig([INFO, INFO], 2, PASSWORD) == KeyExchange(ADDRESS, INFO)
+    assert await rpc.exchange_multisig_keys([INFO, INFO], PASSWORD) == KeyExchange(ADDRESS, INFO)
+    assert await rpc.export_multisig_info() == "4d6f6e65726f"
+    assert await rpc.import_multisig_info(["4d6f"]) == 2
+    await rpc.store()
+    await rpc.close_wallet()
+    assert dict(server.calls) == {
+        "create_wallet": {"filename": "trade-1.buyer", "password": PASSWORD, "language": "English"},
+        "open_wallet": {"filename": "trade-1.buyer", "password": PASSWORD},
+        "prepare_multisig": {"enable_multisig_experimental": True},
+        "make_multisig": {"multisig_info": [INFO, INFO], "threshold": 2, "password": PASSWORD},
+        "exchange_multisig_keys": {"multisig_info": [INFO, INFO], "password": PASSWORD},
+        "export_multisig_info": {},
+        "import_multisig_info": {"info": ["4d6f"]},
+        "store": {},
+        "close_wallet": {"autosave_current": True},
+    }
+
+
+async def test_a_transfer_in_the_pool_has_no_confirmations() -> None:
+    server = FakeServer(results={"get_transfer_by_txid": {"transfer": IN_POOL, "transfers": [IN_POOL]}})
+    assert await wallet(server).transfer_by_txid(TXID) == Transfer(
+        txid=TXID,
+        type=TransferType.POOL,
+        amount=350000000000,
+        fee=2599200000,
+        confirmations=0,
+        height=0,
+        double_spend_seen=False,
+        locked=True,
+        timestamp=1795354800,
+        unlock_time=0,
+    )
+
+
+async def test_a_transfer_to_several_subaddresses_is_summed() -> None:
+    other = MINED | {"amount": 1, "subaddr_index": {"major": 0, "minor": 1}}
+    result = {"transfer": MINED, "transfers": [MINED, other]}
+    found = await wallet(FakeServer(results={"get_transfer_by_txid": result})).transfer_by_txid(TXID)
+    assert found is not None
+    assert (found.amount, found.confirmations) == (350000000001, 10)
+
+
+async def test_an_unknown_transaction_is_not_a_daemon_that_is_down() -> None:
+    server = FakeServer(errors={"get_transfer_by_txid": (-8, "Transaction not found.")})
+    assert await wallet(server).transfer_by_txid(TXID) is None
+    server.errors["get_transfer_by_txid"] = (0, "")
+    with pytest.raises(errors.WalletDaemonUnavailable):
+        await wallet(server).transfer_by_txid(TXID)
+    with pytest.raises(ValueError, match="64 hexadecimal"):
+        await wallet(server).transfer_by_txid("zz")
+
+
+async def test_transfers_are_those_asked_for_from_a_height_on() -> None:
+    server = FakeServer(results={"get_transfers": {"in": [MINED], "pool": [IN_POOL]}})
+    found = await wallet(server).transfers(incoming=True, pool=True, min_height=191)
+    assert [t.type for t in found] == [TransferType.IN, TransferType.POOL]
+    # The process leaves out blocks up to min_height itself.
+    expected = {"in": True, "pool": True, "out": False, "filter_by_height": True, "min_height": 190}
+    assert server.calls[0][1].items() >= expected.items()
+
+
+async def test_a_wallet_without_transfers_answers_an_empty_object() -> None:
+    assert await wallet(FakeServer(results={"get_transfers": {}})).transfers(incoming=True) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../a", "a/b", "/a", "-a", "a\0", "a.keys", "a\n", "ä", "a" * 129]
+)
+async def test_a_file_name_stays_in_the_wallet_directory(name: str) -> None:
+    server = FakeServer(results={"open_wallet": {}, "create_wallet": {}})
+    with pytest.raises(errors.InvalidWalletFileName):
+        await wallet(server).open_wallet(name, PASSWORD)
+    with pytest.raises(errors.InvalidWalletFileName):
+        await wallet(server).create_wallet(name, PASSWORD)
+    assert server.calls == []
+
+
+async def test_digest_login_keeps_its_nonce_and_takes_a_new_one_on_a_new_connection() -> None:
+    server = FakeServer(results={"get_version": {"version": 65568}}, login=LOGIN)
+    rpc = wallet(server, LOGIN)
+    for _ in range(3):
+        await rpc.version()
+    assert server.challenges == 1
+    server.nonce = "SeNsCNxpuRxGI8EUGAX9dg=="
+    await rpc.version()
+    assert server.challenges == 2
+
+
+@pytest.mark.parametrize("login", [None, Login("op", "wrong")])
+async def test_a_refused_login(login: Login | None) -> None:
+    with pytest.raises(errors.WalletUnauthorized):
+        await wallet(FakeServer(login=LOGIN), login).version()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(404),
+        httpx.Response(200, text="<html>"),
+        httpx.Response(200, json=[]),
+        httpx.Response(200, json={"jsonrpc": "2.0"}),
+        httpx.Response(200, json={"error": {"message": "no code"}}),
+        httpx.Response(200, json={"result": {"balance": "350000000000"}}),
+        httpx.Response(200, json={"result": {"balance": -1}}),
+        httpx.Response(200, json={"result": {"balance": True}}),
+        httpx.Response(200, json={"result": {"balance": 2**64}}),
+    ],
+)
+async def test_an_answer_of_another_shape(answer: httpx.Response) -> None:
+    rpc = WalletRpc("http://wallet", None, transport=httpx.MockTransport(lambda _: answer))
+    with pytest.raises(errors.WalletProtocolError):
+        await rpc.balance()
+
+
+@pytest.mark.parametrize("failure", [httpx.ConnectError, httpx.ConnectTimeout, httpx.RemoteProtocolError])
+async def test_a_process_that_is_gone(failure: type[httpx.TransportError]) -> None:
+    def gone(_: httpx.Request) -> httpx.Response:
+        raise failure("All connection attempts failed")
+
+    with pytest.raises(errors.WalletUnreachable):
+        await WalletRpc("http://wallet", None, transport=httpx.MockTransport(gone)).version()
+
+
+async def test_calls_run_one_by_one_and_a_deadline_counts_the_wait() -> None:
+    """The process is single-threaded: a second request would only wait there, out of the deadline's reach."""
+    running = 0
+    started, released = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: httpx.Request) -> httpx.Response:
+        nonlocal running
+        running += 1
+        started.set()
+        await released.wait()
+        return httpx.Response(200, json={"result": {"version": 1}})
+
+    rpc = WalletRpc("http://wallet", None, transport=httpx.MockTransport(slow))
+    first = asyncio.create_task(rpc.version(deadline=5))
+    await started.wait()
+    with pytest.raises(errors.WalletTimeout, match="still waiting for an earlier call"):
+        await rpc.version(deadline=0.05)
+    assert running == 1
+    released.set()
+    assert await first == 1
+
+
+async def test_a_deadline_passes_while_the_process_works() -> None:
+    async def hang(_: httpx.Request) -> httpx.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    rpc = WalletRpc("http://wallet", None, transport=httpx.MockTransport(hang))
+    with pytest.raises(errors.WalletTimeout, match="no answer after"):
+        await rpc.open_wallet("a", PASSWORD, deadline=0.05)
+
+
+def test_a_login_does_not_go_into_the_url() -> None:
+    with pytest.raises(ValueError, match="login"):
+        WalletRpc("http://op:secret@wallet:18083", None)
