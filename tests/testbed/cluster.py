@@ -1,0 +1,308 @@
+"""A kind cluster that comes up the same way with and without an image registry."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from testbed import cache, network, nodeimage, progress, tools
+from testbed.engine import Engine, find_engine
+from testbed.errors import ToolingError
+from testbed.registry import registry_reachable
+from testbed.settings import (
+    CLUSTER_PREFIX,
+    DEMO_CLUSTER,
+    IMAGE_PREFIX,
+    POD_SUBNET,
+    SHARED_MOUNT,
+    STOCK_NODE_IMAGE,
+    cache_dir,
+    valid_cluster_name,
+)
+from testbed.state import Action, ClusterRecord, NodeContainer, decide, read_record, write_record
+from testbed.storage import shared_storage_manifest
+
+_CLUSTER_LABEL = "io.x-k8s.kind.cluster"
+
+
+class Cluster:
+    """One kind cluster by name; nothing happens before a method is called."""
+
+    def __init__(self, name: str = DEMO_CLUSTER, engine: Engine | None = None) -> None:
+        if not valid_cluster_name(name):
+            raise ToolingError(f"{name!r} is no cluster name", "use lower-case letters, digits and dashes")
+        self.name = name
+        self._engine = engine
+
+    @property
+    def engine(self) -> Engine:
+        """The container engine that runs the nodes."""
+        if self._engine is None:
+            self._engine = find_engine()
+        return self._engine
+
+    @property
+    def kubeconfig(self) -> Path:
+        """A kubeconfig with this cluster alone; it is there when the cluster is."""
+        return self._folder / "kubeconfig"
+
+    @property
+    def _folder(self) -> Path:
+        return cache_dir() / "clusters" / self.name
+
+    @property
+    def _record_file(self) -> Path:
+        return self._folder / "state.json"
+
+    @property
+    def record(self) -> ClusterRecord | None:
+        """What was written down when the cluster was complete."""
+        return read_record(self._record_file)
+
+    def node_containers(self) -> list[NodeContainer]:
+        """List the nodes' containers, running or not."""
+        label = f"label={_CLUSTER_LABEL}={self.name}"
+        names = self.engine.capture("ps", "--all", "--filter", label, "--format", "{{.Names}}").split()
+        if not names:
+            return []
+        # `ps` words the state differently in every engine and version; `inspect` does not.
+        template = "{{.Name}} {{.State.Status}}"
+        lines = self.engine.capture("inspect", "--format", template, *names).splitlines()
+        pairs = (line.split() for line in lines if line.strip())
+        found = (NodeContainer(name.lstrip("/"), state) for name, state in pairs)
+        return sorted(found, key=lambda node: node.name)
+
+    def exists(self) -> bool:
+        """Tell whether any container of the cluster exists, in whatever state."""
+        return bool(self.node_containers())
+
+    def healthy(self) -> bool:
+        """Tell whether a next ``up`` would leave the cluster as it is."""
+        return self._decide(None)[0] is Action.REUSE
+
+    def _decide(self, nodes: int | None) -> tuple[Action, str]:
+        containers = self.node_containers()
+        return decide(
+            self.record,
+            containers,
+            nodes=nodes,
+            current_images={STOCK_NODE_IMAGE, f"{IMAGE_PREFIX}/node:{nodeimage.node_image_key()}"},
+            api_ready=bool(containers) and self.api_ready(),
+        )
+
+    def api_ready(self) -> bool:
+        """Tell whether the API server answers that it is ready."""
+        if not self.kubeconfig.exists():
+            return False
+        try:
+            return self.kubectl("get", "--raw", "/readyz", "--request-timeout=5s", timeout=15).strip() == "ok"
+        except ToolingError:
+            return False
+
+    def up(self, nodes: int | None = None, kubeconfig: Path | None = None) -> None:
+        """Bring the cluster up, or leave it alone when it is up.
+
+        ``nodes`` None takes an existing cluster with any number of nodes and creates one with one.
+        ``kubeconfig`` None adds the cluster's context to the user's own kubeconfig and selects it.
+        """
+        with cache.exclusive():
+            action, why = self._decide(nodes)
+            if action is not Action.REUSE:
+                progress.say(f"cluster {self.name}: {why}")
+                self._create(nodes or 1)
+            self._export(kubeconfig, fresh=action is not Action.REUSE)
+
+    def _create(self, nodes: int) -> None:
+        self._delete()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        stock = registry_reachable(self.engine)
+        image = STOCK_NODE_IMAGE if stock else nodeimage.node_image(self.engine)
+        kind = tools.kind()
+        with tempfile.TemporaryDirectory() as folder:
+            config = Path(folder) / "kind.json"
+            config.write_text(json.dumps(self._kind_config(nodes, own_network=not stock)))
+            argv = [str(kind), "create", "cluster", "--name", self.name, "--image", image]
+            argv += ["--config", str(config), "--kubeconfig", str(self.kubeconfig)]
+            if stock:
+                argv += ["--wait", "180s"]
+            progress.run_logged(argv, f"creating cluster {self.name} ({nodes} nodes)", env=self.engine.env)
+        if not stock:
+            with progress.step("connecting the nodes"):
+                network.connect(self.engine, self.kubectl("get", "nodes", "-o", "json"))
+        self._finish()
+        write_record(self._record_file, ClusterRecord(nodes, image))
+
+    def _kind_config(self, nodes: int, *, own_network: bool) -> dict[str, object]:
+        shared = self._folder / "shared"
+        shared.mkdir(parents=True, exist_ok=True)
+        mounts = [{"hostPath": str(shared), "containerPath": SHARED_MOUNT}]
+        roles = ["control-plane", *["worker"] * (nodes - 1)]
+        return {
+            "kind": "Cluster",
+            "apiVersion": "kind.x-k8s.io/v1alpha4",
+            "networking": {
+                "apiServerAddress": "127.0.0.1",
+                "podSubnet": POD_SUBNET,
+                "disableDefaultCNI": own_network,
+            },
+            "nodes": [{"role": role, "extraMounts": mounts} for role in roles],
+        }
+
+    def _finish(self) -> None:
+        """Make every node take pods, add the class for shared volumes, and wait until all of it runs."""
+        with progress.step("waiting for the nodes, DNS and storage"):
+            self.kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=180s", timeout=200)
+            taint = "node-role.kubernetes.io/control-plane"
+            self.kubectl("taint", "nodes", "-l", taint, f"{taint}:NoSchedule-", check=False)
+            deployment = ("deployment/local-path-provisioner", "--namespace", "local-path-storage")
+            self.apply(shared_storage_manifest(self.kubectl("get", *deployment, "-o", "json")))
+            for namespace, name in (
+                ("kube-system", "coredns"),
+                ("local-path-storage", "local-path-provisioner"),
+                ("shared-storage", "local-path-provisioner"),
+            ):
+                argv = ("rollout", "status", f"deployment/{name}", "--namespace", namespace)
+                self.kubectl(*argv, "--timeout=180s", timeout=200)
+
+    def _export(self, kubeconfig: Path | None, *, fresh: bool) -> None:
+        record = self.record
+        if record is None:
+            return
+        target = str(kubeconfig.absolute()) if kubeconfig else ""
+        if kubeconfig is not None:
+            kubeconfig.parent.mkdir(parents=True, exist_ok=True)
+            kubeconfig.write_bytes(self.kubeconfig.read_bytes())
+            kubeconfig.chmod(0o600)
+        elif fresh or record.exported_kubeconfig != "user":
+            self._kind("export", "kubeconfig", "--name", self.name)
+            target = "user"
+        else:
+            return
+        record = ClusterRecord(record.nodes, record.node_image, target)
+        write_record(self._record_file, record)
+
+    def down(self) -> None:
+        """Remove the cluster with everything in it; caches stay."""
+        with cache.exclusive():
+            self._delete()
+
+    def _delete(self) -> None:
+        record = self.record
+        self._record_file.unlink(missing_ok=True)
+        containers = self.node_containers()
+        if containers:
+            with progress.step(f"removing cluster {self.name}"):
+                self._empty_shared(containers)
+                names = [item.name for item in containers]
+                # A paused container can be removed by no engine before it runs again.
+                for item in containers:
+                    if item.state == "paused":
+                        self.engine.capture("unpause", item.name, check=False)
+                at_once = ["--time", "0"] if self.engine.name == "podman" else []
+                self.engine.capture("rm", "--force", *at_once, "--volumes", *names, check=False)
+        if record is not None and record.exported_kubeconfig:
+            self._forget_context(record.exported_kubeconfig)
+        self.kubeconfig.unlink(missing_ok=True)
+
+    def _empty_shared(self, containers: list[NodeContainer]) -> None:
+        """Remove the shared volumes from inside a node, where their foreign owners do not matter."""
+        running = [item.name for item in containers if item.state == "running"]
+        if running:
+            command = f"rm -rf {SHARED_MOUNT}/*"
+            self.engine.capture("exec", running[0], "sh", "-c", command, check=False)
+        elif os.geteuid() == 0:
+            subprocess.run(["rm", "-rf", str(self._folder / "shared")], check=False)
+
+    def _forget_context(self, exported: str) -> None:
+        path = [] if exported == "user" else ["--kubeconfig", exported]
+        if exported != "user" and not Path(exported).exists():
+            return
+        context = f"kind-{self.name}"
+        for kind in ("context", "cluster", "user"):
+            self._plain_kubectl("config", f"delete-{kind}", context, *path)
+        current = self._plain_kubectl("config", "current-context", *path).strip()
+        if current == context:
+            self._plain_kubectl("config", "unset", "current-context", *path)
+
+    def _plain_kubectl(self, *args: str) -> str:
+        argv = [str(tools.kubectl()), *args]
+        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30).stdout
+
+    def kubectl(self, *args: str, stdin: str = "", timeout: float = 120.0, check: bool = True) -> str:
+        """Run kubectl against this cluster and return what it printed."""
+        argv = [str(tools.kubectl()), "--kubeconfig", str(self.kubeconfig), *args]
+        try:
+            done = subprocess.run(
+                argv, input=stdin, capture_output=True, text=True, timeout=timeout, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise ToolingError(
+                f"`kubectl {' '.join(args)}` did not end within {timeout:.0f} s",
+                f"see how the cluster is: python -m testbed status --name {self.name}",
+            ) from None
+        if check and done.returncode != 0:
+            raise ToolingError(f"`kubectl {' '.join(args)}` failed: {done.stderr.strip()}")
+        return done.stdout
+
+    def apply(self, yaml_text: str) -> str:
+        """Apply manifests (server-side, so large ones work too)."""
+        return self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=yaml_text)
+
+    def kustomize(self, folder: Path, images: Mapping[str, str]) -> str:
+        """Render a kustomization with the images of this machine in the place of its placeholders."""
+        with tempfile.TemporaryDirectory() as temporary:
+            # kustomize takes no absolute paths, and compares real ones.
+            overlay = Path(temporary).resolve()
+            chosen = []
+            for placeholder, ref in images.items():
+                name, _, tag = ref.rpartition(":")
+                chosen.append({"name": placeholder, "newName": name, "newTag": tag})
+            content = {"resources": [os.path.relpath(folder.resolve(), overlay)], "images": chosen}
+            (overlay / "kustomization.yaml").write_text(json.dumps(content))
+            return self.kubectl("kustomize", str(overlay))
+
+    def load(self, *images: str) -> list[str]:
+        """Put images of the engine into every node; return those that were not there yet."""
+        missing = [image for image in images if not self.loaded(image)]
+        if not missing:
+            return []
+        with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="load.partial-") as folder:
+            for index, image in enumerate(missing):
+                archive = Path(folder) / f"{index}.tar"
+                argv = ["save", "--output", str(archive), image]
+                self.engine.run_logged(argv, f"saving {image}")
+                argv = [str(tools.kind()), "load", "image-archive", str(archive), "--name", self.name]
+                progress.run_logged(argv, f"loading {image}", env=self.engine.env)
+        return missing
+
+    def loaded(self, image: str) -> bool:
+        """Tell whether every node holds the image."""
+        listing = ("ctr", "--namespace", "k8s.io", "images", "ls", "--quiet")
+        nodes = self.node_containers()
+        return bool(nodes) and all(
+            image in self.engine.capture("exec", node.name, *listing).split() for node in nodes
+        )
+
+    def _kind(self, *args: str) -> None:
+        argv: Sequence[str] = [str(tools.kind()), *args]
+        done = subprocess.run(
+            argv, env=dict(self.engine.env), capture_output=True, text=True, check=False, timeout=300
+        )
+        if done.returncode != 0:
+            raise ToolingError(f"`kind {' '.join(args)}` failed: {done.stderr.strip()}")
+
+
+def known_clusters(engine: Engine) -> list[str]:
+    """Name the clusters of this project that exist on the machine, whole or not."""
+    template = '{{index .Labels "' + _CLUSTER_LABEL + '"}}'
+    if engine.name == "docker":
+        template = '{{.Label "' + _CLUSTER_LABEL + '"}}'
+    argv = ("ps", "--all", "--filter", f"label={_CLUSTER_LABEL}", "--format", template)
+    names = set(engine.capture(*argv).split())
+    folder = cache_dir() / "clusters"
+    names |= {path.parent.name for path in folder.glob("*/state.json")}
+    return sorted(name for name in names if name.startswith(CLUSTER_PREFIX))

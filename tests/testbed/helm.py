@@ -1,0 +1,44 @@
+"""Install charts in the test cluster."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from testbed import progress, tools
+from testbed.cluster import Cluster
+
+
+class Helm:
+    """helm against one cluster."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def _run(self, title: str, *args: str) -> None:
+        argv = [str(tools.helm()), *args, "--kubeconfig", str(self._cluster.kubeconfig)]
+        progress.run_logged(argv, title)
+
+    def upgrade_install(
+        self,
+        release: str,
+        chart_dir: Path,
+        namespace: str,
+        values: Mapping[str, object] | None = None,
+        *,
+        wait_seconds: int = 180,
+    ) -> None:
+        """Install a chart, or bring its release to these values, and wait until it is ready."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "values.json"
+            file.write_text(json.dumps(values or {}))
+            args = ["upgrade", "--install", release, str(chart_dir), "--namespace", namespace]
+            args += ["--create-namespace", "--values", str(file), "--wait", f"--timeout={wait_seconds}s"]
+            self._run(f"helm release {release}", *args)
+
+    def uninstall(self, release: str, namespace: str) -> None:
+        """Remove a release; one that is not there is fine."""
+        args = ["uninstall", release, "--namespace", namespace, "--ignore-not-found", "--wait"]
+        self._run(f"removing helm release {release}", *args)

@@ -1,0 +1,99 @@
+"""The two images of the project: built when their content changed, named after that content."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from testbed import cache, debian, imagetar
+from testbed.engine import Engine
+from testbed.registry import registry_reachable
+from testbed.settings import IMAGE_PREFIX, OPERATOR_SUITE, REPO_ROOT, WALLET_SUITE
+
+_OPERATOR_PACKAGES = ("python3", "python3-venv", "ca-certificates", "tzdata")
+_WALLET_PACKAGES = ("monero", "ca-certificates")
+_KEPT = 2
+# Where a person's own certificate authorities may be named, in the order of preference.
+_CA_VARIABLES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+
+
+@dataclass(frozen=True)
+class Images:
+    """References of the two images, exactly as a pod has to name them."""
+
+    operator: str
+    wallet: str
+
+
+def build_all(engine: Engine) -> Images:
+    """Build what is not built yet and return the references."""
+    with cache.exclusive():
+        return Images(_operator(engine), _wallet(engine))
+
+
+def _operator(engine: Engine) -> str:
+    dockerfile = REPO_ROOT / "operator" / "Dockerfile"
+    requirements = REPO_ROOT / "requirements" / "operator.txt"
+    package = REPO_ROOT / "operator" / "escrow_operator"
+    stock = registry_reachable(engine)
+    key = cache.content_hash(
+        [dockerfile, requirements, package],
+        root=REPO_ROOT,
+        extra=[_flavour(stock, OPERATOR_SUITE, _OPERATOR_PACKAGES)],
+    )
+    ref = f"{IMAGE_PREFIX}/operator:{key}"
+    if engine.image_exists(ref):
+        return ref
+    args = {}
+    if not stock:
+        args["BASE_IMAGE"] = debian.base_image(engine, "operator", OPERATOR_SUITE, _OPERATOR_PACKAGES)
+    with ExitStack() as stack:
+        secrets = _pip_secrets(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        engine.build(REPO_ROOT, dockerfile, ref, title="operator image", build_args=args, secrets=secrets)
+    _drop_old(engine, "operator")
+    return ref
+
+
+def _wallet(engine: Engine) -> str:
+    folder = REPO_ROOT / "images" / "wallet"
+    stock = registry_reachable(engine)
+    extra = [_flavour(stock, WALLET_SUITE, _WALLET_PACKAGES)]
+    ref = f"{IMAGE_PREFIX}/wallet:{cache.content_hash([folder], root=REPO_ROOT, extra=extra)}"
+    if engine.image_exists(ref):
+        return ref
+    args = {}
+    if not stock:
+        args["BASE_IMAGE"] = debian.base_image(engine, "wallet", WALLET_SUITE, _WALLET_PACKAGES)
+    engine.build(folder, folder / "Dockerfile", ref, title="wallet image", build_args=args)
+    _drop_old(engine, "wallet")
+    return ref
+
+
+def _flavour(stock: bool, suite: str, packages: tuple[str, ...]) -> str:
+    """Name what an image stands on, so that images on different bases never share a name."""
+    base = "registry" if stock else f"debian {suite} {' '.join(packages)}"
+    return f"{base} {imagetar.architecture()}"
+
+
+def _pip_secrets(folder: Path) -> dict[str, Path]:
+    """Hand this machine's way to its package index to the build, without leaving it in the image."""
+    secrets = {}
+    bundle = next((Path(os.environ[name]) for name in _CA_VARIABLES if os.environ.get(name)), None)
+    if bundle is not None and bundle.is_file():
+        secrets["ca_bundle"] = bundle
+    index = os.environ.get("PIP_INDEX_URL")
+    if index:
+        config = folder / "pip.conf"
+        config.write_text(f"[global]\nindex-url = {index}\n")
+        secrets["pip_conf"] = config
+    return secrets
+
+
+def _drop_old(engine: Engine, name: str) -> None:
+    """Remove all but the newest builds of an image; the engine refuses those in use."""
+    argv = ("image", "ls", "--format", "{{.Tag}}", f"{IMAGE_PREFIX}/{name}")
+    for tag in engine.capture(*argv).split()[_KEPT:]:
+        engine.succeeds("image", "rm", f"{IMAGE_PREFIX}/{name}:{tag}")
