@@ -4,8 +4,6 @@ No message carries a password, key, multisig message or request parameter: messa
 and status fields, which more people may read than the Secrets those values come from.
 """
 
-# ruff: noqa: N818 - each class is named for the condition it reports
-
 
 class EscrowError(Exception):
     """Base of every error this operator raises on purpose."""

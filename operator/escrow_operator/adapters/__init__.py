@@ -1,0 +1,1 @@
+"""The only I/O: Kubernetes, monero-wallet-rpc, monerod and the clock."""

@@ -47,7 +47,7 @@ class ErrorTypes:
     protocol: ErrorType
 
 
-class Fault(Exception):  # noqa: N818 - JSON-RPC's own word for an error answer is taken by its code
+class Fault(Exception):
     """The server answered with an error object. Internal to the adapters, which turn it into their errors.
 
     `message` is the server's text; it may quote the request, so it is no part of this exception's string.

@@ -1,0 +1,1 @@
+"""What is read from the API and from Monero, as typed values."""

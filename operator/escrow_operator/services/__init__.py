@@ -1,0 +1,1 @@
+"""Carry out what core decides, through the adapters."""

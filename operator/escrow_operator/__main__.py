@@ -1,0 +1,44 @@
+"""``python -m escrow_operator``: run the operator until SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+
+import kopf
+from pydantic import ValidationError
+
+from escrow_operator.handlers.registry import Handlers
+from escrow_operator.settings import Settings
+
+
+def main() -> int:
+    """Exit code 2 with the variable at fault when the settings are wrong."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        sys.stderr.write(f"The operator's settings (environment variables XMR_ESCROW_…) are wrong: {error}\n")
+        return 2
+    kopf.configure(
+        log_format=kopf.LogFormat.JSON if settings.log_format == "json" else kopf.LogFormat.FULL,
+        debug=settings.log_level == "DEBUG",
+    )
+    logging.getLogger().setLevel(settings.log_level)
+    # One line per request of every wallet: noise, and URLs of pods.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    handlers = Handlers(settings)
+    asyncio.run(
+        kopf.operator(
+            registry=handlers.registry,
+            clusterwide=not settings.namespaces,
+            namespaces=settings.namespaces,
+            standalone=True,
+            liveness_endpoint=f"http://0.0.0.0:{settings.probe_port}/healthz",
+        )
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

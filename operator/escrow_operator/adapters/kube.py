@@ -1,0 +1,207 @@
+"""The Kubernetes API as generic calls on plain dicts.
+
+kubernetes.aio gives authentication and connections; its generated models cost memory and CPU at scale, so none are
+used here. Every call has a deadline; errors are told apart by what the caller can do about them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self
+
+import aiohttp
+from kubernetes.aio import client, config
+from kubernetes.aio.client.exceptions import ApiException
+
+from escrow_operator.errors import EscrowError
+from escrow_operator.models.common import GROUP, OPERATOR_NAME, VERSION
+
+REQUEST_SECONDS = 20.0
+"""Deadline of one API request: well above a slow API server's answer, well below a sweep interval."""
+
+PAGE_SIZE = 500
+"""Objects per list request, so that a large list neither times out nor doubles the memory."""
+
+
+class KubeError(EscrowError):
+    """The API server refused a request. ``status`` is its HTTP code, ``reason`` its StatusReason."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(f"{message} ({status} {reason})")
+        self.status = status
+        self.reason = reason
+
+
+class NotFoundError(KubeError):
+    """404: the object does not exist (any more)."""
+
+
+class ConflictError(KubeError):
+    """409, or a JSON patch whose ``test`` failed: somebody else was faster. Read again, decide again."""
+
+
+class UnavailableError(KubeError):
+    """The API server is not there, overloaded or failing: try again later."""
+
+
+class Resource(NamedTuple):
+    """Where a kind of object lives in the API."""
+
+    prefix: str
+    plural: str
+    namespaced: bool = True
+
+    def path(self, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
+        """The URL path of a collection, an object or its subresource."""
+        parts = [self.prefix]
+        if self.namespaced and namespace is not None:
+            parts += ["namespaces", namespace]
+        parts.append(self.plural)
+        parts += [part for part in (name, subresource) if part]
+        return "/".join(parts)
+
+
+PODS = Resource("/api/v1", "pods")
+SECRETS = Resource("/api/v1", "secrets")
+SERVICES = Resource("/api/v1", "services")
+EVENTS = Resource("/api/v1", "events")
+CLAIMS = Resource("/api/v1", "persistentvolumeclaims")
+DEPLOYMENTS = Resource("/apis/apps/v1", "deployments")
+ENDPOINT_SLICES = Resource("/apis/discovery.k8s.io/v1", "endpointslices")
+NETWORK_POLICIES = Resource("/apis/networking.k8s.io/v1", "networkpolicies")
+STORAGE_CLASSES = Resource("/apis/storage.k8s.io/v1", "storageclasses", namespaced=False)
+SESSIONS = Resource(f"/apis/{GROUP}/{VERSION}", "escrowsessions")
+POOLS = Resource(f"/apis/{GROUP}/{VERSION}", "walletpools")
+
+JsonPatch = list[dict[str, Any]]
+
+
+class Kube:
+    """One connection pool to the API server."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self._api = api
+        self.requests: dict[str, int] = {}
+        """Requests so far by verb, for metrics and benchmarks."""
+
+    @classmethod
+    async def connect(cls) -> Self:
+        """In the cluster by the pod's service account, elsewhere by the kubeconfig."""
+        configuration = client.Configuration()
+        try:
+            config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        except config.ConfigException:
+            await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        return cls(client.ApiClient(configuration=configuration))
+
+    async def close(self) -> None:
+        """End the connections."""
+        await self._api.close()  # type: ignore[no-untyped-call]
+
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> dict[str, Any]:
+        """One object. Raises NotFoundError."""
+        return await self._call("GET", resource.path(namespace, name))
+
+    async def list(
+        self, resource: Resource, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
+    ) -> list[dict[str, Any]]:
+        """All objects of a namespace, or of the cluster, that carry the labels."""
+        query: dict[str, Any] = {"limit": PAGE_SIZE}
+        if labels:
+            query["labelSelector"] = ",".join(f"{key}={value}" for key, value in labels.items())
+        items: list[dict[str, Any]] = []
+        while True:
+            page = await self._call("GET", resource.path(namespace), query=query, verb="LIST")
+            items += page["items"]
+            token = page["metadata"].get("continue")
+            if not token:
+                return items
+            query["continue"] = token
+
+    async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """A new object. Raises ConflictError when the name is taken."""
+        return await self._call("POST", resource.path(namespace), body=body)
+
+    async def apply(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Server-side apply as this operator: it owns the fields it names, others keep theirs."""
+        return await self._call(
+            "PATCH",
+            resource.path(namespace, body["metadata"]["name"]),
+            query={"fieldManager": OPERATOR_NAME, "force": "true"},
+            body=body,
+            content_type="application/apply-patch+yaml",
+            verb="APPLY",
+        )
+
+    async def patch(
+        self, resource: Resource, namespace: str, name: str, ops: JsonPatch, *, subresource: str | None = None
+    ) -> dict[str, Any]:
+        """A JSON patch. Raises ConflictError when one of its ``test`` operations fails."""
+        return await self._call(
+            "PATCH",
+            resource.path(namespace, name, subresource),
+            body=ops,
+            content_type="application/json-patch+json",
+        )
+
+    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str | None = None) -> None:
+        """Delete an object, with ``uid`` only that very one. One that is gone already is no error."""
+        body: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        if uid:
+            body["preconditions"] = {"uid": uid}
+        try:
+            await self._call("DELETE", resource.path(namespace, name), body=body)
+        except (NotFoundError, ConflictError):
+            return
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+        verb: str | None = None,
+    ) -> dict[str, Any]:
+        self.requests[verb or method] = self.requests.get(verb or method, 0) + 1
+        request = await self._api.param_serialize(
+            method=method,
+            resource_path=path,
+            query_params=list((query or {}).items()),
+            header_params={"Accept": "application/json", "Content-Type": content_type},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        try:
+            response = await self._api.call_api(*request, _request_timeout=REQUEST_SECONDS)
+            data = await response.read()  # type: ignore[no-untyped-call]
+        except ApiException as error:
+            raise UnavailableError(error.status or 0, "Unavailable", str(error.reason)) from error
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise UnavailableError(0, "Unavailable", f"the API server does not answer: {error!r}") from error
+        if response.status >= 400:
+            raise _error(response.status, data, is_patch=method == "PATCH")
+        answer: dict[str, Any] = json.loads(data)
+        return answer
+
+
+def _error(status: int, data: bytes, *, is_patch: bool) -> KubeError:
+    try:
+        answer = json.loads(data)
+        reason, message = answer.get("reason") or "Unknown", answer.get("message") or "no message"
+    except ValueError:
+        reason, message = "Unknown", data[:200].decode(errors="replace")
+    if status == 404:
+        return NotFoundError(status, reason, message)
+    # A failed ``test`` of a JSON patch is answered 422 without a cause; a 422 of validation has causes.
+    if status == 409 or (status == 422 and is_patch and not _has_causes(answer)):
+        return ConflictError(status, reason, message)
+    if status == 429 or status >= 500:
+        return UnavailableError(status, reason, message)
+    return KubeError(status, reason, message)
+
+
+def _has_causes(answer: Mapping[str, Any]) -> bool:
+    return bool((answer.get("details") or {}).get("causes"))

@@ -1,0 +1,68 @@
+"""Which slots a session takes: all that it lacks, or none (invariant I2)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from escrow_operator.models.common import ROLES, Role
+from escrow_operator.models.slot import Slot
+
+
+class ClaimResult(StrEnum):
+    """How a claim ended."""
+
+    CLAIMED = "Claimed"
+    POOL_EMPTY = "PoolEmpty"
+    CONTENTION = "Contention"
+
+
+@dataclass(frozen=True)
+class ClaimPlan:
+    """The slots to take, one per lacking role in claim order; or the roles without a free slot."""
+
+    take: tuple[Slot, ...]
+    lacking: tuple[Role, ...]
+
+
+def plan_claim(
+    free: Iterable[Slot], wanted: Collection[Role], *, ahead: int = 0, used_nodes: Collection[str] = ()
+) -> ClaimPlan:
+    """Choose one claimable slot per wanted role.
+
+    ``ahead`` sessions have waited for longer: as many slots of each role are left to them. Slots on nodes that the
+    session does not use yet come first, so that one node's loss costs one wallet; among equals the oldest, which is
+    the warmest and the same on every call.
+    """
+    by_role: dict[Role, list[Slot]] = {role: [] for role in wanted}
+    for slot in free:
+        if slot.role in by_role and slot.claimable:
+            by_role[slot.role].append(slot)
+    lacking = tuple(role for role in ROLES if role in by_role and len(by_role[role]) <= ahead)
+    if lacking:
+        return ClaimPlan((), lacking)
+    nodes = set(used_nodes)
+    take = []
+    for role in (role for role in ROLES if role in by_role):
+        slot = min(by_role[role], key=lambda s: (s.node in nodes, s.created_at, s.name))
+        nodes.add(slot.node or "")
+        take.append(slot)
+    return ClaimPlan(tuple(take), ())
+
+
+def wallet_holders(slots: Iterable[Slot], wanted: Mapping[Role, str], session_uid: str) -> dict[Role, Slot]:
+    """Who may still have a wallet file open that a session is about to open (invariant I1).
+
+    ``slots`` are all pods of the pool, terminating ones included: a pod is no holder only when it is gone, or when
+    its containers have ended. Other sessions' slots count, and this session's own former ones.
+    """
+    holders = {}
+    for slot in slots:
+        file = wanted.get(slot.role)
+        if file is None or slot.wallet_file != file or slot.finished:
+            continue
+        if slot.session_uid == session_uid and not slot.terminating:
+            continue
+        holders[slot.role] = slot
+    return holders

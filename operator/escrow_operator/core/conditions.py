@@ -1,0 +1,47 @@
+"""Status conditions, as the Kubernetes API conventions define them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from escrow_operator.models.common import format_time
+
+MAX_MESSAGE = 1024
+"""Characters: a message is read in a terminal; the API's own bound is 32768."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition; ``status`` is True, False, or None for Unknown."""
+
+    type: str
+    status: bool | None
+    reason: str
+    message: str
+
+    @property
+    def status_text(self) -> str:
+        """As the API writes it."""
+        return "Unknown" if self.status is None else str(self.status)
+
+
+def merge_conditions(
+    existing: Iterable[dict[str, Any]], fresh: Iterable[Condition], *, generation: int, now: datetime
+) -> list[dict[str, Any]]:
+    """The list to write: ``fresh`` over ``existing``; the transition time moves only with the status."""
+    merged = {condition["type"]: condition for condition in existing}
+    for condition in fresh:
+        old = merged.get(condition.type)
+        same = old is not None and old["status"] == condition.status_text
+        merged[condition.type] = {
+            "type": condition.type,
+            "status": condition.status_text,
+            "reason": condition.reason,
+            "message": condition.message[:MAX_MESSAGE],
+            "observedGeneration": generation,
+            "lastTransitionTime": old["lastTransitionTime"] if old and same else format_time(now),
+        }
+    return list(merged.values())

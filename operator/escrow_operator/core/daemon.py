@@ -1,0 +1,54 @@
+"""Whether a pool's monerod can be relied on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from escrow_operator.core.conditions import Condition
+from escrow_operator.models.monero import DaemonInfo
+from escrow_operator.models.pool import DaemonSpec
+
+DAEMON_SYNCED = "DaemonSynced"
+
+BEHIND_BLOCKS = 2
+"""Blocks by which monerod may trail its peers: around a new block it always does for a moment."""
+
+
+@dataclass(frozen=True)
+class DaemonView:
+    """The last answer of a monerod, or why there is none. ``info`` is None when it did not answer."""
+
+    info: DaemonInfo | None
+    problem: str = ""
+
+
+def daemon_condition(view: DaemonView | None, spec: DaemonSpec) -> Condition:
+    """The DaemonSynced condition: True only when monerod answers, is on the right network and up to date."""
+    if view is None:
+        return Condition(DAEMON_SYNCED, None, "NotChecked", "monerod has not been asked yet.")
+    if view.info is None:
+        return Condition(
+            DAEMON_SYNCED,
+            False,
+            "DaemonUnreachable",
+            f"monerod at {spec.address} does not answer: {view.problem}. Check spec.daemon of the WalletPool and"
+            " that the daemon runs.",
+        )
+    info = view.info
+    if info.nettype.value != spec.network.nettype:
+        return Condition(
+            DAEMON_SYNCED,
+            False,
+            "WrongNetwork",
+            f"monerod at {spec.address} is on {info.nettype.value}, the WalletPool says {spec.network.value}. No"
+            " wallet is opened. Point the pool at the right daemon.",
+        )
+    behind = info.target_height - info.height
+    if info.busy_syncing or behind > BEHIND_BLOCKS or not (info.synchronized or info.offline):
+        return Condition(
+            DAEMON_SYNCED,
+            False,
+            "DaemonSyncing",
+            f"monerod is at block {info.height} of {max(info.target_height, info.height)}.",
+        )
+    return Condition(DAEMON_SYNCED, True, "Synced", "monerod answers and is up to date.")

@@ -1,0 +1,26 @@
+"""Every slot has an RPC login of its own, and nobody has to store it.
+
+A pool has one secret login key. A slot's password is HMAC-SHA256(key, pod uid): the slot's init container derives it,
+and so does the operator. The wallet-rpc container never sees the key, so one slot's login tells nothing of another's.
+
+Little more than the standard library is imported here: the init container starts in a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+
+from escrow_operator.models.monero import Login
+
+
+def derive_login(key: str, pod_uid: str) -> Login:
+    """The login of the slot with this pod uid. 256 bits; only URL-safe characters."""
+    digest = hmac.new(key.encode(), pod_uid.encode(), hashlib.sha256).digest()
+    return Login(f"slot-{pod_uid}", base64.urlsafe_b64encode(digest).rstrip(b"=").decode())
+
+
+def key_id(key: str) -> str:
+    """Names a login key without telling it: pods say which key their login derives from."""
+    return hashlib.sha256(f"xmr-escrow login key id {key}".encode()).hexdigest()[:12]

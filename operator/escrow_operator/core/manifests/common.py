@@ -1,0 +1,79 @@
+"""Names, labels and owners of the operator's objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from escrow_operator.models.common import API_VERSION, OPERATOR_NAME, Label, Role, SlotState
+from escrow_operator.models.pool import Pool, PoolKey
+from escrow_operator.models.session import Session, SessionKey
+
+RPC_PORT = 18083
+"""wallet-rpc's port in every slot."""
+
+WALLET_RPC = "monero-wallet-rpc"
+
+BASE_LABELS = {
+    "app.kubernetes.io/managed-by": OPERATOR_NAME,
+    "app.kubernetes.io/part-of": OPERATOR_NAME,
+}
+
+SLOT_LABELS = {"app.kubernetes.io/managed-by": OPERATOR_NAME, "app.kubernetes.io/name": WALLET_RPC}
+"""What all slots of the cluster have: the operator watches pods by these."""
+
+
+def free_slot_labels(pool: PoolKey, role: Role) -> dict[str, str]:
+    """The Deployments' selector: a free slot of a role."""
+    return {Label.POOL: pool.name, Label.ROLE: role.value, Label.SLOT: SlotState.FREE.value}
+
+
+def claim_name(pool: PoolKey, role: Role) -> str:
+    """The PersistentVolumeClaim with the wallet files of a role."""
+    return f"{pool.name}-{role.value}-wallets"
+
+
+def deployment_name(pool: PoolKey, role: Role) -> str:
+    """The Deployment that keeps a role's free slots warm."""
+    return f"{pool.name}-{role.value}"
+
+
+def service_name(pool: PoolKey) -> str:
+    """The headless Service under which sessions' wallets have their DNS names."""
+    return f"{pool.name}-wallets"
+
+
+def login_key_name(pool: PoolKey) -> str:
+    """The Secret with a pool's login key."""
+    return f"{pool.name}-slot-login"
+
+
+def deed_name(session: SessionKey, role: Role) -> str:
+    """The Secret with what opens a wallet that the operator made."""
+    return f"{session.name}-{role.value}-wallet"
+
+
+def connection_name(session: SessionKey, role: Role) -> str:
+    """The Secret with which a client connects to a session's wallet."""
+    return f"{session.name}-{role.value}-rpc"
+
+
+def endpoint_host(session: SessionKey, pool: PoolKey, role: Role) -> str:
+    """The DNS name of a session's wallet: stays the same when the pod behind it is replaced."""
+    return f"{session.name}-{role.value}.{service_name(pool)}.{session.namespace}.svc"
+
+
+def endpoint_url(session: SessionKey, pool: PoolKey, role: Role) -> str:
+    """URL of a session's wallet RPC inside the cluster."""
+    return f"http://{endpoint_host(session, pool, role)}:{RPC_PORT}"
+
+
+def owner_reference(owner: Pool | Session) -> dict[str, Any]:
+    """Makes an object go with its pool or session."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "WalletPool" if isinstance(owner, Pool) else "EscrowSession",
+        "name": owner.key.name,
+        "uid": owner.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }

@@ -1,0 +1,150 @@
+"""What an EscrowSession consists of: adopted slots, deeds, connection Secrets and host names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from escrow_operator.core.manifests.common import (
+    BASE_LABELS,
+    RPC_PORT,
+    connection_name,
+    deed_name,
+    endpoint_host,
+    endpoint_url,
+    owner_reference,
+    service_name,
+)
+from escrow_operator.models.common import GROUP, Label, Role, SlotState
+from escrow_operator.models.deed import Deed
+from escrow_operator.models.monero import Login
+from escrow_operator.models.session import Session
+from escrow_operator.models.slot import Slot
+
+DEED_TYPE = f"{GROUP}/wallet-deed"
+CONNECTION_TYPE = f"{GROUP}/wallet-connection"
+
+
+def adoption(slot: Slot, session: Session, wallet_file: str) -> list[dict[str, Any]]:
+    """The JSON patch that moves a free slot from its ReplicaSet to a session, atomically.
+
+    The ``test`` makes it fail if anything happened to the pod since it was seen. Leaving the selector and changing the
+    controller in one patch leaves no moment in which two controllers, or none, own the pod.
+    """
+    return [
+        {"op": "test", "path": "/metadata/resourceVersion", "value": slot.resource_version},
+        {"op": "replace", "path": _label(Label.SLOT), "value": SlotState.ADOPTED.value},
+        {"op": "add", "path": _label(Label.SESSION), "value": session.key.name},
+        {"op": "add", "path": _label(Label.SESSION_UID), "value": session.uid},
+        {"op": "add", "path": _annotation(Label.WALLET_FILE), "value": wallet_file},
+        {"op": "replace", "path": "/metadata/ownerReferences", "value": [owner_reference(session)]},
+    ]
+
+
+def give_back(slot: Slot) -> list[dict[str, Any]]:
+    """The JSON patch that returns a slot, in which no wallet was opened, to its pool.
+
+    Without an owner and with the selector's labels its ReplicaSet adopts it, and removes what is then too many.
+    """
+    return [
+        {"op": "test", "path": "/metadata/resourceVersion", "value": slot.resource_version},
+        {"op": "replace", "path": _label(Label.SLOT), "value": SlotState.FREE.value},
+        {"op": "remove", "path": _label(Label.SESSION)},
+        {"op": "remove", "path": _label(Label.SESSION_UID)},
+        {"op": "remove", "path": _annotation(Label.WALLET_FILE)},
+        {"op": "remove", "path": "/metadata/ownerReferences"},
+    ]
+
+
+def note_wallet_file(wallet_file: str) -> list[dict[str, Any]]:
+    """The JSON patch that says which wallet file an adopted slot is about to hold."""
+    return [{"op": "add", "path": _annotation(Label.WALLET_FILE), "value": wallet_file}]
+
+
+def deed_secret(session: Session, deed: Deed) -> dict[str, Any]:
+    """The deed of a wallet. It has no owner: it must outlive the session."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": deed_name(session.key, deed.role),
+            "namespace": session.key.namespace,
+            "labels": {
+                **BASE_LABELS,
+                Label.SESSION: session.key.name,
+                Label.ROLE: deed.role.value,
+                Label.POOL: session.spec.pool_ref.name,
+            },
+            "annotations": {
+                f"{GROUP}/description": "Opens an escrow wallet. Whoever deletes this may lose the money in it."
+            },
+        },
+        "type": DEED_TYPE,
+        "stringData": deed.to_secret(),
+    }
+
+
+def connection_secret(session: Session, slot: Slot, login: Login) -> dict[str, Any]:
+    """With which a client of one role connects. It goes with the session, and so does the login."""
+    host = endpoint_host(session.key, slot.pool, slot.role)
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": connection_name(session.key, slot.role),
+            "namespace": session.key.namespace,
+            "labels": _labels(session) | {Label.ROLE: slot.role.value},
+            "ownerReferences": [owner_reference(session)],
+        },
+        "type": CONNECTION_TYPE,
+        "stringData": {
+            "url": endpoint_url(session.key, slot.pool, slot.role),
+            "host": host,
+            "port": str(RPC_PORT),
+            "username": login.user,
+            "password": login.password,
+        },
+    }
+
+
+def endpoint_slice(session: Session, slots: Mapping[Role, Slot]) -> dict[str, Any]:
+    """The session's three host names, under its pool's headless Service."""
+    some = next(iter(slots.values()))
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": f"{session.key.name}-wallets",
+            "namespace": session.key.namespace,
+            "labels": _labels(session)
+            | {
+                "kubernetes.io/service-name": service_name(some.pool),
+                "endpointslice.kubernetes.io/managed-by": BASE_LABELS["app.kubernetes.io/managed-by"],
+            },
+            "ownerReferences": [owner_reference(session)],
+        },
+        "addressType": "IPv6" if ":" in (some.ip or "") else "IPv4",
+        "endpoints": [
+            {
+                "addresses": [slot.ip],
+                "hostname": f"{session.key.name}-{role.value}",
+                "conditions": {"ready": True},
+                "nodeName": slot.node,
+                "targetRef": {"kind": "Pod", "namespace": slot.namespace, "name": slot.name, "uid": slot.uid},
+            }
+            for role, slot in slots.items()
+        ],
+        "ports": [{"name": "rpc", "port": RPC_PORT, "protocol": "TCP"}],
+    }
+
+
+def _labels(session: Session) -> dict[str, str]:
+    return {**BASE_LABELS, Label.SESSION: session.key.name, Label.POOL: session.spec.pool_ref.name}
+
+
+def _label(name: str) -> str:
+    return "/metadata/labels/" + name.replace("/", "~1")
+
+
+def _annotation(name: str) -> str:
+    return "/metadata/annotations/" + name.replace("/", "~1")

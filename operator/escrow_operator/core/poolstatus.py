@@ -1,0 +1,98 @@
+"""The status of a WalletPool, counted from its pods (invariant I3: every pod is in exactly one count)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from escrow_operator.core.conditions import Condition
+from escrow_operator.core.manifests.common import SLOT_LABELS
+from escrow_operator.core.report import READY
+from escrow_operator.models.common import ROLES, Label, SlotState
+from escrow_operator.models.monero import DaemonInfo
+from escrow_operator.models.pool import Pool
+from escrow_operator.models.slot import Slot
+
+COUNTS = ("free", "adopted", "starting", "terminating")
+
+
+def count_slots(slots: Iterable[Slot]) -> dict[str, dict[str, int]]:
+    """How many slots of each role are free, adopted, starting and terminating."""
+    counts = {count: {role.value: 0 for role in ROLES} for count in COUNTS}
+    for slot in slots:
+        counts[_count_of(slot)][slot.role.value] += 1
+    return counts
+
+
+def _count_of(slot: Slot) -> str:
+    if slot.terminating or slot.finished:
+        return "terminating"
+    if slot.state is SlotState.ADOPTED:
+        return "adopted"
+    return "free" if slot.claimable else "starting"
+
+
+def pool_status(
+    pool: Pool,
+    slots: Sequence[Slot],
+    *,
+    active: int,
+    waiting: int,
+    max_active: int,
+    daemon: DaemonInfo | None,
+) -> dict[str, Any]:
+    """The status without its conditions."""
+    counts = count_slots(slots)
+    status: dict[str, Any] = {
+        "observedGeneration": pool.generation,
+        "warmSlots": min(counts["free"].values()),
+        "selector": ",".join(
+            f"{key}={value}"
+            for key, value in {
+                **SLOT_LABELS,
+                Label.POOL: pool.key.name,
+                Label.SLOT: SlotState.FREE.value,
+            }.items()
+        ),
+        **counts,
+        "summary": {
+            count: "/".join(str(number) for number in counts[count].values())
+            for count in ("free", "adopted", "starting")
+        },
+        "activeSessions": active,
+        "waitingSessions": waiting,
+        "utilisation": f"{100 * active // max_active}%",
+    }
+    if daemon is not None:
+        status["daemon"] = {
+            "height": daemon.height,
+            "targetHeight": max(daemon.target_height, daemon.height),
+            "network": "regtest" if daemon.nettype == "fakechain" else daemon.nettype.value,
+        }
+    elif "daemon" in pool.status:
+        status["daemon"] = pool.status["daemon"]
+    return status
+
+
+def ready_condition(pool: Pool, slots: Sequence[Slot]) -> Condition:
+    """Ready when every role has as many free slots as the spec wants warm."""
+    for slot in slots:
+        if slot.trouble and slot.state is SlotState.FREE and not slot.terminating:
+            reason, message = slot.trouble
+            return Condition(
+                READY,
+                False,
+                "SlotsNotStarting",
+                f"Pod {slot.name} does not start: {reason}. {message} Check spec.image, spec.storage and the pod"
+                f" (kubectl describe pod {slot.name}).",
+            )
+    free = count_slots(slots)["free"]
+    if all(number >= pool.spec.warm_slots for number in free.values()):
+        return Condition(READY, True, "SlotsWarm", f"Each role has {pool.spec.warm_slots} free slots or more.")
+    summary = ", ".join(f"{role} {number}" for role, number in free.items())
+    return Condition(
+        READY,
+        False,
+        "SlotsStarting",
+        f"Free slots: {summary}; {pool.spec.warm_slots} are wanted of each role.",
+    )

@@ -1,0 +1,102 @@
+"""What both custom resources share: names, roles, durations and the base of their models."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic.alias_generators import to_camel
+
+GROUP = "xmr-escrow.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+FINALIZER = f"{GROUP}/close-wallets"
+"""On an EscrowSession: its wallets are stored and closed before it goes."""
+
+OPERATOR_NAME = "xmr-escrow-operator"
+
+_DURATION = re.compile(r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+)s)?")
+
+
+class Role(StrEnum):
+    """A party of the 2-of-3 multisig."""
+
+    BUYER = "buyer"
+    VENDOR = "vendor"
+    ARBITER = "arbiter"
+
+
+ROLES = tuple(Role)
+"""In the order in which slots are claimed: always the same, so two sessions cannot wait for each other."""
+
+
+class Label:
+    """Labels and annotations that the operator writes and reads."""
+
+    POOL = f"{GROUP}/pool"
+    ROLE = f"{GROUP}/role"
+    SLOT = f"{GROUP}/slot"
+    """``free`` or ``adopted``. Part of the Deployments' selector: changing it takes the pod out of the pool."""
+    SESSION = f"{GROUP}/session"
+    SESSION_UID = f"{GROUP}/session-uid"
+    WALLET_FILE = f"{GROUP}/wallet-file"
+    """Annotation of an adopted pod: the wallet file that it may hold open (invariant I1)."""
+    LOGIN_KEY = f"{GROUP}/login-key"
+    """Annotation of the pod template: which login key the slots' credentials derive from."""
+    TOUCH = f"{GROUP}/touched-at"
+    """Annotation that clients set on an EscrowSession to say that it is in use."""
+
+
+class SlotState(StrEnum):
+    """The values of ``Label.SLOT``."""
+
+    FREE = "free"
+    ADOPTED = "adopted"
+
+
+def parse_duration(text: str) -> timedelta:
+    """``"1h30m"`` → 1.5 h. Hours, minutes and seconds as whole numbers, in this order.
+
+    Raises ValueError on anything else, an empty text included.
+    """
+    match = _DURATION.fullmatch(text)
+    if not text or match is None:
+        raise ValueError(f"{text!r} is not a duration such as 2h, 90m or 1h30m")
+    return timedelta(
+        hours=int(match["h"] or 0),
+        minutes=int(match["m"] or 0),
+        seconds=int(match["s"] or 0),
+    )
+
+
+def parse_time(text: str) -> datetime:
+    """A Kubernetes timestamp (RFC 3339) as an aware datetime."""
+    return datetime.fromisoformat(text)
+
+
+def format_time(moment: datetime) -> str:
+    """An aware datetime as Kubernetes writes it: UTC, whole seconds, ``Z``."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _to_duration(value: Any) -> Any:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_to_duration)]
+
+
+class ApiModel(BaseModel):
+    """A part of a custom resource: camelCase in the API, snake_case here, never changed once read."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+
+
+class SecretName(ApiModel):
+    """A Secret in the same namespace."""
+
+    name: str

@@ -1,0 +1,114 @@
+"""The WalletPool, as far as the operator reads it (the schema itself is crds/walletpools.yaml)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from escrow_operator.models.common import ApiModel, SecretName
+
+
+class Network(StrEnum):
+    """A Monero network, as users name it."""
+
+    MAINNET = "mainnet"
+    STAGENET = "stagenet"
+    TESTNET = "testnet"
+    REGTEST = "regtest"
+
+    @property
+    def nettype(self) -> str:
+        """What monerod's ``get_info`` calls it (regtest is ``fakechain``)."""
+        return "fakechain" if self is Network.REGTEST else self.value
+
+
+class DaemonTls(ApiModel):
+    """TLS to monerod."""
+
+    enabled: bool = False
+    ca_secret_ref: SecretName | None = None
+
+
+class DaemonSpec(ApiModel):
+    """The monerod of a pool."""
+
+    address: str
+    network: Network
+    trusted: bool = False
+    tls: DaemonTls = DaemonTls()
+    login_secret_ref: SecretName | None = None
+
+    @property
+    def url(self) -> str:
+        """Base URL of its RPC."""
+        return f"{'https' if self.tls.enabled else 'http'}://{self.address}"
+
+
+class Storage(ApiModel):
+    """The three claims of a pool."""
+
+    storage_class_name: str | None = None
+    size: str = "1Gi"
+    access_modes: tuple[str, ...] = ("ReadWriteOnce",)
+
+
+class PoolNetworkPolicy(ApiModel):
+    """Who may connect to the wallet pods."""
+
+    enabled: bool = False
+    clients: tuple[dict[str, Any], ...] = ()
+
+
+class PoolSpec(ApiModel):
+    """The spec of a WalletPool; the schema's defaults are repeated for objects made before them."""
+
+    image: str
+    image_pull_policy: str = "IfNotPresent"
+    image_pull_secrets: tuple[SecretName, ...] = ()
+    daemon: DaemonSpec
+    warm_slots: int = 1
+    storage: Storage = Storage()
+    kdf_rounds: int = 1
+    resources: dict[str, Any] | None = None
+    termination_grace_period_seconds: int = 120
+    node_selector: dict[str, str] | None = None
+    tolerations: tuple[dict[str, Any], ...] = ()
+    affinity: dict[str, Any] | None = None
+    priority_class_name: str | None = None
+    network_policy: PoolNetworkPolicy = PoolNetworkPolicy()
+
+
+class PoolKey(NamedTuple):
+    """Namespace and name."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class Pool(ApiModel):
+    """A WalletPool as it was last seen."""
+
+    key: PoolKey
+    uid: str
+    generation: int
+    resource_version: str
+    deleting: bool
+    spec: PoolSpec
+    status: dict[str, Any]
+
+    @classmethod
+    def parse(cls, body: dict[str, Any]) -> Pool:
+        """From the API's JSON. Raises pydantic.ValidationError on an object no schema let through."""
+        meta = body["metadata"]
+        return cls(
+            key=PoolKey(meta["namespace"], meta["name"]),
+            uid=meta["uid"],
+            generation=meta.get("generation", 1),
+            resource_version=meta["resourceVersion"],
+            deleting="deletionTimestamp" in meta,
+            spec=PoolSpec.model_validate(body["spec"]),
+            status=body.get("status") or {},
+        )

@@ -1,0 +1,164 @@
+"""The EscrowSession, as far as the operator reads it (the schema itself is crds/escrowsessions.yaml)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from escrow_operator.models.common import ApiModel, Duration, Role
+
+
+class Setup(StrEnum):
+    """Whether the wallets are made or exist."""
+
+    CREATE = "Create"
+    OPEN = "Open"
+
+
+class Eviction(StrEnum):
+    """Whether the session may give way at the cluster-wide cap."""
+
+    LRU = "LRU"
+    NEVER = "Never"
+
+
+class Outcome(StrEnum):
+    """Whom the payout pays: the vendor (Release) or the buyer (Refund)."""
+
+    RELEASE = "Release"
+    REFUND = "Refund"
+
+
+class Phase(StrEnum):
+    """Where a session is in its life."""
+
+    PENDING = "Pending"
+    OPENING = "Opening"
+    ACTIVE = "Active"
+    SETTLING = "Settling"
+    COMPLETED = "Completed"
+    REFUNDED = "Refunded"
+    EXPIRED = "Expired"
+    EVICTED = "Evicted"
+    SUSPENDED = "Suspended"
+    FAILED = "Failed"
+
+
+class FundingState(StrEnum):
+    """How far the payment into the escrow is."""
+
+    AWAITING = "Awaiting"
+    MEMPOOL = "Mempool"
+    CONFIRMING = "Confirming"
+    PARTIAL = "Partial"
+    CONFIRMED = "Confirmed"
+
+
+class PoolRef(ApiModel):
+    """The WalletPool of a session, by name."""
+
+    name: str
+
+
+class PasswordRef(ApiModel):
+    """Where a wallet's password is."""
+
+    name: str
+    key: str = "password"
+
+
+class ExistingWallet(ApiModel):
+    """A wallet that setup Open opens."""
+
+    file: str
+    secret_ref: PasswordRef
+
+
+class ExistingWallets(ApiModel):
+    """The three wallets of setup Open."""
+
+    buyer: ExistingWallet
+    vendor: ExistingWallet
+    arbiter: ExistingWallet
+
+    def of(self, role: Role) -> ExistingWallet:
+        """The wallet of a role."""
+        wallet: ExistingWallet = getattr(self, role.value)
+        return wallet
+
+
+class Settlement(ApiModel):
+    """The payout that ends the trade."""
+
+    outcome: Outcome
+    txid: str
+
+
+class SessionSpec(ApiModel):
+    """The spec of an EscrowSession; the schema's defaults are repeated for objects made before them."""
+
+    pool_ref: PoolRef
+    setup: Setup = Setup.CREATE
+    wallets: ExistingWallets | None = None
+    address: str | None = None
+    amount: str
+    confirmations: int = 10
+    ttl: Duration | None = None
+    max_age: Duration | None = None
+    eviction: Eviction = Eviction.LRU
+    settlement: Settlement | None = None
+
+
+class SessionKey(NamedTuple):
+    """Namespace and name."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class Session(ApiModel):
+    """An EscrowSession as it was last seen."""
+
+    key: SessionKey
+    uid: str
+    generation: int
+    resource_version: str
+    deleting: bool
+    finalizers: tuple[str, ...]
+    annotations: dict[str, str]
+    created_at: str
+    spec: SessionSpec
+    status: dict[str, Any]
+
+    @classmethod
+    def parse(cls, body: dict[str, Any]) -> Session:
+        """From the API's JSON. Raises pydantic.ValidationError on an object no schema let through."""
+        meta = body["metadata"]
+        return cls(
+            key=SessionKey(meta["namespace"], meta["name"]),
+            uid=meta["uid"],
+            generation=meta.get("generation", 1),
+            resource_version=meta["resourceVersion"],
+            deleting="deletionTimestamp" in meta,
+            finalizers=tuple(meta.get("finalizers") or ()),
+            annotations=meta.get("annotations") or {},
+            created_at=meta["creationTimestamp"],
+            spec=SessionSpec.model_validate(body["spec"]),
+            status=body.get("status") or {},
+        )
+
+    @property
+    def phase(self) -> Phase:
+        """The phase last written; Pending before the first."""
+        return Phase(self.status.get("phase", Phase.PENDING))
+
+    def condition(self, kind: str) -> dict[str, Any] | None:
+        """The condition of a type as last written, or None."""
+        for condition in self.status.get("conditions") or ():
+            if condition["type"] == kind:
+                found: dict[str, Any] = condition
+                return found
+        return None

@@ -1,0 +1,112 @@
+"""A slot: one monero-wallet-rpc pod."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from escrow_operator.models.common import ApiModel, Label, Role, SlotState
+from escrow_operator.models.pool import PoolKey
+
+
+class Slot(ApiModel):
+    """A wallet-rpc pod as it was last seen."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    created_at: str
+    pool: PoolKey
+    role: Role
+    state: SlotState
+    login_key: str
+    session_uid: str | None
+    session_name: str | None
+    owner_uid: str | None
+    wallet_file: str | None
+    ip: str | None
+    node: str | None
+    ready: bool
+    terminating: bool
+    finished: bool
+    restarts: int
+    trouble: tuple[str, str] | None
+
+    @classmethod
+    def parse(cls, body: dict[str, Any]) -> Slot:
+        """From a Pod's JSON. Raises KeyError or ValueError for a pod that is not a slot."""
+        meta, status = body["metadata"], body.get("status") or {}
+        labels, annotations = meta["labels"], meta.get("annotations") or {}
+        containers = status.get("containerStatuses") or []
+        return cls(
+            namespace=meta["namespace"],
+            name=meta["name"],
+            uid=meta["uid"],
+            resource_version=meta["resourceVersion"],
+            created_at=meta["creationTimestamp"],
+            pool=PoolKey(meta["namespace"], labels[Label.POOL]),
+            role=Role(labels[Label.ROLE]),
+            state=SlotState(labels[Label.SLOT]),
+            login_key=annotations.get(Label.LOGIN_KEY, ""),
+            session_uid=labels.get(Label.SESSION_UID),
+            session_name=labels.get(Label.SESSION),
+            owner_uid=next((ref["uid"] for ref in meta.get("ownerReferences") or () if ref.get("controller")), None),
+            wallet_file=annotations.get(Label.WALLET_FILE),
+            ip=status.get("podIP"),
+            node=(body.get("spec") or {}).get("nodeName"),
+            ready=any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ()),
+            terminating="deletionTimestamp" in meta,
+            finished=status.get("phase") in ("Succeeded", "Failed"),
+            restarts=sum(c.get("restartCount", 0) for c in containers),
+            trouble=_trouble(status),
+        )
+
+    @property
+    def incarnation(self) -> str:
+        """Changes when the process that may hold a wallet changes: the pod's uid and its restarts."""
+        return f"{self.uid}/{self.restarts}"
+
+    @property
+    def claimable(self) -> bool:
+        """Whether a session may adopt it now."""
+        return (
+            self.state is SlotState.FREE
+            and self.ready
+            and not self.terminating
+            and not self.finished
+            and self.ip is not None
+            and bool(self.login_key)
+        )
+
+    @property
+    def usable(self) -> bool:
+        """Whether its wallet-rpc can be called."""
+        return self.ready and not self.terminating and not self.finished and self.ip is not None
+
+
+_WAITING_IS_TROUBLE = frozenset(
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "RunContainerError",
+        "CrashLoopBackOff",
+    }
+)
+"""Reasons for which kubelet keeps a container waiting that do not mend themselves."""
+
+
+def _trouble(status: dict[str, Any]) -> tuple[str, str] | None:
+    """Why a pod does not start, as (reason, message), or None."""
+    statuses = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    for container in statuses:
+        waiting = (container.get("state") or {}).get("waiting")
+        if waiting and waiting.get("reason") in _WAITING_IS_TROUBLE:
+            return waiting["reason"], waiting.get("message", "")
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return condition.get("reason", "Unschedulable"), condition.get("message", "")
+    return None

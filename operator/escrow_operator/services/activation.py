@@ -1,0 +1,183 @@
+"""From a spec to three open wallets: deeds, slots, key exchange, opening, and what clients connect with."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from escrow_operator.adapters.kube import ENDPOINT_SLICES, SECRETS, Kube
+from escrow_operator.core.conditions import Condition
+from escrow_operator.core.manifests.common import connection_name, endpoint_url
+from escrow_operator.core.manifests.session import connection_secret, endpoint_slice
+from escrow_operator.core.report import READY, Report
+from escrow_operator.errors import WalletError, WalletFileExists
+from escrow_operator.models.common import ROLES, Role
+from escrow_operator.models.deed import Deed
+from escrow_operator.models.pool import Pool, PoolKey
+from escrow_operator.models.session import Phase, Session, Setup
+from escrow_operator.models.slot import Slot
+from escrow_operator.services.blocked import RETRY_SECONDS, Blocked
+from escrow_operator.services.claims import ClaimService, Slots
+from escrow_operator.services.deeds import DeedService
+from escrow_operator.services.events import Recorder
+from escrow_operator.services.exchange import create_escrow
+from escrow_operator.services.opener import Opener
+from escrow_operator.services.reporter import Reporter
+from escrow_operator.services.together import gather_all
+from escrow_operator.services.wallets import Wallets
+
+
+@dataclasses.dataclass(frozen=True)
+class Escrow:
+    """A session with its three wallets open and proven to share an address."""
+
+    session: Session
+    slots: Slots
+    address: str
+
+
+class Activator:
+    """Carries a session to open wallets; on one that has them it costs nothing."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        *,
+        claims: ClaimService,
+        deeds: DeedService,
+        opener: Opener,
+        wallets: Wallets,
+        reporter: Reporter,
+        recorder: Recorder,
+    ) -> None:
+        self._kube = kube
+        self._claims = claims
+        self._deeds = deeds
+        self._opener = opener
+        self._wallets = wallets
+        self._reporter = reporter
+        self._recorder = recorder
+        self._published: dict[str, tuple[str, ...]] = {}
+
+    def forget(self, session_uid: str) -> None:
+        """The session is gone or closed."""
+        self._published.pop(session_uid, None)
+
+    async def activate(self, session: Session, pool: Pool, height: int) -> Escrow:
+        """Open what is not open yet. ``height`` is monerod's. Raises Blocked or Failed."""
+        address = session.status.get("address")
+        slots = self._claims.held(session)
+        if address and len(slots) == len(ROLES) and all(self._is_open(slot) for slot in slots.values()):
+            return Escrow(session, slots, address)
+        deeds = await self._deeds.resolve(session, height)
+        before = {slot.uid for slot in slots.values()}
+        slots = await self._claims.ensure(session, pool, {role: deed.file for role, deed in deeds.items()})
+        session = await self._tell(session, slots, before)
+        address = await self._open(session, slots, deeds, height)
+        await self._deeds.record_address(session, deeds, address)
+        await self._publish(session, slots)
+        return Escrow(session, slots, address)
+
+    def _is_open(self, slot: Slot) -> bool:
+        return slot.wallet_file is not None and self._opener.is_open(slot, slot.wallet_file)
+
+    async def _tell(self, session: Session, slots: Slots, before: set[str]) -> Session:
+        """Events and the phase Opening, once slots were claimed."""
+        fresh = [slot for slot in slots.values() if slot.uid not in before]
+        if not fresh:
+            return session
+        names = ", ".join(f"{slot.role} {slot.name}" for slot in fresh)
+        if session.phase not in (Phase.PENDING, Phase.OPENING):
+            await self._recorder.record(session, "SlotReplaced", f"Adopted {names}.")
+            return session
+        report = Report(
+            Phase.OPENING,
+            (Condition(READY, False, "Opening", "The wallets are being opened."),),
+            {"wallets": wallet_fields(session, pool_key(session), slots, opened=False)},
+        )
+        session, _ = await asyncio.gather(
+            self._reporter.report(session, report),
+            self._recorder.record(session, "SlotsClaimed", f"Adopted {names}."),
+        )
+        return session
+
+    async def _open(self, session: Session, slots: Slots, deeds: Mapping[Role, Deed], height: int) -> str:
+        known = next((deed.address for deed in deeds.values() if deed.address), None)
+        expected = known or session.status.get("address")
+        if session.spec.setup is Setup.CREATE and expected is None:
+            deeds, slots, expected = await self._create(session, slots, deeds, height)
+            # Opened again below, from the files and with the passwords as the API server holds them: nothing is
+            # published that was not seen to open.
+            deeds = await self._deeds.resolve(session, height)
+        elif session.spec.setup is Setup.CREATE and "address" not in session.status:
+            await self._recorder.record(
+                session,
+                "WalletsReused",
+                "An earlier session of this name made wallets; they are opened again, with their address and balance.",
+            )
+        return await self._opener.open_all(slots, deeds, expected)
+
+    async def _create(
+        self, session: Session, slots: Slots, deeds: Mapping[Role, Deed], height: int
+    ) -> tuple[Mapping[Role, Deed], Slots, str]:
+        """The key exchange; an earlier attempt that was interrupted left files, which are left alone."""
+        clients = {role: await self._wallets.client(slots[role]) for role in ROLES}
+        try:
+            try:
+                address = await create_escrow(clients, deeds)
+            except WalletFileExists:
+                deeds = await self._deeds.renew_files(session, deeds, height)
+                slots = await self._claims.renote(slots, {role: deed.file for role, deed in deeds.items()})
+                address = await create_escrow(clients, deeds)
+        except WalletError as error:
+            raise Blocked(
+                "KeyExchangeInterrupted",
+                f"The key exchange of the three wallets was interrupted ({error}). It starts over with fresh files;"
+                " no address was published yet.",
+                retry_after=RETRY_SECONDS,
+            ) from None
+        await self._recorder.record(
+            session,
+            "KeysExchanged",
+            "The three wallets share a 2-of-3 multisig; they are opened again to prove it.",
+        )
+        return deeds, slots, address
+
+    async def _publish(self, session: Session, slots: Slots) -> None:
+        """Connection Secrets and host names, where the slots are not those published last."""
+        mark = tuple(slots[role].uid for role in ROLES)
+        if self._published.get(session.uid) == mark:
+            return
+        namespace = session.key.namespace
+        logins = {role: await self._wallets.login(slots[role]) for role in ROLES}
+        await gather_all(
+            [
+                self._kube.apply(ENDPOINT_SLICES, namespace, endpoint_slice(session, slots)),
+                *(
+                    self._kube.apply(SECRETS, namespace, connection_secret(session, slots[role], logins[role]))
+                    for role in ROLES
+                ),
+            ]
+        )
+        self._published[session.uid] = mark
+
+
+def pool_key(session: Session) -> PoolKey:
+    """The key of a session's pool."""
+    return PoolKey(session.key.namespace, session.spec.pool_ref.name)
+
+
+def wallet_fields(session: Session, pool: PoolKey, slots: Slots, *, opened: bool) -> dict[str, Any]:
+    """The ``wallets`` of the status."""
+    return {
+        role.value: {
+            "pod": slot.name,
+            "endpoint": endpoint_url(session.key, pool, role),
+            "secret": connection_name(session.key, role),
+            "file": slot.wallet_file,
+            "opened": opened,
+        }
+        for role, slot in sorted(slots.items())
+    }

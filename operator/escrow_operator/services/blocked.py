@@ -1,0 +1,42 @@
+"""Why a session cannot go on, in words for its user."""
+
+from __future__ import annotations
+
+from escrow_operator.errors import EscrowError
+from escrow_operator.models.slot import Slot
+
+
+class Blocked(EscrowError):
+    """Ends a reconciliation with Ready=False.
+
+    ``reason`` is the condition's CamelCase reason, ``message`` says what the user can do, ``retry_after`` is in
+    seconds; events that change the matter (a free slot, a changed spec) come sooner.
+    """
+
+    def __init__(self, reason: str, message: str, *, retry_after: float) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason
+        self.message = message
+        self.retry_after = retry_after
+
+
+class Failed(Blocked):
+    """What trying again cannot mend: the session gives its slots back until its spec or a Secret changes."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(reason, message, retry_after=RECHECK_SECONDS)
+
+
+class SlotBroken(Blocked):
+    """A pod that nobody can use: it is deleted (SIGTERM stores its wallet) and another one takes its place."""
+
+    def __init__(self, slot: Slot, message: str) -> None:
+        super().__init__("SlotUnauthorized", f"{message} It is replaced.", retry_after=RETRY_SECONDS)
+        self.slot = slot
+
+
+RETRY_SECONDS = 5.0
+"""Until the next look at something that usually mends itself: a busy wallet, a pod that starts."""
+
+RECHECK_SECONDS = 30.0
+"""Until the next look at something a person has to mend."""

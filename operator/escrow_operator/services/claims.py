@@ -1,0 +1,205 @@
+"""Gives sessions their three slots, each by one atomic adoption (invariants I1, I2 and I3)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from escrow_operator.adapters.kube import PODS, ConflictError, Kube, NotFoundError
+from escrow_operator.core.claim import plan_claim, wallet_holders
+from escrow_operator.core.manifests.session import adoption, give_back, note_wallet_file
+from escrow_operator.models.common import ROLES, Role, parse_time
+from escrow_operator.models.pool import Pool, PoolKey
+from escrow_operator.models.session import Phase, Session, SessionKey
+from escrow_operator.models.slot import Slot
+from escrow_operator.services.blocked import RETRY_SECONDS, Blocked
+from escrow_operator.services.store import Store
+
+_LOG = logging.getLogger(__name__)
+
+ADOPTION_TRIES = 3
+"""Kubelet's own status updates move a pod's version: a look at the newer version settles that."""
+
+WAIT_SECONDS = 10.0
+"""Until a waiting session looks again by itself; a slot that becomes free wakes it at once."""
+
+Slots = dict[Role, Slot]
+
+
+class ClaimService:
+    """Knows who holds and who waits. Slots are chosen and reserved with no await in between."""
+
+    def __init__(self, kube: Kube, store: Store, *, max_active: int, pool_changed: Callable[[PoolKey], None]) -> None:
+        self._kube = kube
+        self._store = store
+        self._max_active = max_active
+        self._pool_changed = pool_changed
+        self._waiting: dict[PoolKey, dict[SessionKey, datetime]] = {}
+        self._claiming: set[str] = set()
+
+    def held(self, session: Session) -> Slots:
+        """The living slots of a session. Of two for one role the one that its status names, else the older."""
+        named = {
+            role: wallet.get("pod")
+            for role, wallet in (session.status.get("wallets") or {}).items()
+            if isinstance(wallet, dict)
+        }
+        slots: Slots = {}
+        for slot in self._store.slots_of_session(session.uid):
+            if slot.terminating or slot.finished:
+                continue
+            rival = slots.get(slot.role)
+            if rival is None or _rank(slot, named) < _rank(rival, named):
+                slots[slot.role] = slot
+        return slots
+
+    def waiting(self, pool: PoolKey) -> list[SessionKey]:
+        """Sessions that wait for slots of a pool, longest first."""
+        queue = self._waiting.get(pool, {})
+        return sorted(queue, key=lambda key: (queue[key], key))
+
+    def active_sessions(self) -> set[str]:
+        """Uids of the sessions of the cluster that hold slots or are about to."""
+        return self._store.sessions_with_slots() | self._claiming
+
+    def stop_waiting(self, session: SessionKey, pool: PoolKey) -> None:
+        """A session has what it wanted, or no longer wants it."""
+        queue = self._waiting.get(pool)
+        if queue and queue.pop(session, None) is not None:
+            self._pool_changed(pool)
+
+    async def ensure(self, session: Session, pool: Pool, files: Mapping[Role, str]) -> Slots:
+        """The session's three slots, claimed now where it lacks some; ``files`` are the wallets to be opened.
+
+        Raises Blocked: WalletInUse, AtCapacity, PoolEmpty, Contention.
+        """
+        await self._drop_surplus(session)
+        held = self.held(session)
+        wanted = {role: files[role] for role in ROLES if role not in held}
+        held = await self.renote(held, files)
+        if not wanted:
+            self.stop_waiting(session.key, pool.key)
+            return held
+        self._must_be_free(session, pool, wanted)
+        self._must_have_room(session)
+        # No await between here and reserve(): two sessions would choose the same slot.
+        ahead = [key for key in self.waiting(pool.key) if self._is_before(key, session, pool.key)]
+        plan = plan_claim(
+            self._store.free_slots(pool.key),
+            wanted,
+            ahead=len(ahead),
+            used_nodes={slot.node for slot in held.values() if slot.node},
+        )
+        if plan.lacking:
+            await self._wait(session, pool, held, plan.lacking)
+        self._store.reserve(plan.take)
+        self._claiming.add(session.uid)
+        try:
+            taken = await asyncio.gather(*(self._adopt(slot, session, wanted[slot.role]) for slot in plan.take))
+        finally:
+            self._store.unreserve(plan.take)
+            self._claiming.discard(session.uid)
+        if None in taken:
+            if session.phase is Phase.PENDING:
+                await self.give_back(session)
+            raise Blocked("Contention", "A free slot went away while it was claimed.", retry_after=1.0)
+        self.stop_waiting(session.key, pool.key)
+        return held | {slot.role: slot for slot in taken if slot}
+
+    async def renote(self, slots: Slots, files: Mapping[Role, str]) -> Slots:
+        """Write on each slot which file it is about to hold, before it holds it; returns them as they are then."""
+        noted: Slots = {}
+        for role, slot in slots.items():
+            noted[role] = slot
+            if slot.wallet_file != files[role]:
+                patch = note_wallet_file(files[role])
+                body = await self._kube.patch(PODS, slot.namespace, slot.name, patch)
+                self._store.see_slot(body)
+                noted[role] = Slot.parse(body)
+        return noted
+
+    async def give_back(self, session: Session) -> None:
+        """Return slots in which no wallet was opened to their pool."""
+        await asyncio.gather(*(self._give_back(slot) for slot in self.held(session).values()))
+
+    def _is_before(self, other: SessionKey, session: Session, pool: PoolKey) -> bool:
+        mine = self._waiting.get(pool, {}).get(session.key, parse_time(session.created_at))
+        return (self._waiting[pool][other], other) < (mine, session.key)
+
+    def _must_be_free(self, session: Session, pool: Pool, wanted: Mapping[Role, str]) -> None:
+        """Invariant I1: a wallet is opened nowhere while a pod that may hold it is still there."""
+        holders = wallet_holders(self._store.slots_of_pool(pool.key), wanted, session.uid)
+        if not holders:
+            return
+        role, slot = next(iter(holders.items()))
+        state = "is still terminating" if slot.terminating else f"of session {slot.session_name} has it open"
+        raise Blocked(
+            "WalletInUse",
+            f"The {role} wallet {wanted[role]} is not opened yet: pod {slot.name} {state}. A wallet is never open"
+            " twice. If its node is gone for good, remove the node or force-delete the pod.",
+            retry_after=RETRY_SECONDS,
+        )
+
+    def _must_have_room(self, session: Session) -> None:
+        active = self.active_sessions()
+        if session.uid not in active and len(active) >= self._max_active:
+            raise Blocked(
+                "AtCapacity",
+                f"{len(active)} of {self._max_active} sessions are active in the cluster. The session goes on when"
+                " one closes; sessions.maxActive is the operator's setting.",
+                retry_after=WAIT_SECONDS,
+            )
+
+    async def _wait(self, session: Session, pool: Pool, held: Slots, lacking: tuple[Role, ...]) -> None:
+        queue = self._waiting.setdefault(pool.key, {})
+        if session.key not in queue:
+            queue[session.key] = parse_time(session.created_at)
+            self._pool_changed(pool.key)
+        if held and session.phase is Phase.PENDING:
+            await self.give_back(session)
+        trouble = next((s.trouble for s in self._store.slots_of_pool(pool.key) if s.trouble), None)
+        why = f" Its pods do not start: {trouble[0]} {trouble[1]}" if trouble else ""
+        raise Blocked(
+            "PoolEmpty",
+            f"WalletPool {pool.key.name} has no free slot for {', '.join(lacking)}; more are being started.{why}",
+            retry_after=WAIT_SECONDS,
+        )
+
+    async def _adopt(self, slot: Slot, session: Session, file: str) -> Slot | None:
+        for _ in range(ADOPTION_TRIES):
+            try:
+                body = await self._kube.patch(PODS, slot.namespace, slot.name, adoption(slot, session, file))
+            except ConflictError:
+                try:
+                    fresh = Slot.parse(await self._kube.get(PODS, slot.namespace, slot.name))
+                except NotFoundError:
+                    return None
+                if fresh.uid != slot.uid or not fresh.claimable:
+                    return None
+                slot = fresh
+            except NotFoundError:
+                return None
+            else:
+                self._store.see_slot(body)
+                return Slot.parse(body)
+        return None
+
+    async def _give_back(self, slot: Slot) -> None:
+        try:
+            self._store.see_slot(await self._kube.patch(PODS, slot.namespace, slot.name, give_back(slot)))
+        except (ConflictError, NotFoundError):
+            # It changed under us; it stays the session's, which gives it back the next time or uses it.
+            _LOG.info("slot %s could not be given back", slot.name)
+
+    async def _drop_surplus(self, session: Session) -> None:
+        """Delete ended pods, and second pods for one role (a claim whose answer was lost)."""
+        held = {slot.uid for slot in self.held(session).values()}
+        for slot in self._store.slots_of_session(session.uid):
+            if slot.uid not in held and not slot.terminating:
+                await self._kube.delete(PODS, slot.namespace, slot.name, uid=slot.uid)
+
+
+def _rank(slot: Slot, named: Mapping[str, str | None]) -> tuple[bool, str, str]:
+    return (named.get(slot.role) != slot.name, slot.created_at, slot.name)

@@ -1,0 +1,87 @@
+"""Closes a session's wallets and gives its slots up: the one way out for every ending."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from escrow_operator.adapters.kube import ENDPOINT_SLICES, PODS, SECRETS, SESSIONS, Kube
+from escrow_operator.core.manifests.common import connection_name
+from escrow_operator.errors import NoWalletOpen, WalletError
+from escrow_operator.models.common import FINALIZER, ROLES
+from escrow_operator.models.session import Session
+from escrow_operator.models.slot import Slot
+from escrow_operator.services.blocked import Blocked
+from escrow_operator.services.opener import Opener
+from escrow_operator.services.store import Store
+from escrow_operator.services.wallets import Wallets
+
+_LOG = logging.getLogger(__name__)
+
+CLOSE_SECONDS = 30.0
+"""For storing and closing one wallet by RPC. Past it the pod gets SIGTERM, at which wallet-rpc stores as well, and the
+session waits until the pod is gone."""
+
+
+class Closer:
+    """Store, close, verify, delete the pod."""
+
+    def __init__(self, kube: Kube, store: Store, wallets: Wallets, opener: Opener) -> None:
+        self._kube = kube
+        self._store = store
+        self._wallets = wallets
+        self._opener = opener
+
+    async def release(self, session: Session) -> bool:
+        """Close all wallets of a session and delete its pods.
+
+        True when none of them can hold a wallet any more: each was closed, or its pod is gone (invariant I1).
+        """
+        slots = self._store.slots_of_session(session.uid)
+        closed = await asyncio.gather(*(self._close(slot) for slot in slots))
+        await asyncio.gather(
+            *(
+                self._kube.delete(PODS, slot.namespace, slot.name, uid=slot.uid)
+                for slot in slots
+                if not slot.terminating
+            )
+        )
+        return all(closed)
+
+    async def withdraw_endpoints(self, session: Session) -> None:
+        """Delete what clients connect with, for a session that ends but stays as an object."""
+        namespace = session.key.namespace
+        await asyncio.gather(
+            self._kube.delete(ENDPOINT_SLICES, namespace, f"{session.key.name}-wallets"),
+            *(self._kube.delete(SECRETS, namespace, connection_name(session.key, role)) for role in ROLES),
+        )
+
+    async def drop_finalizer(self, session: Session) -> None:
+        """Let a deleted session go. Raises ConflictError when it changed in between."""
+        index = session.finalizers.index(FINALIZER)
+        await self._kube.patch(
+            SESSIONS,
+            session.key.namespace,
+            session.key.name,
+            [
+                {"op": "test", "path": f"/metadata/finalizers/{index}", "value": FINALIZER},
+                {"op": "remove", "path": f"/metadata/finalizers/{index}"},
+            ],
+        )
+
+    async def _close(self, slot: Slot) -> bool:
+        """Whether the slot's process holds no wallet now. It never raises: the pod is deleted in any case."""
+        self._opener.forget(slot.uid)
+        if slot.finished:
+            return True
+        if not slot.usable:
+            return False
+        try:
+            wallet = await self._wallets.client(slot)
+            await wallet.close_wallet(deadline=CLOSE_SECONDS)
+            await wallet.address()
+        except NoWalletOpen:
+            return True
+        except (WalletError, Blocked) as error:
+            _LOG.warning("pod %s did not close its wallet: %s; it is ended by SIGTERM", slot.name, error)
+        return False

@@ -1,0 +1,203 @@
+"""What opens the wallets: the operator's own deeds (setup Create) or the user's Secrets (setup Open).
+
+Nothing here deletes a Secret, and no password that an address may depend on is ever overwritten (invariant I4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import secrets
+from collections.abc import Mapping
+
+from escrow_operator.adapters.kube import SECRETS, Kube, NotFoundError
+from escrow_operator.core.manifests.common import deed_name
+from escrow_operator.core.manifests.session import deed_secret
+from escrow_operator.models.common import ROLES, Role
+from escrow_operator.models.deed import Deed, secret_data
+from escrow_operator.models.session import Session, Setup
+from escrow_operator.services.blocked import RECHECK_SECONDS, Blocked
+
+Deeds = dict[Role, Deed]
+
+
+class DeedService:
+    """Reads and writes deeds."""
+
+    def __init__(self, kube: Kube) -> None:
+        self._kube = kube
+
+    async def resolve(self, session: Session, height: int) -> Deeds:
+        """The three deeds of a session; those of setup Create are made when there are none yet.
+
+        ``height`` is the chain's, which fresh wallets note as their restore height. Raises Blocked with a reason that
+        names the Secret at fault.
+        """
+        if session.spec.setup is Setup.OPEN:
+            return dict(await asyncio.gather(*(self._given(session, role) for role in ROLES)))
+        found = dict(await asyncio.gather(*(self._made(session, role) for role in ROLES)))
+        self._must_agree(session, found)
+        suffix = secrets.token_hex(4)
+        deeds: Deeds = {}
+        for role, deed in found.items():
+            deeds[role] = deed or await self._make(session, role, suffix, height)
+        return deeds
+
+    def _must_agree(self, session: Session, found: Mapping[Role, Deed | None]) -> None:
+        """Refuse to make fresh wallets beside ones that money may have been paid to."""
+        addresses = {deed.address for deed in found.values() if deed and deed.address}
+        if session.status.get("address"):
+            addresses.add(session.status["address"])
+        lost = [deed_name(session.key, role) for role, deed in found.items() if deed is None]
+        if addresses and lost:
+            raise Blocked(
+                "DeedMissing",
+                f"The address {min(addresses)} was published, but the Secret {', '.join(lost)} that opens its wallet is"
+                " gone. Restore it from a backup; the operator makes no new wallets in its place.",
+                retry_after=RECHECK_SECONDS,
+            )
+        if len(addresses) > 1:
+            raise Blocked(
+                "DeedsDisagree",
+                f"The Secrets {', '.join(deed_name(session.key, role) for role in ROLES)} belong to wallets of"
+                " different addresses. Put the ones that belong together in place, or use another session name.",
+                retry_after=RECHECK_SECONDS,
+            )
+        pools = {deed.pool for deed in found.values() if deed and deed.pool} - {session.spec.pool_ref.name}
+        if pools:
+            raise Blocked(
+                "DeedsDisagree",
+                f"The wallets of an earlier session {session.key.name} are in pool {min(pools)}: set spec.poolRef to it"
+                " in a new session of this name, or use another name.",
+                retry_after=RECHECK_SECONDS,
+            )
+
+    async def record_address(self, session: Session, deeds: Mapping[Role, Deed], address: str) -> None:
+        """Write the proven address into every deed that lacks it, before it is published."""
+        if session.spec.setup is Setup.OPEN:
+            return
+        await asyncio.gather(
+            *(
+                self._write(session, dataclasses.replace(deed, address=address))
+                for deed in deeds.values()
+                if deed.address != address
+            )
+        )
+
+    async def renew_files(self, session: Session, deeds: Mapping[Role, Deed], height: int) -> Deeds:
+        """Fresh file names, for a key exchange that starts over; the passwords stay, so do the old files."""
+        suffix = secrets.token_hex(4)
+        fresh = {
+            role: dataclasses.replace(deed, file=_file_name(session, suffix), restore_height=height)
+            for role, deed in deeds.items()
+        }
+        return {role: await self._write(session, deed) for role, deed in fresh.items()}
+
+    async def versions(self, session: Session) -> str:
+        """The resource versions of the Secrets a session opens with: changes when the user mends one."""
+        names = [_secret_name(session, role) for role in ROLES]
+        return "/".join(await asyncio.gather(*(self._version(session.key.namespace, name) for name in names)))
+
+    async def _version(self, namespace: str, name: str) -> str:
+        try:
+            secret = await self._kube.get(SECRETS, namespace, name)
+        except NotFoundError:
+            return "-"
+        version: str = secret["metadata"]["resourceVersion"]
+        return version
+
+    async def _given(self, session: Session, role: Role) -> tuple[Role, Deed]:
+        assert session.spec.wallets is not None  # noqa: S101 - the schema's CEL rule says so
+        wallet = session.spec.wallets.of(role)
+        ref = wallet.secret_ref
+        try:
+            secret = await self._kube.get(SECRETS, session.key.namespace, ref.name)
+        except NotFoundError:
+            raise Blocked(
+                "SecretNotFound",
+                f"Secret {ref.name} with the password of the {role} wallet does not exist in namespace"
+                f" {session.key.namespace}. Create it; the session goes on by itself.",
+                retry_after=RETRY_AFTER_SECRET,
+            ) from None
+        data = _decode(secret, ref.name, role)
+        if ref.key not in data:
+            raise Blocked(
+                "SecretKeyMissing",
+                f"Secret {ref.name} has no key {ref.key!r} with the password of the {role} wallet (it has:"
+                f" {', '.join(sorted(data)) or 'none'}). Add it, or name another key in spec.wallets.{role}.secretRef.",
+                retry_after=RETRY_AFTER_SECRET,
+            )
+        expected = session.spec.address or session.status.get("address")
+        return role, Deed(
+            role=role,
+            file=wallet.file,
+            password=data[ref.key],
+            address=expected,
+            version=secret["metadata"]["resourceVersion"],
+        )
+
+    async def _made(self, session: Session, role: Role) -> tuple[Role, Deed | None]:
+        name = deed_name(session.key, role)
+        try:
+            secret = await self._kube.get(SECRETS, session.key.namespace, name)
+        except NotFoundError:
+            return role, None
+        _decode(secret, name, role)
+        try:
+            return role, Deed.from_secret(role, secret)
+        except (KeyError, ValueError) as error:
+            raise Blocked(
+                "SecretInvalid",
+                f"Secret {name} is not the deed of a wallet ({error} is missing or wrong). Rename or mend it.",
+                retry_after=RETRY_AFTER_SECRET,
+            ) from None
+
+    async def _make(self, session: Session, role: Role, suffix: str, height: int) -> Deed:
+        deed = Deed(
+            role=role,
+            file=_file_name(session, suffix),
+            password=secrets.token_urlsafe(32),
+            restore_height=height,
+            pool=session.spec.pool_ref.name,
+        )
+        secret = await self._kube.create(SECRETS, session.key.namespace, deed_secret(session, deed))
+        return dataclasses.replace(deed, version=secret["metadata"]["resourceVersion"])
+
+    async def _write(self, session: Session, deed: Deed) -> Deed:
+        body = deed_secret(session, deed)
+        secret = await self._kube.patch(
+            SECRETS,
+            session.key.namespace,
+            body["metadata"]["name"],
+            [
+                {"op": "test", "path": "/metadata/resourceVersion", "value": deed.version},
+                {"op": "add", "path": "/stringData", "value": body["stringData"]},
+            ],
+        )
+        return dataclasses.replace(deed, version=secret["metadata"]["resourceVersion"])
+
+
+RETRY_AFTER_SECRET = 5.0
+"""Seconds. Secrets are not watched: watching would show the operator every Secret of the cluster."""
+
+
+def _decode(secret: Mapping[str, object], name: str, role: Role) -> dict[str, str]:
+    try:
+        return secret_data(secret)
+    except (UnicodeDecodeError, ValueError):
+        raise Blocked(
+            "SecretInvalid",
+            f"Secret {name} for the {role} wallet has a value that is not UTF-8 text.",
+            retry_after=RETRY_AFTER_SECRET,
+        ) from None
+
+
+def _secret_name(session: Session, role: Role) -> str:
+    if session.spec.wallets is not None:
+        return session.spec.wallets.of(role).secret_ref.name
+    return deed_name(session.key, role)
+
+
+def _file_name(session: Session, suffix: str) -> str:
+    """Unique in the pool's storage for ever, and legible: namespaces and session names are DNS labels."""
+    return f"{session.key.namespace}.{session.key.name}.{suffix}"

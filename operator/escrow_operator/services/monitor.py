@@ -1,0 +1,116 @@
+"""Asks a session's wallets what they hold. Reading is no activity (invariant I6): nothing here touches the clocks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from escrow_operator.adapters.wallet_rpc import WalletRpc
+from escrow_operator.core.funding import Reading
+from escrow_operator.errors import (
+    NoWalletOpen,
+    WalletDaemonUnavailable,
+    WalletError,
+    WalletTimeout,
+    WalletUnauthorized,
+    WalletUnreachable,
+)
+from escrow_operator.models.common import ROLES, Role
+from escrow_operator.models.slot import Slot
+from escrow_operator.services.blocked import RETRY_SECONDS, Blocked, SlotBroken
+from escrow_operator.services.opener import Opener
+from escrow_operator.services.together import gather_all
+from escrow_operator.services.wallets import Wallets
+
+_LOG = logging.getLogger(__name__)
+
+REFRESH_SECONDS = 20.0
+"""For one look. A wallet that has more to scan goes on scanning; the session says WalletSyncing meanwhile."""
+
+
+class Monitor:
+    """Reads one session at a time; the caller holds the session."""
+
+    def __init__(self, wallets: Wallets, opener: Opener) -> None:
+        self._wallets = wallets
+        self._opener = opener
+        self._synced: dict[str, frozenset[tuple[str, int]]] = {}
+
+    def forget(self, session_uid: str) -> None:
+        """The session is gone or closed."""
+        self._synced.pop(session_uid, None)
+
+    async def read(self, session_uid: str, slots: Mapping[Role, Slot], address: str) -> Reading:
+        """What the wallets hold, as of the height they are at. Raises Blocked with what is wrong."""
+        clients = {role: await self._wallets.client(slots[role]) for role in ROLES}
+        await gather_all(self._must_hold(slots[role], clients[role], address) for role in ROLES)
+        teller = clients[Role.ARBITER]
+        try:
+            reading = await self._ask(teller)
+            if reading.balance.multisig_import_needed and await self._exchange_key_images(
+                session_uid, clients, reading
+            ):
+                reading = await self._ask(teller)
+        except WalletDaemonUnavailable:
+            raise Blocked("DaemonUnreachable", "The wallets cannot reach monerod.", retry_after=RETRY_SECONDS) from None
+        except WalletTimeout:
+            raise Blocked(
+                "WalletSyncing", "A wallet is scanning blocks or busy with a client's call.", retry_after=RETRY_SECONDS
+            ) from None
+        except WalletError as error:
+            raise Blocked("WalletError", f"A wallet refused a read: {error}.", retry_after=RETRY_SECONDS) from None
+        return reading
+
+    async def _must_hold(self, slot: Slot, wallet: WalletRpc, address: str) -> None:
+        """Check that the wallet is still the one that was opened: its clients may close or replace it."""
+        try:
+            current = await wallet.address()
+        except NoWalletOpen:
+            current = None
+        except WalletUnauthorized:
+            raise SlotBroken(slot, f"Pod {slot.name} refuses the login it was started with.") from None
+        except WalletTimeout:
+            # Busy with a client's call: that is no sign of another wallet.
+            return
+        except WalletUnreachable:
+            raise Blocked(
+                "WalletUnreachable",
+                f"Pod {slot.name} of the {slot.role} wallet does not answer.",
+                retry_after=RETRY_SECONDS,
+            ) from None
+        except WalletError as error:
+            raise Blocked("WalletError", f"The {slot.role} wallet: {error}.", retry_after=RETRY_SECONDS) from None
+        if current != address:
+            self._opener.forget(slot.uid)
+            raise Blocked(
+                "WalletClosed",
+                f"The {slot.role} wallet is no longer open in pod {slot.name}; it is opened again.",
+                retry_after=0.0,
+            )
+
+    async def _ask(self, wallet: WalletRpc) -> Reading:
+        await wallet.refresh(deadline=REFRESH_SECONDS)
+        balance = await wallet.balance()
+        incoming = await wallet.transfers(incoming=True, pool=True)
+        return Reading(balance=balance, incoming=tuple(incoming), height=await wallet.height())
+
+    async def _exchange_key_images(self, session_uid: str, clients: Mapping[Role, WalletRpc], reading: Reading) -> bool:
+        """Once per new payment: give each wallet the others' key images; False if there is nothing new.
+
+        Without them a multisig wallet cannot tell whether its outputs are spent. Never on a timer: an export erases
+        the nonces of the export before it, and a client may be about to sign with those (it gets error −35 and
+        starts its round again).
+        """
+        payments = frozenset((t.txid, t.height) for t in reading.incoming if t.confirmations)
+        if not payments or self._synced.get(session_uid) == payments:
+            return False
+        await gather_all(clients[role].refresh(deadline=REFRESH_SECONDS) for role in ROLES)
+        infos = await gather_all(clients[role].export_multisig_info() for role in ROLES)
+        await gather_all(
+            clients[role].import_multisig_info(
+                [info for peer, info in zip(ROLES, infos, strict=True) if peer is not role]
+            )
+            for role in ROLES
+        )
+        self._synced[session_uid] = payments
+        return True

@@ -1,0 +1,191 @@
+"""Keeps a WalletPool's claims, Deployments and Service as its spec says, and its status true."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+from escrow_operator.adapters.clock import Clock
+from escrow_operator.adapters.kube import (
+    CLAIMS,
+    DEPLOYMENTS,
+    NETWORK_POLICIES,
+    SERVICES,
+    STORAGE_CLASSES,
+    ConflictError,
+    Kube,
+    KubeError,
+    NotFoundError,
+    Resource,
+    UnavailableError,
+)
+from escrow_operator.core.conditions import Condition, merge_conditions
+from escrow_operator.core.daemon import daemon_condition
+from escrow_operator.core.manifests import pool as manifests
+from escrow_operator.core.manifests.common import claim_name, service_name
+from escrow_operator.core.poolstatus import pool_status, ready_condition
+from escrow_operator.models.common import ROLES
+from escrow_operator.models.pool import Pool, PoolKey
+from escrow_operator.models.session import SessionKey
+from escrow_operator.services.claims import ClaimService
+from escrow_operator.services.daemons import DaemonService
+from escrow_operator.services.reporter import Reporter
+from escrow_operator.services.store import Store
+from escrow_operator.services.wallets import Wallets
+from escrow_operator.settings import Settings
+
+CONFLICT_SECONDS = 0.2
+
+
+class PoolService:
+    """Reconciles pools; the queue calls it for one pool at a time."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        store: Store,
+        settings: Settings,
+        clock: Clock,
+        *,
+        claims: ClaimService,
+        daemons: DaemonService,
+        reporter: Reporter,
+        wallets: Wallets,
+        wake: Callable[[SessionKey], None],
+    ) -> None:
+        self._kube = kube
+        self._store = store
+        self._settings = settings
+        self._clock = clock
+        self._claims = claims
+        self._daemons = daemons
+        self._reporter = reporter
+        self._wallets = wallets
+        self._wake = wake
+        self._applied: dict[tuple[PoolKey, str, str], str] = {}
+
+    async def reconcile(self, key: PoolKey) -> float | None:
+        """One look. Objects are applied only when what is wanted of them changed or somebody changed them."""
+        pool = self._store.pools.get(key)
+        if pool is None or pool.deleting:
+            self._applied = {k: v for k, v in self._applied.items() if k[0] != key}
+            return None
+        problem = None
+        try:
+            await self._apply_all(pool)
+        except UnavailableError:
+            raise
+        except KubeError as error:
+            problem = Condition(
+                "Ready",
+                False,
+                "Rejected",
+                f"The API server refused a part of the pool: {error}. Correct the spec.",
+            )
+        problem = problem or await self._storage_problem(pool)
+        try:
+            await self._report(pool, problem)
+        except ConflictError:
+            return CONFLICT_SECONDS
+        return None
+
+    def level(self, key: PoolKey) -> None:
+        """Forget what was applied, so that the next look repairs what others changed."""
+        self._applied = {k: v for k, v in self._applied.items() if k[0] != key}
+
+    def wake_waiting(self, key: PoolKey) -> None:
+        """A slot became free: let those who wait look again, longest first."""
+        for session in self._claims.waiting(key):
+            self._wake(session)
+
+    async def _apply_all(self, pool: Pool) -> None:
+        key_id = await self._wallets.ensure_login_key(pool)
+        replicas = pool.spec.warm_slots + len(self._claims.waiting(pool.key))
+        login_image = self._settings.slot_login_image
+        for role in ROLES:
+            await self._ensure_claim(pool, manifests.claim(pool, role), claim_name(pool.key, role))
+        wanted: list[tuple[Resource, dict[str, Any]]] = [(SERVICES, manifests.service(pool))]
+        wanted += [
+            (
+                DEPLOYMENTS,
+                manifests.deployment(pool, role, replicas=replicas, login_key=key_id, login_image=login_image),
+            )
+            for role in ROLES
+        ]
+        if pool.spec.network_policy.enabled:
+            policy = manifests.network_policy(pool, self._settings.own_namespace)
+            wanted.append((NETWORK_POLICIES, policy))
+        else:
+            await self._remove_policy(pool)
+        await asyncio.gather(*(self._apply(pool, resource, body) for resource, body in wanted))
+
+    async def _apply(self, pool: Pool, resource: Resource, body: dict[str, Any]) -> None:
+        digest = _digest(body)
+        mark = (pool.key, resource.plural, body["metadata"]["name"])
+        if self._applied.get(mark) == digest:
+            return
+        await self._kube.apply(resource, pool.key.namespace, body)
+        self._applied[mark] = digest
+
+    async def _ensure_claim(self, pool: Pool, body: dict[str, Any], name: str) -> None:
+        """Claims are made once and never changed or deleted: they hold the wallets (invariant I4)."""
+        mark = (pool.key, CLAIMS.plural, name)
+        if mark in self._applied:
+            return
+        with contextlib.suppress(ConflictError):
+            await self._kube.create(CLAIMS, pool.key.namespace, body)
+        self._applied[mark] = "created"
+
+    async def _remove_policy(self, pool: Pool) -> None:
+        mark = (pool.key, NETWORK_POLICIES.plural, service_name(pool.key))
+        if self._applied.get(mark) != "removed":
+            await self._kube.delete(NETWORK_POLICIES, pool.key.namespace, service_name(pool.key))
+            self._applied[mark] = "removed"
+
+    async def _storage_problem(self, pool: Pool) -> Condition | None:
+        name = pool.spec.storage.storage_class_name
+        if name is None or pool.status.get("warmSlots", 0) > 0:
+            return None
+        try:
+            await self._kube.get(STORAGE_CLASSES, None, name)
+        except NotFoundError:
+            return Condition(
+                "Ready",
+                False,
+                "StorageClassNotFound",
+                f"There is no StorageClass {name!r} (kubectl get storageclass). Create it, or delete this pool and"
+                " make one with another class; the claims it made hold no wallets yet.",
+            )
+        return None
+
+    async def _report(self, pool: Pool, problem: Condition | None) -> None:
+        slots = self._store.slots_of_pool(pool.key)
+        conditions = (
+            problem or ready_condition(pool, slots),
+            daemon_condition(self._daemons.view(pool.key), pool.spec.daemon),
+        )
+        view = self._daemons.view(pool.key)
+        active = {slot.session_uid for slot in slots if slot.session_uid and not slot.terminating}
+        status = pool_status(
+            pool,
+            slots,
+            active=len(active),
+            waiting=len(self._claims.waiting(pool.key)),
+            max_active=self._settings.sessions.max_active,
+            daemon=view.info if view else None,
+        )
+        status["conditions"] = merge_conditions(
+            pool.status.get("conditions") or (),
+            conditions,
+            generation=pool.generation,
+            now=self._clock.now(),
+        )
+        await self._reporter.report_pool(pool, status, conditions)
+
+
+def _digest(body: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,83 @@
+"""A work queue of keys: what happened is forgotten, what to look at is remembered.
+
+Each key is handled by at most one task at a time; adding a key that waits changes nothing, adding one that is being
+handled makes it be handled again afterwards. A handler that raises is called again with growing delays, so one bad
+object delays nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+FIRST_DELAY = 1.0
+LONGEST_DELAY = 60.0
+"""Seconds between attempts after an error: doubling from the first to the longest."""
+
+K = TypeVar("K", bound=Hashable)
+
+
+class WorkQueue(Generic[K]):
+    """``handler(key)`` returns the seconds after which to look again by itself, or None."""
+
+    def __init__(self, name: str, handler: Callable[[K], Awaitable[float | None]], *, concurrency: int) -> None:
+        self._log = logging.getLogger(f"{__name__}.{name}")
+        self._handler = handler
+        self._places = asyncio.Semaphore(concurrency)
+        self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._tasks: dict[K, asyncio.Task[None]] = {}
+        self._again: set[K] = set()
+        self._failures: dict[K, int] = {}
+        self._closed = False
+
+    def add(self, key: K, delay: float = 0.0) -> None:
+        """Look at a key after ``delay`` seconds at the latest; an earlier look that is due already stays due."""
+        if self._closed:
+            return
+        loop = asyncio.get_running_loop()
+        waiting = self._timers.get(key)
+        if waiting is not None:
+            if waiting.when() <= loop.time() + delay:
+                return
+            waiting.cancel()
+        self._timers[key] = loop.call_later(delay, self._due, key)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    async def close(self) -> None:
+        """Stop looking; handlers that run are cancelled (all state is in the cluster, invariant I7)."""
+        self._closed = True
+        for timer in self._timers.values():
+            timer.cancel()
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _due(self, key: K) -> None:
+        self._timers.pop(key, None)
+        if key in self._tasks:
+            self._again.add(key)
+            return
+        self._tasks[key] = asyncio.get_running_loop().create_task(self._run(key))
+
+    async def _run(self, key: K) -> None:
+        delay: float | None = None
+        try:
+            async with self._places:
+                delay = await self._handler(key)
+            self._failures.pop(key, None)
+        except Exception as error:
+            failures = self._failures[key] = self._failures.get(key, 0) + 1
+            delay = min(FIRST_DELAY * 2 ** (failures - 1), LONGEST_DELAY)
+            self._log.warning("%s: %s; next attempt in %g s", key, error, delay, exc_info=failures == 1)
+        finally:
+            self._tasks.pop(key, None)
+        if key in self._again:
+            self._again.discard(key)
+            self.add(key)
+        elif delay is not None:
+            self.add(key, delay)

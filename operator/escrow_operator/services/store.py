@@ -1,0 +1,159 @@
+"""What the operator last saw of the cluster, with indexes.
+
+Watch events and the answers to the operator's own writes both end here; of two versions the newer one stays, so a
+late watch event never hides a claim that was just made.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import ValidationError
+
+from escrow_operator.models.pool import Pool, PoolKey
+from escrow_operator.models.session import Session, SessionKey
+from escrow_operator.models.slot import Slot
+
+_LOG = logging.getLogger(__name__)
+
+TOMBSTONES = 10_000
+"""Uids of deleted slots to remember, so that the late answer of a patch does not bring one back."""
+
+SlotKey = tuple[str, str]
+
+
+class Store:
+    """Sessions, pools and slots. Not thread-safe: it lives in the event loop."""
+
+    def __init__(self) -> None:
+        self.sessions: dict[SessionKey, Session] = {}
+        self.pools: dict[PoolKey, Pool] = {}
+        self._slots: dict[SlotKey, Slot] = {}
+        self._by_pool: dict[PoolKey, set[SlotKey]] = defaultdict(set)
+        self._by_session: dict[str, set[SlotKey]] = defaultdict(set)
+        self._reserved: set[str] = set()
+        self._gone: OrderedDict[str, None] = OrderedDict()
+
+    def see_session(self, body: dict[str, Any]) -> bool:
+        """Note an EscrowSession; False when nothing newer was said."""
+        try:
+            session = Session.parse(body)
+        except (ValidationError, KeyError, ValueError):
+            _LOG.exception("an EscrowSession that cannot be read: %s", body.get("metadata", {}).get("name"))
+            return False
+        old = self.sessions.get(session.key)
+        if old and old.uid == session.uid and not _newer(session.resource_version, old.resource_version):
+            return False
+        self.sessions[session.key] = session
+        return True
+
+    def see_pool(self, body: dict[str, Any]) -> bool:
+        """Note a WalletPool; False when nothing newer was said."""
+        try:
+            pool = Pool.parse(body)
+        except (ValidationError, KeyError, ValueError):
+            _LOG.exception("a WalletPool that cannot be read: %s", body.get("metadata", {}).get("name"))
+            return False
+        old = self.pools.get(pool.key)
+        if old and old.uid == pool.uid and not _newer(pool.resource_version, old.resource_version):
+            return False
+        self.pools[pool.key] = pool
+        return True
+
+    def see_slot(self, body: dict[str, Any]) -> Slot | None:
+        """Note a wallet-rpc pod; None when nothing newer was said, or when it is no slot."""
+        try:
+            slot = Slot.parse(body)
+        except (ValidationError, KeyError, ValueError):
+            return None
+        key = (slot.namespace, slot.name)
+        old = self._slots.get(key)
+        if slot.uid in self._gone:
+            return None
+        if old and old.uid == slot.uid and not _newer(slot.resource_version, old.resource_version):
+            return None
+        if old:
+            self._unindex(old)
+        self._slots[key] = slot
+        self._by_pool[slot.pool].add(key)
+        if slot.session_uid:
+            self._by_session[slot.session_uid].add(key)
+        return slot
+
+    def drop_slot(self, namespace: str, name: str, uid: str) -> Slot | None:
+        """Forget a pod that is gone from the API; returns what was known of it."""
+        self._gone[uid] = None
+        while len(self._gone) > TOMBSTONES:
+            self._gone.popitem(last=False)
+        slot = self._slots.get((namespace, name))
+        if slot is None or slot.uid != uid:
+            return None
+        del self._slots[(namespace, name)]
+        self._unindex(slot)
+        self._reserved.discard(uid)
+        return slot
+
+    def replace_slots(self, namespace: str | None, bodies: Iterable[dict[str, Any]]) -> list[Slot]:
+        """Level with a full list of a namespace (None: the cluster); returns the slots that were gone.
+
+        A slot that was seen after the list was read is not in it; watch events will tell when it goes.
+        """
+        listed = set()
+        newest = 0
+        for body in bodies:
+            listed.add(body["metadata"]["uid"])
+            newest = max(newest, int(body["metadata"]["resourceVersion"]))
+            self.see_slot(body)
+        gone = [
+            slot
+            for slot in self._slots.values()
+            if namespace in (None, slot.namespace) and slot.uid not in listed and int(slot.resource_version) <= newest
+        ]
+        for slot in gone:
+            self.drop_slot(slot.namespace, slot.name, slot.uid)
+        return gone
+
+    def slots_of_pool(self, pool: PoolKey) -> list[Slot]:
+        """All pods of a pool, free and adopted, in no order."""
+        return [self._slots[key] for key in self._by_pool.get(pool, ())]
+
+    def slots_of_session(self, uid: str) -> list[Slot]:
+        """All pods that a session adopted, in no order."""
+        return [self._slots[key] for key in self._by_session.get(uid, ())]
+
+    def sessions_with_slots(self) -> set[str]:
+        """Uids of the sessions that have adopted slots."""
+        return set(self._by_session)
+
+    def free_slots(self, pool: PoolKey) -> list[Slot]:
+        """Slots that nobody has adopted or is about to adopt."""
+        return [slot for slot in self.slots_of_pool(pool) if slot.claimable and slot.uid not in self._reserved]
+
+    def reserve(self, slots: Iterable[Slot]) -> None:
+        """Keep other claims of this process off some slots while their patches are under way."""
+        self._reserved.update(slot.uid for slot in slots)
+
+    def unreserve(self, slots: Iterable[Slot]) -> None:
+        """End a reservation."""
+        self._reserved.difference_update(slot.uid for slot in slots)
+
+    def session_by_uid(self, namespace: str, name: str | None, uid: str | None) -> Session | None:
+        """The living session that a slot's labels name, or None."""
+        session = self.sessions.get(SessionKey(namespace, name or ""))
+        return session if session and session.uid == uid else None
+
+    def _unindex(self, slot: Slot) -> None:
+        key = (slot.namespace, slot.name)
+        self._by_pool[slot.pool].discard(key)
+        if slot.session_uid:
+            self._by_session[slot.session_uid].discard(key)
+            if not self._by_session[slot.session_uid]:
+                del self._by_session[slot.session_uid]
+
+
+def _newer(version: str, than: str) -> bool:
+    """Resource versions of one kind compare as numbers (documented by Kubernetes since 1.35, true long before)."""
+    return int(version) > int(than)

@@ -1,0 +1,71 @@
+"""The periodic look at everything: what watch events missed, orphans, and sessions whose time is up."""
+
+from __future__ import annotations
+
+import logging
+
+from escrow_operator.adapters.kube import PODS, POOLS, SESSIONS, Kube
+from escrow_operator.core.manifests.common import SLOT_LABELS
+from escrow_operator.models.common import SlotState
+from escrow_operator.models.pool import PoolKey
+from escrow_operator.models.session import SessionKey
+from escrow_operator.models.slot import Slot
+from escrow_operator.services.opener import Opener
+from escrow_operator.services.store import Store
+from escrow_operator.services.wallets import Wallets
+
+_LOG = logging.getLogger(__name__)
+
+
+class Sweep:
+    """Lists, compares and heals. It decides nothing that a reconciliation could decide."""
+
+    def __init__(self, kube: Kube, store: Store, wallets: Wallets, opener: Opener, namespaces: tuple[str, ...]) -> None:
+        self._kube = kube
+        self._store = store
+        self._wallets = wallets
+        self._opener = opener
+        self._namespaces: tuple[str | None, ...] = namespaces or (None,)
+
+    async def level(self) -> None:
+        """Fill the store from full lists: at start, and again for what silent watches missed."""
+        for namespace in self._namespaces:
+            for body in await self._kube.list(POOLS, namespace):
+                self._store.see_pool(body)
+            sessions = await self._kube.list(SESSIONS, namespace)
+            for body in sessions:
+                self._store.see_session(body)
+            listed = {body["metadata"]["uid"] for body in sessions}
+            for session in list(self._store.sessions.values()):
+                if namespace in (None, session.key.namespace) and session.uid not in listed:
+                    self._store.sessions.pop(session.key, None)
+            await self.level_slots(namespace)
+
+    async def level_slots(self, namespace: str | None) -> None:
+        """The same for the pods alone."""
+        for slot in self._store.replace_slots(namespace, await self._kube.list(PODS, namespace, labels=SLOT_LABELS)):
+            await self.slot_gone(slot)
+
+    async def slot_gone(self, slot: Slot) -> None:
+        """Forget all about a pod."""
+        self._opener.forget(slot.uid)
+        await self._wallets.forget(slot.uid)
+
+    async def heal_orphans(self, pool: PoolKey) -> None:
+        """Delete adopted pods whose session no longer exists.
+
+        Garbage collection does it; this is for the pod whose adoption was answered after its session had gone.
+        """
+        for slot in self._store.slots_of_pool(pool):
+            owned = self._store.session_by_uid(slot.namespace, slot.session_name, slot.session_uid)
+            if slot.state is SlotState.ADOPTED and owned is None and not slot.terminating:
+                _LOG.warning("pod %s was adopted by a session that is gone; deleting it", slot.name)
+                await self._kube.delete(PODS, slot.namespace, slot.name, uid=slot.uid)
+
+    def sessions_of(self, pool: PoolKey) -> list[SessionKey]:
+        """All sessions of a pool."""
+        return [
+            key
+            for key, session in self._store.sessions.items()
+            if PoolKey(key.namespace, session.spec.pool_ref.name) == pool
+        ]

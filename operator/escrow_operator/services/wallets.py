@@ -1,0 +1,75 @@
+"""Connections to the slots' wallet-rpc, and the login keys from which their logins derive."""
+
+from __future__ import annotations
+
+import secrets
+
+from escrow_operator.adapters.kube import SECRETS, ConflictError, Kube, NotFoundError
+from escrow_operator.adapters.wallet_rpc import WalletRpc
+from escrow_operator.core.login import derive_login, key_id
+from escrow_operator.core.manifests.common import RPC_PORT, login_key_name
+from escrow_operator.core.manifests.pool import login_key_secret
+from escrow_operator.models.deed import secret_data
+from escrow_operator.models.monero import Login
+from escrow_operator.models.pool import Pool, PoolKey
+from escrow_operator.models.slot import Slot
+from escrow_operator.services.blocked import SlotBroken
+
+
+class Wallets:
+    """One client per slot, kept while the slot lives: a digest nonce is tied to its connection."""
+
+    def __init__(self, kube: Kube) -> None:
+        self._kube = kube
+        self._keys: dict[PoolKey, str] = {}
+        self._clients: dict[str, WalletRpc] = {}
+
+    async def ensure_login_key(self, pool: Pool) -> str:
+        """The id of the pool's login key; the key is made when there is none."""
+        try:
+            secret = await self._kube.get(SECRETS, pool.key.namespace, login_key_name(pool.key))
+        except NotFoundError:
+            body = login_key_secret(pool, secrets.token_hex(32))
+            try:
+                secret = await self._kube.create(SECRETS, pool.key.namespace, body)
+            except ConflictError:
+                secret = await self._kube.get(SECRETS, pool.key.namespace, login_key_name(pool.key))
+        key = secret_data(secret)["key"]
+        self._keys[pool.key] = key
+        return key_id(key)
+
+    async def login(self, slot: Slot) -> Login:
+        """The slot's RPC login. Raises SlotBroken when its key is no longer there."""
+        key = self._keys.get(slot.pool)
+        if key is None or key_id(key) != slot.login_key:
+            try:
+                secret = await self._kube.get(SECRETS, slot.namespace, login_key_name(slot.pool))
+                key = self._keys[slot.pool] = secret_data(secret)["key"]
+            except (NotFoundError, KeyError):
+                key = None
+        if key is None or key_id(key) != slot.login_key:
+            raise SlotBroken(
+                slot,
+                f"Pod {slot.name} was started with a login key that pool {slot.pool.name} no longer has.",
+            )
+        return derive_login(key, slot.uid)
+
+    async def client(self, slot: Slot) -> WalletRpc:
+        """The client of a slot. Raises SlotBroken like ``login``."""
+        found = self._clients.get(slot.uid)
+        if found is None:
+            login = await self.login(slot)
+            host = f"[{slot.ip}]" if ":" in (slot.ip or "") else slot.ip
+            found = self._clients.setdefault(slot.uid, WalletRpc(f"http://{host}:{RPC_PORT}", login))
+        return found
+
+    async def forget(self, slot_uid: str) -> None:
+        """End the connection to a slot that is gone."""
+        client = self._clients.pop(slot_uid, None)
+        if client is not None:
+            await client.aclose()
+
+    async def close(self) -> None:
+        """End all connections."""
+        for uid in list(self._clients):
+            await self.forget(uid)

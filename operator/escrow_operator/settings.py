@@ -1,0 +1,69 @@
+"""The operator's cluster-wide settings, from environment variables (the Helm chart's values set them).
+
+``XMR_ESCROW_`` is the prefix and ``__`` goes one level down: ``XMR_ESCROW_SESSIONS__IDLE_TTL=2h``.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from escrow_operator.models.common import Duration
+
+
+class EvictionPolicy(StrEnum):
+    """What becomes of the session that gives way at the cap."""
+
+    DELETE = "Delete"
+    SUSPEND = "Suspend"
+
+
+class SessionSettings(BaseModel):
+    """Limits and clocks of all sessions of the cluster."""
+
+    max_active: int = Field(default=10, ge=1, description="Sessions that may hold slots at once.")
+    idle_ttl: Duration = Field(default=timedelta(hours=2), description="Inactivity after which one closes.")
+    eviction_policy: EvictionPolicy = EvictionPolicy.DELETE
+
+
+class IntervalSettings(BaseModel):
+    """How often the operator looks by itself; events make it look at once."""
+
+    sweep: Duration = Field(default=timedelta(seconds=60), description="TTL, orphans, full resync.")
+    monitor: Duration = Field(default=timedelta(seconds=30), description="Balances, without a new block.")
+    daemon: Duration = Field(default=timedelta(seconds=2), description="Height and mempool of monerod.")
+
+
+class Settings(BaseSettings):
+    """All settings. Raises pydantic.ValidationError that names the variable at fault."""
+
+    model_config = SettingsConfigDict(env_prefix="XMR_ESCROW_", env_nested_delimiter="__")
+
+    sessions: SessionSettings = SessionSettings()
+    intervals: IntervalSettings = IntervalSettings()
+    slot_login_image: str = Field(
+        description="Image of the init container that derives a slot's login: the operator's own.",
+    )
+    namespaces: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        BeforeValidator(lambda v: tuple(filter(None, v.split(","))) if isinstance(v, str) else v),
+    ] = Field(default=(), description="Namespaces to serve, comma-separated; empty means all.")
+    own_namespace: str = Field(default="xmr-escrow-system", description="Where the operator runs.")
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    log_format: str = Field(default="json", pattern="^(json|plain)$")
+    probe_port: int = Field(default=8080, ge=1, le=65535)
+    metrics_port: int = Field(default=9090, ge=1, le=65535)
+
+    @model_validator(mode="after")
+    def _sweep_is_far_below_the_ttl(self) -> Self:
+        if self.intervals.sweep * 4 > self.sessions.idle_ttl:
+            raise ValueError(
+                f"intervals.sweep ({self.intervals.sweep}) must be at most a quarter of sessions.idleTTL "
+                f"({self.sessions.idle_ttl}): sessions would outlive their TTL by too much"
+            )
+        return self

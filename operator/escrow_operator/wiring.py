@@ -1,0 +1,130 @@
+"""Puts the operator together."""
+
+from __future__ import annotations
+
+import logging
+from typing import Self
+
+from escrow_operator.adapters.clock import Clock
+from escrow_operator.adapters.kube import Kube
+from escrow_operator.models.pool import PoolKey
+from escrow_operator.models.session import SessionKey
+from escrow_operator.services.activation import Activator
+from escrow_operator.services.claims import ClaimService
+from escrow_operator.services.closer import Closer
+from escrow_operator.services.daemons import DaemonService
+from escrow_operator.services.deeds import DeedService
+from escrow_operator.services.events import Recorder
+from escrow_operator.services.monitor import Monitor
+from escrow_operator.services.opener import Opener
+from escrow_operator.services.pools import PoolService
+from escrow_operator.services.queue import WorkQueue
+from escrow_operator.services.reporter import Reporter
+from escrow_operator.services.sessions import SessionService
+from escrow_operator.services.store import Store
+from escrow_operator.services.sweep import Sweep
+from escrow_operator.services.wallets import Wallets
+from escrow_operator.settings import Settings
+
+_LOG = logging.getLogger(__name__)
+
+SESSIONS_AT_ONCE = 64
+"""Sessions looked at in parallel. Most of a look is waiting for a wallet, so one that hangs costs one of these."""
+
+POOLS_AT_ONCE = 8
+
+POOL_DELAY = 0.25
+"""Seconds to gather what happens to a pool's pods into one look: a claim alone changes six of them."""
+
+
+class Operator:
+    """All services, and the two queues that call them."""
+
+    def __init__(self, kube: Kube, settings: Settings, clock: Clock) -> None:
+        self.settings = settings
+        self.kube = kube
+        self.clock = clock
+        self.store = Store()
+        self.wallets = Wallets(kube)
+        self.opener = Opener(self.wallets)
+        self.recorder = Recorder(kube, clock)
+        self.reporter = Reporter(kube, self.store, self.recorder, clock)
+        self.daemons = DaemonService(kube, self.daemon_changed)
+        self.deeds = DeedService(kube)
+        self.claims = ClaimService(
+            kube, self.store, max_active=settings.sessions.max_active, pool_changed=self.wake_pool
+        )
+        self.closer = Closer(kube, self.store, self.wallets, self.opener)
+        self.sweep = Sweep(kube, self.store, self.wallets, self.opener, settings.namespaces)
+        self.session_service = SessionService(
+            kube,
+            self.store,
+            settings,
+            clock,
+            activator=Activator(
+                kube,
+                claims=self.claims,
+                deeds=self.deeds,
+                opener=self.opener,
+                wallets=self.wallets,
+                reporter=self.reporter,
+                recorder=self.recorder,
+            ),
+            claims=self.claims,
+            closer=self.closer,
+            daemons=self.daemons,
+            deeds=self.deeds,
+            monitor=Monitor(self.wallets, self.opener),
+            recorder=self.recorder,
+            reporter=self.reporter,
+        )
+        self.pool_service = PoolService(
+            kube,
+            self.store,
+            settings,
+            clock,
+            claims=self.claims,
+            daemons=self.daemons,
+            reporter=self.reporter,
+            wallets=self.wallets,
+            wake=self.wake_session,
+        )
+        self.session_queue: WorkQueue[SessionKey] = WorkQueue(
+            "sessions", self.session_service.reconcile, concurrency=SESSIONS_AT_ONCE
+        )
+        self.pool_queue: WorkQueue[PoolKey] = WorkQueue("pools", self.pool_service.reconcile, concurrency=POOLS_AT_ONCE)
+
+    @classmethod
+    async def start(cls, settings: Settings) -> Self:
+        """Connect and look at all there is, before any decision: a claim must know of the slots already held."""
+        operator = cls(await Kube.connect(), settings, Clock())
+        await operator.sweep.level()
+        for pool in operator.store.pools.values():
+            await operator.daemons.poll(pool)
+            operator.pool_queue.add(pool.key)
+        for session in operator.store.sessions:
+            operator.session_queue.add(session)
+        _LOG.info("started with %d pools and %d sessions", len(operator.store.pools), len(operator.store.sessions))
+        return operator
+
+    async def stop(self) -> None:
+        """End all work and connections; the next operator carries on from what is in the cluster."""
+        await self.session_queue.close()
+        await self.pool_queue.close()
+        await self.wallets.close()
+        await self.daemons.close()
+        await self.kube.close()
+
+    def wake_session(self, key: SessionKey) -> None:
+        """Look at a session now."""
+        self.session_queue.add(key)
+
+    def wake_pool(self, key: PoolKey) -> None:
+        """Look at a pool soon."""
+        self.pool_queue.add(key, POOL_DELAY)
+
+    def daemon_changed(self, key: PoolKey) -> None:
+        """monerod has a new block, another mempool, or another state: the pool's sessions may have news."""
+        self.wake_pool(key)
+        for session in self.sweep.sessions_of(key):
+            self.wake_session(session)
