@@ -52,13 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     _command(commands, "images", _images, "build both images, load them into the nodes, print their names")
 
     down = _command(commands, "down", _down, "remove a cluster; caches stay")
-    down.add_argument(
-        "--all", action="store_true", help="every cluster of this project, and what builds left"
-    )
+    down.add_argument("--all", action="store_true", help="every cluster of this project, and what builds left")
 
-    _command(
-        commands, "regtest", _regtest, "deploy monerod in regtest mode, with the image that `images` loaded"
-    )
+    _command(commands, "regtest", _regtest, "deploy monerod in regtest mode, with the wallet image")
 
     _command(commands, "status", _status, "say how the cluster is")
     _command(commands, "kubeconfig", _kubeconfig, "print the path of a kubeconfig with this cluster alone")
@@ -89,22 +85,23 @@ def _up(args: argparse.Namespace) -> None:
 
 def _images(args: argparse.Namespace) -> None:
     cluster = Cluster(args.name)
-    built = _built(cluster)
+    _need_up(cluster)
+    built = images.build_all(cluster.engine)
+    cluster.load(built.operator, built.wallet)
     print(f"operator={built.operator}\nwallet={built.wallet}")
 
 
-def _built(cluster: Cluster) -> images.Images:
+def _need_up(cluster: Cluster) -> None:
     if not cluster.api_ready():
         raise ToolingError(f"cluster {cluster.name} is not up", f"python -m testbed up --name {cluster.name}")
-    built = images.build_all(cluster.engine)
-    cluster.load(built.operator, built.wallet)
-    return built
 
 
 def _regtest(args: argparse.Namespace) -> None:
     cluster = Cluster(args.name)
-    built = _built(cluster)
-    regtest.deploy(cluster, built.wallet)
+    _need_up(cluster)
+    wallet = images.build_wallet(cluster.engine)
+    cluster.load(wallet)
+    regtest.deploy(cluster, wallet)
     print(f"monerod answers at {regtest.RPC_ADDRESS} in the cluster")
 
 
@@ -131,8 +128,7 @@ def _status(args: argparse.Namespace) -> None:
 
 def _kubeconfig(args: argparse.Namespace) -> None:
     cluster = Cluster(args.name)
-    if not cluster.kubeconfig.exists():
-        raise ToolingError(f"cluster {args.name} is not up", f"python -m testbed up --name {args.name}")
+    _need_up(cluster)
     print(cluster.kubeconfig)
 
 

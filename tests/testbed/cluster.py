@@ -236,9 +236,7 @@ class Cluster:
         """Run kubectl against this cluster and return what it printed."""
         argv = [str(tools.kubectl()), "--kubeconfig", str(self.kubeconfig), *args]
         try:
-            done = subprocess.run(
-                argv, input=stdin, capture_output=True, text=True, timeout=timeout, check=False
-            )
+            done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
         except subprocess.TimeoutExpired:
             raise ToolingError(
                 f"`kubectl {' '.join(args)}` did not end within {timeout:.0f} s",
@@ -283,15 +281,11 @@ class Cluster:
         """Tell whether every node holds the image."""
         listing = ("ctr", "--namespace", "k8s.io", "images", "ls", "--quiet")
         nodes = self.node_containers()
-        return bool(nodes) and all(
-            image in self.engine.capture("exec", node.name, *listing).split() for node in nodes
-        )
+        return bool(nodes) and all(image in self.engine.capture("exec", node.name, *listing).split() for node in nodes)
 
     def _kind(self, *args: str) -> None:
         argv: Sequence[str] = [str(tools.kind()), *args]
-        done = subprocess.run(
-            argv, env=dict(self.engine.env), capture_output=True, text=True, check=False, timeout=300
-        )
+        done = subprocess.run(argv, env=dict(self.engine.env), capture_output=True, text=True, check=False, timeout=300)
         if done.returncode != 0:
             raise ToolingError(f"`kind {' '.join(args)}` failed: {done.stderr.strip()}")
 

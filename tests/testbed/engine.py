@@ -88,12 +88,17 @@ class Engine:
         title: str,
         build_args: Mapping[str, str] | None = None,
         secrets: Mapping[str, Path] | None = None,
+        keep_layers: bool = True,
     ) -> None:
-        """Build an image; the tag appears only when the build is complete."""
+        """Build an image; the tag appears only when the build is complete.
+
+        ``keep_layers`` False saves the room that the steps would take, for images built once.
+        """
         args = ["build", "--network", "host", "--file", str(dockerfile), "--tag", tag]
         if self.name == "podman":
-            # Docker's own format keeps STOPSIGNAL, SHELL and HEALTHCHECK; layers would only fill the disk.
-            args += ["--format", "docker", "--layers=false", "--force-rm"]
+            # Docker's own format keeps STOPSIGNAL, SHELL and HEALTHCHECK.
+            layers = str(keep_layers).lower()
+            args += ["--format", "docker", f"--layers={layers}", "--force-rm"]
         for key, value in (build_args or {}).items():
             args += ["--build-arg", f"{key}={value}"]
         for key, path in (secrets or {}).items():
@@ -128,9 +133,7 @@ def _answers(binary: str, env: Mapping[str, str]) -> bool:
     if shutil.which(binary) is None:
         return False
     try:
-        done = subprocess.run(
-            [binary, "info"], env=dict(env), capture_output=True, timeout=60, check=False, text=True
-        )
+        done = subprocess.run([binary, "info"], env=dict(env), capture_output=True, timeout=60, check=False, text=True)
     except subprocess.TimeoutExpired:
         return False
     # Some clients end with code 0 although nothing is behind them.
@@ -148,9 +151,7 @@ def install_debian_packages(packages: Sequence[str], title: str) -> None:
         )
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     progress.run_logged(["apt-get", "update"], "reading the package lists", env=env)
-    progress.run_logged(
-        ["apt-get", "install", "-y", "--no-install-recommends", *packages], title, env=env, timeout=900
-    )
+    progress.run_logged(["apt-get", "install", "-y", "--no-install-recommends", *packages], title, env=env, timeout=900)
 
 
 def _podman_env() -> dict[str, str]:

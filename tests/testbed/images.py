@@ -34,6 +34,12 @@ def build_all(engine: Engine) -> Images:
         return Images(_operator(engine), _wallet(engine))
 
 
+def build_wallet(engine: Engine) -> str:
+    """Build the wallet image alone, if it is not built yet, and return its reference."""
+    with cache.exclusive():
+        return _wallet(engine)
+
+
 def _operator(engine: Engine) -> str:
     dockerfile = REPO_ROOT / "operator" / "Dockerfile"
     requirements = REPO_ROOT / "requirements" / "operator.txt"

@@ -58,9 +58,7 @@ def setup_script(node: NodeAddress, nodes: list[NodeAddress]) -> str:
         f"mv {_CONFLIST}.new {_CONFLIST}",
         "sysctl -qw net.ipv4.ip_forward=1",
     ]
-    lines += [
-        f"ip route replace {other.pod_cidr} via {other.internal_ip}" for other in nodes if other != node
-    ]
+    lines += [f"ip route replace {other.pod_cidr} via {other.internal_ip}" for other in nodes if other != node]
     rule = f"POSTROUTING -s {POD_SUBNET} ! -d {POD_SUBNET} -j MASQUERADE"
     lines.append(f"iptables -w -t nat -C {rule} 2>/dev/null || iptables -w -t nat -A {rule}")
     return "\n".join(lines) + "\n"

@@ -54,6 +54,7 @@ def node_image(engine: Engine) -> str:
                 ref,
                 title="assembling the node image",
                 build_args={"BASE_IMAGE": base},
+                keep_layers=False,
             )
     return ref
 
@@ -161,7 +162,5 @@ def _sandbox_image(kind_source: Path) -> str:
     config = (kind_source / "images" / "base" / "files" / "etc" / "containerd" / "config.toml").read_text()
     match = re.search(r'sandbox_image = "([^"]+)"', config)
     if match is None:
-        raise ToolingError(
-            "kind's containerd config names no sandbox image", "pin the kind this was made for"
-        )
+        raise ToolingError("kind's containerd config names no sandbox image", "pin the kind this was made for")
     return match[1]

@@ -97,6 +97,6 @@ class PortForward:
                 return int(match[1])
         said = " / ".join(self._said) or "nothing"
         raise ToolingError(
-            f"`{' '.join(self._argv)}` did not listen within {self._timeout:.0f} s; it said: {said}",
+            f"`{' '.join(self._argv)}` ended, or did not listen within {self._timeout:.0f} s; it said: {said}",
             "see whether the pod is Running and listens on that port",
         )

