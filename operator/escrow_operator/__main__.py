@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import sys
+from typing import Any, cast
 
 import kopf
 from pydantic import ValidationError
@@ -25,8 +27,9 @@ def main() -> int:
         debug=settings.log_level == "DEBUG",
     )
     logging.getLogger().setLevel(settings.log_level)
-    # One line per request of every wallet: noise, and URLs of pods.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # A line per watch event and per request of every wallet drowns the story.
+    for noisy in ("kopf.objects", "httpx"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     handlers = Handlers(settings)
     asyncio.run(
         kopf.operator(
@@ -34,6 +37,8 @@ def main() -> int:
             clusterwide=not settings.namespaces,
             namespaces=settings.namespaces,
             standalone=True,
+            # Else kopf asks for the user's name, which a container's bare uid does not have.
+            identity=cast("Any", socket.gethostname()),
             liveness_endpoint=f"http://0.0.0.0:{settings.probe_port}/healthz",
         )
     )

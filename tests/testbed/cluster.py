@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -132,7 +133,7 @@ class Cluster:
             progress.run_logged(argv, f"creating cluster {self.name} ({nodes} nodes)", env=self.engine.env)
         if not stock:
             with progress.step("connecting the nodes"):
-                network.connect(self.engine, self.kubectl("get", "nodes", "-o", "json"))
+                network.connect(self.engine, self._nodes_with_pod_network(nodes))
         self._finish()
         write_record(self._record_file, ClusterRecord(nodes, image))
 
@@ -151,6 +152,21 @@ class Cluster:
             },
             "nodes": [{"role": role, "extraMounts": mounts} for role in roles],
         }
+
+    def _nodes_with_pod_network(self, nodes: int) -> str:
+        """Return the nodes once the controller manager has given each its share of the pod network."""
+        deadline = time.monotonic() + 90
+        while True:
+            listing = self.kubectl("get", "nodes", "-o", "json")
+            items = json.loads(listing)["items"]
+            if len(items) == nodes and all(item["spec"].get("podCIDR") for item in items):
+                return listing
+            if time.monotonic() > deadline:
+                raise ToolingError(
+                    f"the nodes of {self.name} got no share of the pod network within 90 s",
+                    f"look at the controller manager: python -m testbed logs --name {self.name} logs/",
+                )
+            time.sleep(0.5)
 
     def _finish(self) -> None:
         """Make every node take pods, add the class for shared volumes, and wait until all of it runs."""

@@ -37,6 +37,8 @@ class Handlers:
         self._swept = 0.0
         self.registry = kopf.OperatorRegistry()
         sweep, daemon = settings.intervals.sweep.total_seconds(), settings.intervals.daemon.total_seconds()
+        kopf.on.login(registry=self.registry, id="pod")(kopf.login_with_service_account)
+        kopf.on.login(registry=self.registry, id="kubeconfig")(kopf.login_with_kubeconfig)
         kopf.on.startup(registry=self.registry)(self.startup)
         kopf.on.cleanup(registry=self.registry)(self.cleanup)
         kopf.on.probe(registry=self.registry, id="sweep")(self.probe)
