@@ -33,6 +33,9 @@ SESSIONS_AT_ONCE = 64
 
 POOLS_AT_ONCE = 8
 
+DAEMONS_AT_ONCE = 32
+"""Daemons asked in parallel; one that hangs holds its place for its deadline of 10 s."""
+
 POOL_DELAY = 0.25
 """Seconds to gather what happens to a pool's pods into one look: a claim alone changes six of them."""
 
@@ -93,27 +96,52 @@ class Operator:
             "sessions", self.session_service.reconcile, concurrency=SESSIONS_AT_ONCE
         )
         self.pool_queue: WorkQueue[PoolKey] = WorkQueue("pools", self.pool_service.reconcile, concurrency=POOLS_AT_ONCE)
+        self.daemon_queue: WorkQueue[PoolKey] = WorkQueue("daemons", self.ask_daemon, concurrency=DAEMONS_AT_ONCE)
+        self.sweep_queue: WorkQueue[str] = WorkQueue("sweep", self.sweep_all, concurrency=1)
+        self.swept = clock.monotonic()
 
     @classmethod
     async def start(cls, settings: Settings) -> Self:
         """Connect and look at all there is, before any decision: a claim must know of the slots already held."""
         operator = cls(await Kube.connect(), settings, Clock())
         await operator.sweep.level()
-        for pool in operator.store.pools.values():
-            await operator.daemons.poll(pool)
-            operator.pool_queue.add(pool.key)
+        for pool in operator.store.pools:
+            operator.daemon_queue.add(pool)
+            operator.pool_queue.add(pool)
         for session in operator.store.sessions:
             operator.session_queue.add(session)
+        operator.sweep_queue.add("all", settings.intervals.sweep.total_seconds())
         _LOG.info("started with %d pools and %d sessions", len(operator.store.pools), len(operator.store.sessions))
         return operator
 
     async def stop(self) -> None:
         """End all work and connections; the next operator carries on from what is in the cluster."""
-        await self.session_queue.close()
-        await self.pool_queue.close()
+        for queue in (self.sweep_queue, self.daemon_queue, self.session_queue, self.pool_queue):
+            await queue.close()
         await self.wallets.close()
         await self.daemons.close()
         await self.kube.close()
+
+    async def ask_daemon(self, key: PoolKey) -> float | None:
+        """One request to a pool's monerod; the next one after the interval."""
+        pool = self.store.pools.get(key)
+        if pool is None or pool.deleting:
+            await self.daemons.forget(key)
+            return None
+        await self.daemons.poll(pool)
+        return self.settings.intervals.daemon.total_seconds()
+
+    async def sweep_all(self, _: str) -> float:
+        """Level with full lists, heal orphans, and look at everything that may be due."""
+        await self.sweep.level()
+        for pool in list(self.store.pools):
+            await self.sweep.heal_orphans(pool)
+            self.pool_service.level(pool)
+            self.wake_pool(pool)
+        for session in self.store.sessions:
+            self.wake_session(session)
+        self.swept = self.clock.monotonic()
+        return self.settings.intervals.sweep.total_seconds()
 
     def wake_session(self, key: SessionKey) -> None:
         """Look at a session now."""

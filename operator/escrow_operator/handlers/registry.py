@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from typing import Any
 
 import kopf
 
-from escrow_operator.adapters.kube import KubeError
 from escrow_operator.core.manifests.common import SLOT_LABELS
 from escrow_operator.models.common import GROUP, VERSION
 from escrow_operator.models.pool import PoolKey
 from escrow_operator.models.session import SessionKey
 from escrow_operator.settings import Settings
 from escrow_operator.wiring import Operator
-
-_LOG = logging.getLogger(__name__)
 
 WATCH_SECONDS = 300
 """How long one watch request lasts; a watch that dies silently is noticed by kopf's inactivity timeout before."""
@@ -34,29 +29,15 @@ class Handlers:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._operator: Operator | None = None
-        self._swept = 0.0
         self.registry = kopf.OperatorRegistry()
-        sweep, daemon = settings.intervals.sweep.total_seconds(), settings.intervals.daemon.total_seconds()
         kopf.on.login(registry=self.registry, id="pod")(kopf.login_with_service_account)
         kopf.on.login(registry=self.registry, id="kubeconfig")(kopf.login_with_kubeconfig)
         kopf.on.startup(registry=self.registry)(self.startup)
         kopf.on.cleanup(registry=self.registry)(self.cleanup)
-        kopf.on.probe(registry=self.registry, id="sweep")(self.probe)
+        kopf.on.probe(registry=self.registry, id="operator")(self.probe)
         kopf.on.event(GROUP, VERSION, "escrowsessions", registry=self.registry)(self.session_event)
         kopf.on.event(GROUP, VERSION, "walletpools", registry=self.registry)(self.pool_event)
         kopf.on.event("", "v1", "pods", labels=SLOT_LABELS, registry=self.registry)(self.slot_event)
-        kopf.timer(
-            GROUP,
-            VERSION,
-            "walletpools",
-            registry=self.registry,
-            id="sweep",
-            interval=sweep,
-            initial_delay=sweep,
-        )(self.sweep)
-        kopf.timer(GROUP, VERSION, "walletpools", registry=self.registry, id="monerod", interval=daemon)(
-            self.ask_monerod
-        )
 
     @property
     def operator(self) -> Operator:
@@ -77,7 +58,6 @@ class Handlers:
         settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=f"kopf.{GROUP}")
         settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=f"kopf.{GROUP}")
         self._operator = await Operator.start(self._settings)
-        self._swept = self._operator.clock.monotonic()
 
     async def cleanup(self, **_: Any) -> None:
         """Stop the services."""
@@ -85,11 +65,10 @@ class Handlers:
             await self._operator.stop()
 
     async def probe(self, **_: Any) -> dict[str, Any]:
-        """Liveness: fails when the sweep of the pools has stopped."""
+        """Liveness: fails when the sweep has stopped."""
         operator = self.operator
-        late = operator.clock.monotonic() - self._swept
-        limit = SWEEPS_MISSED * self._settings.intervals.sweep.total_seconds()
-        if operator.store.pools and late > limit:
+        late = operator.clock.monotonic() - operator.swept
+        if late > SWEEPS_MISSED * self._settings.intervals.sweep.total_seconds():
             raise RuntimeError(f"no sweep ended for {late:.0f} s")
         return {"sessions": len(operator.store.sessions), "pools": len(operator.store.pools)}
 
@@ -118,6 +97,7 @@ class Handlers:
                 await operator.daemons.forget(key)
         elif not operator.store.see_pool(body):
             return
+        operator.daemon_queue.add(key)
         operator.wake_pool(key)
         for session in operator.sweep.sessions_of(key):
             operator.wake_session(session)
@@ -139,25 +119,3 @@ class Handlers:
             operator.wake_session(SessionKey(slot.namespace, slot.session_name))
         operator.pool_service.wake_waiting(slot.pool)
         operator.wake_pool(slot.pool)
-
-    async def sweep(self, namespace: str | None, name: str | None, **_: Any) -> None:
-        """Level with full lists, heal orphans, and look at every session of the pool that may be due."""
-        operator = self.operator
-        key = PoolKey(namespace or "", name or "")
-        try:
-            await operator.sweep.level()
-            await operator.sweep.heal_orphans(key)
-        except KubeError as error:
-            raise kopf.TemporaryError(str(error), delay=5) from error
-        operator.pool_service.level(key)
-        operator.wake_pool(key)
-        for session in operator.sweep.sessions_of(key):
-            operator.wake_session(session)
-        self._swept = operator.clock.monotonic()
-
-    async def ask_monerod(self, namespace: str | None, name: str | None, **_: Any) -> None:
-        """One request to the pool's monerod."""
-        pool = self.operator.store.pools.get(PoolKey(namespace or "", name or ""))
-        if pool is not None and not pool.deleting:
-            async with asyncio.timeout(REQUEST_SECONDS):
-                await self.operator.daemons.poll(pool)
