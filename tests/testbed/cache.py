@@ -66,7 +66,10 @@ def drop_partials(folder: Path) -> None:
     """Remove what interrupted runs left half built; the caller holds the lock."""
     for entry in folder.iterdir() if folder.is_dir() else ():
         if _PARTIAL in entry.name:
-            shutil.rmtree(entry, ignore_errors=True)
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import time
+
 from testbed import cache
 from testbed.engine import Engine
-from testbed.settings import IMAGE_PREFIX, cache_dir
+from testbed.settings import IMAGE_PREFIX, cache_dir, log_dir
 
 _KIND_NETWORK = "kind"
 
@@ -19,6 +22,7 @@ def clean_engine(engine: Engine) -> None:
                 engine.succeeds("rm", "--force", container)
         for folder in (cache_dir(), cache_dir() / "go", cache_dir() / "rootfs"):
             cache.drop_partials(folder)
+        drop_old_logs()
 
 
 def _external(engine: Engine) -> str:
@@ -33,3 +37,35 @@ def build_leftovers(listing: str) -> list[str]:
         if status.strip().lower() == "storage" and image.startswith(f"{IMAGE_PREFIX}/"):
             found.append(identity)
     return found
+
+
+def remove_volumes(engine: Engine, cluster: str) -> None:
+    """Remove the volumes of a cluster's former nodes, gigabytes each.
+
+    Docker removes them with their container. With Podman kind makes them itself, labelled with the node's
+    name; the engine refuses to remove one in use.
+    """
+    if engine.name != "podman":
+        return
+    template = "{{.Name}}\t{{range $key, $value := .Labels}}{{$key}} {{end}}"
+    for volume in node_volumes(engine.capture("volume", "ls", "--format", template), cluster):
+        engine.succeeds("volume", "rm", volume)
+
+
+def node_volumes(listing: str, cluster: str) -> list[str]:
+    """Pick the volumes labelled with the name of a node of this cluster."""
+    node = re.compile(rf"{re.escape(cluster)}-(control-plane|worker)\d*")
+    found = []
+    for line in listing.splitlines():
+        name, _, labels = line.partition("\t")
+        if any(node.fullmatch(label) for label in labels.split()):
+            found.append(name)
+    return found
+
+
+def drop_old_logs(*, days: float = 7.0) -> None:
+    """Remove logs of commands that nobody will ask about any more."""
+    oldest = time.time() - days * 86400
+    for log in log_dir().glob("*.log"):
+        if log.stat().st_mtime < oldest:
+            log.unlink(missing_ok=True)

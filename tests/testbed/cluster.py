@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from testbed import cache, network, nodeimage, progress, tools
+from testbed.cleanup import remove_volumes
 from testbed.engine import Engine, find_engine
 from testbed.errors import ToolingError
 from testbed.registry import registry_reachable
@@ -220,6 +221,7 @@ class Cluster:
                         self.engine.capture("unpause", item.name, check=False)
                 at_once = ["--time", "0"] if self.engine.name == "podman" else []
                 self.engine.capture("rm", "--force", *at_once, "--volumes", *names, check=False)
+        remove_volumes(self.engine, self.name)
         if record is not None and record.exported_kubeconfig:
             self._forget_context(record.exported_kubeconfig)
         self.kubeconfig.unlink(missing_ok=True)

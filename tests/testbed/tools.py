@@ -125,7 +125,8 @@ def _ldflags(module: str) -> str:
 
 
 def _go_env() -> dict[str, str]:
-    return {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
+    flags = f"{os.environ.get('GOFLAGS', '')} -buildvcs=false".strip()
+    return {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": flags, "GOWORK": "off"}
 
 
 @cache
