@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from testbed import diagnostics, images, regtest
-from testbed.cleanup import clean_engine
+from testbed.cleanup import clean_engine, drop_untagged
 from testbed.cluster import Cluster, known_clusters
 from testbed.engine import find_engine
 from testbed.errors import ToolingError
@@ -111,6 +111,8 @@ def _down(args: argparse.Namespace) -> None:
     for name in names:
         Cluster(name, engine).down()
     clean_engine(engine)
+    if args.all:
+        drop_untagged(engine)
     print(f"removed: {', '.join(names) or 'nothing was there'}")
 
 

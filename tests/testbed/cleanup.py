@@ -25,6 +25,25 @@ def clean_engine(engine: Engine) -> None:
         drop_old_logs()
 
 
+def drop_untagged(engine: Engine) -> None:
+    """Remove what builds and their steps left without a name, told by the base that it stands on.
+
+    The next build of an image does its steps again, so this is for the end of all clusters.
+    """
+    template = "{{.Id}} {{index .RootFS.Layers 0}}"
+    references = engine.capture("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split()
+    bases = [ref for ref in references if ref.startswith(f"{IMAGE_PREFIX}/") and "-base:" in ref]
+    untagged = engine.capture("image", "ls", "--quiet", "--filter", "dangling=true").split()
+    if not bases or not untagged:
+        return
+    inspect = ("image", "inspect", "--format", template)
+    ground = {line.split()[1] for line in engine.capture(*inspect, *bases).splitlines()}
+    for line in engine.capture(*inspect, *untagged).splitlines():
+        image, _, lowest = line.partition(" ")
+        if lowest in ground:
+            engine.succeeds("image", "rm", image)
+
+
 def _external(engine: Engine) -> str:
     return engine.capture("ps", "--all", "--external", "--format", "{{.ID}}\t{{.Image}}\t{{.Status}}")
 

@@ -59,11 +59,11 @@ def run_logged(
             process.terminate()
             process.wait(timeout=30)
             raise
-    if code != 0:
-        raise ToolingError(
-            f"{title}: {argv[0]} ended with code {code}. The end of its log {log}:\n{tail(log)}",
-            hint or f"read {log}, fix the cause and run the same command again (finished steps are kept)",
-        )
+        if code != 0:
+            raise ToolingError(
+                f"{title}: {argv[0]} ended with code {code}. The end of its log {log}:\n{tail(log)}",
+                hint or f"read {log}, fix the cause and run the same command again (finished steps are kept)",
+            )
 
 
 def _wait(process: subprocess.Popen[bytes], title: str, log: Path, timeout: float) -> int:

