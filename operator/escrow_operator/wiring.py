@@ -10,10 +10,12 @@ from escrow_operator.adapters.kube import Kube
 from escrow_operator.models.pool import PoolKey
 from escrow_operator.models.session import SessionKey
 from escrow_operator.services.activation import Activator
+from escrow_operator.services.capacity import Capacity
 from escrow_operator.services.claims import ClaimService
 from escrow_operator.services.closer import Closer
 from escrow_operator.services.daemons import DaemonService
 from escrow_operator.services.deeds import DeedService
+from escrow_operator.services.endings import Endings
 from escrow_operator.services.events import Recorder
 from escrow_operator.services.monitor import Monitor
 from escrow_operator.services.opener import Opener
@@ -54,31 +56,44 @@ class Operator:
         self.reporter = Reporter(kube, self.store, self.recorder, clock)
         self.daemons = DaemonService(kube, self.daemon_changed)
         self.deeds = DeedService(kube)
-        self.claims = ClaimService(
-            kube, self.store, max_active=settings.sessions.max_active, pool_changed=self.wake_pool
-        )
+        self.capacity = Capacity(self.store, clock, max_active=settings.sessions.max_active, wake=self.wake_session)
+        self.claims = ClaimService(kube, self.store, capacity=self.capacity, pool_changed=self.wake_pool)
         self.closer = Closer(kube, self.store, self.wallets, self.opener)
         self.sweep = Sweep(kube, self.store, self.wallets, self.opener, settings.namespaces)
+        activator = Activator(
+            kube,
+            claims=self.claims,
+            deeds=self.deeds,
+            opener=self.opener,
+            wallets=self.wallets,
+            reporter=self.reporter,
+            recorder=self.recorder,
+        )
+        monitor = Monitor(self.wallets, self.opener)
+        endings = Endings(
+            kube,
+            settings,
+            clock,
+            activator=activator,
+            capacity=self.capacity,
+            claims=self.claims,
+            closer=self.closer,
+            deeds=self.deeds,
+            monitor=monitor,
+            recorder=self.recorder,
+            reporter=self.reporter,
+        )
         self.session_service = SessionService(
             kube,
             self.store,
             settings,
             clock,
-            activator=Activator(
-                kube,
-                claims=self.claims,
-                deeds=self.deeds,
-                opener=self.opener,
-                wallets=self.wallets,
-                reporter=self.reporter,
-                recorder=self.recorder,
-            ),
+            activator=activator,
+            capacity=self.capacity,
             claims=self.claims,
-            closer=self.closer,
             daemons=self.daemons,
-            deeds=self.deeds,
-            monitor=Monitor(self.wallets, self.opener),
-            recorder=self.recorder,
+            endings=endings,
+            monitor=monitor,
             reporter=self.reporter,
         )
         self.pool_service = PoolService(

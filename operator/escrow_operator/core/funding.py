@@ -15,11 +15,16 @@ FUNDED = "Funded"
 
 @dataclass(frozen=True)
 class Reading:
-    """What one wallet said at one moment. ``incoming`` are transfers of types in and pool."""
+    """What the wallets said at one moment.
+
+    ``incoming`` are transfers of types in and pool; ``payout`` is what each wallet knows of the settlement's
+    transaction (empty when there is none to follow).
+    """
 
     balance: WalletBalance
     incoming: tuple[Transfer, ...]
     height: int
+    payout: tuple[Transfer | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -30,14 +35,18 @@ class Funding:
     condition: Condition
 
 
-def assess(reading: Reading, *, amount: str, confirmations: int) -> Funding:
+def assess(reading: Reading, *, amount: str, confirmations: int, payout: str | None = None) -> Funding:
     """Judge a reading against what the session asks for.
+
+    ``payout`` is the txid of a settlement under way or final: its change is no payment, and the money it moves is no
+    longer held for the trade.
 
     The balance is given only when the wallet can know it: with ``multisig_import_needed`` it may count outputs that
     are spent. The payments are facts of the chain either way.
     """
     wanted = parse_xmr(amount)
-    state, decisive, received = _payments(reading.incoming, wanted, confirmations)
+    payments = [transfer for transfer in reading.incoming if transfer.txid != payout]
+    state, decisive, received = _payments(payments, wanted, confirmations)
     funding: dict[str, Any] = {
         "state": state.value,
         "received": format_xmr(received),
@@ -46,8 +55,11 @@ def assess(reading: Reading, *, amount: str, confirmations: int) -> Funding:
     if decisive:
         funding["txid"] = decisive.txid
     known = not reading.balance.multisig_import_needed
+    fields = {"funding": funding, "balance": _balance(reading.balance) if known else None}
+    if payout is not None:
+        return Funding(fields, Condition(FUNDED, False, "PaidOut", "The money of the escrow is being paid out."))
     return Funding(
-        fields={"funding": funding, "balance": _balance(reading.balance) if known else None},
+        fields=fields,
         condition=_condition(
             state,
             reading.balance,

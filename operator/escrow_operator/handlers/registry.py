@@ -111,6 +111,7 @@ class Handlers:
             slot = operator.store.drop_slot(meta["namespace"], meta["name"], meta["uid"])
             if slot:
                 await operator.sweep.slot_gone(slot)
+                operator.capacity.wake_waiting()
         else:
             slot = operator.store.see_slot(body)
         if slot is None:

@@ -44,6 +44,10 @@ class Phase(StrEnum):
     FAILED = "Failed"
 
 
+BEFORE_OPENING = frozenset({Phase.PENDING, Phase.FAILED})
+"""No wallet of the session is open: slots it has claimed can go back to their pool."""
+
+
 class FundingState(StrEnum):
     """How far the payment into the escrow is."""
 

@@ -16,7 +16,7 @@ from escrow_operator.errors import WalletError, WalletFileExists
 from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.deed import Deed
 from escrow_operator.models.pool import Pool, PoolKey
-from escrow_operator.models.session import Phase, Session, Setup
+from escrow_operator.models.session import BEFORE_OPENING, Phase, Session, Setup
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.blocked import RETRY_SECONDS, Blocked
 from escrow_operator.services.claims import ClaimService, Slots
@@ -89,7 +89,7 @@ class Activator:
         if not fresh:
             return session
         names = ", ".join(f"{slot.role} {slot.name}" for slot in fresh)
-        if session.phase not in (Phase.PENDING, Phase.OPENING):
+        if session.phase not in BEFORE_OPENING | {Phase.OPENING}:
             await self._recorder.record(session, "SlotReplaced", f"Adopted {names}.")
             return session
         report = Report(

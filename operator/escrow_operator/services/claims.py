@@ -12,15 +12,20 @@ from escrow_operator.core.claim import plan_claim, wallet_holders
 from escrow_operator.core.manifests.session import adoption, give_back, note_wallet_file
 from escrow_operator.models.common import ROLES, Role, parse_time
 from escrow_operator.models.pool import Pool, PoolKey
-from escrow_operator.models.session import Phase, Session, SessionKey
+from escrow_operator.models.session import BEFORE_OPENING, Session, SessionKey
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.blocked import RETRY_SECONDS, Blocked
+from escrow_operator.services.capacity import Capacity
 from escrow_operator.services.store import Store
+from escrow_operator.services.together import gather_all
 
 _LOG = logging.getLogger(__name__)
 
 ADOPTION_TRIES = 3
 """Kubelet's own status updates move a pod's version: a look at the newer version settles that."""
+
+CONTENTION_SECONDS = 1.0
+"""Until the next try after a slot went away under a claim."""
 
 WAIT_SECONDS = 10.0
 """Until a waiting session looks again by itself; a slot that becomes free wakes it at once."""
@@ -31,13 +36,15 @@ Slots = dict[Role, Slot]
 class ClaimService:
     """Knows who holds and who waits. Slots are chosen and reserved with no await in between."""
 
-    def __init__(self, kube: Kube, store: Store, *, max_active: int, pool_changed: Callable[[PoolKey], None]) -> None:
+    def __init__(
+        self, kube: Kube, store: Store, *, capacity: Capacity, pool_changed: Callable[[PoolKey], None]
+    ) -> None:
         self._kube = kube
         self._store = store
-        self._max_active = max_active
+        self._capacity = capacity
         self._pool_changed = pool_changed
         self._waiting: dict[PoolKey, dict[SessionKey, datetime]] = {}
-        self._claiming: set[str] = set()
+        self._taking: set[tuple[PoolKey, Role, str]] = set()
 
     def held(self, session: Session) -> Slots:
         """The living slots of a session. Of two for one role the one that its status names, else the older."""
@@ -60,10 +67,6 @@ class ClaimService:
         queue = self._waiting.get(pool, {})
         return sorted(queue, key=lambda key: (queue[key], key))
 
-    def active_sessions(self) -> set[str]:
-        """Uids of the sessions of the cluster that hold slots or are about to."""
-        return self._store.sessions_with_slots() | self._claiming
-
     def stop_waiting(self, session: SessionKey, pool: PoolKey) -> None:
         """A session has what it wanted, or no longer wants it."""
         queue = self._waiting.get(pool)
@@ -82,29 +85,34 @@ class ClaimService:
         if not wanted:
             self.stop_waiting(session.key, pool.key)
             return held
+        # No await between here and the end of the reservations: two sessions would choose the same slot, the same
+        # place, or the same wallet.
         self._must_be_free(session, pool, wanted)
-        self._must_have_room(session)
-        # No await between here and reserve(): two sessions would choose the same slot.
-        ahead = [key for key in self.waiting(pool.key) if self._is_before(key, session, pool.key)]
         plan = plan_claim(
             self._store.free_slots(pool.key),
             wanted,
-            ahead=len(ahead),
+            ahead=0 if held else self._ahead(session, pool.key),
             used_nodes={slot.node for slot in held.values() if slot.node},
         )
         if plan.lacking:
-            await self._wait(session, pool, held, plan.lacking)
-        self._store.reserve(plan.take)
-        self._claiming.add(session.uid)
-        try:
-            taken = await asyncio.gather(*(self._adopt(slot, session, wanted[slot.role]) for slot in plan.take))
-        finally:
-            self._store.unreserve(plan.take)
-            self._claiming.discard(session.uid)
-        if None in taken:
-            if session.phase is Phase.PENDING:
+            self._wait(session, pool)
+            if held and session.phase in BEFORE_OPENING:
                 await self.give_back(session)
-            raise Blocked("Contention", "A free slot went away while it was claimed.", retry_after=1.0)
+            raise self._pool_empty(pool, plan.lacking)
+        self._capacity.admit(session)
+        self._store.reserve(plan.take)
+        files_taken = {(pool.key, role, file) for role, file in wanted.items()}
+        self._taking |= files_taken
+        try:
+            taken = await gather_all(self._adopt(slot, session, wanted[slot.role]) for slot in plan.take)
+        finally:
+            self._taking -= files_taken
+            self._store.unreserve(plan.take)
+            self._capacity.settle_claim(session)
+        if None in taken:
+            if session.phase in BEFORE_OPENING:
+                await self.give_back(session)
+            raise Blocked("Contention", "A free slot went away while it was claimed.", retry_after=CONTENTION_SECONDS)
         self.stop_waiting(session.key, pool.key)
         return held | {slot.role: slot for slot in taken if slot}
 
@@ -124,13 +132,18 @@ class ClaimService:
         """Return slots in which no wallet was opened to their pool."""
         await asyncio.gather(*(self._give_back(slot) for slot in self.held(session).values()))
 
-    def _is_before(self, other: SessionKey, session: Session, pool: PoolKey) -> bool:
-        mine = self._waiting.get(pool, {}).get(session.key, parse_time(session.created_at))
-        return (self._waiting[pool][other], other) < (mine, session.key)
+    def _ahead(self, session: Session, pool: PoolKey) -> int:
+        """How many sessions have waited for this pool's slots for longer."""
+        queue = self._waiting.get(pool, {})
+        mine = (queue.get(session.key, parse_time(session.created_at)), session.key)
+        return sum(1 for key, since in queue.items() if (since, key) < mine)
 
     def _must_be_free(self, session: Session, pool: Pool, wanted: Mapping[Role, str]) -> None:
         """Invariant I1: a wallet is opened nowhere while a pod that may hold it is still there."""
         holders = wallet_holders(self._store.slots_of_pool(pool.key), wanted, session.uid)
+        for role, file in wanted.items():
+            if (pool.key, role, file) in self._taking:
+                raise Blocked("WalletInUse", f"The {role} wallet {file} is being opened.", retry_after=RETRY_SECONDS)
         if not holders:
             return
         role, slot = next(iter(holders.items()))
@@ -142,26 +155,16 @@ class ClaimService:
             retry_after=RETRY_SECONDS,
         )
 
-    def _must_have_room(self, session: Session) -> None:
-        active = self.active_sessions()
-        if session.uid not in active and len(active) >= self._max_active:
-            raise Blocked(
-                "AtCapacity",
-                f"{len(active)} of {self._max_active} sessions are active in the cluster. The session goes on when"
-                " one closes; sessions.maxActive is the operator's setting.",
-                retry_after=WAIT_SECONDS,
-            )
-
-    async def _wait(self, session: Session, pool: Pool, held: Slots, lacking: tuple[Role, ...]) -> None:
+    def _wait(self, session: Session, pool: Pool) -> None:
         queue = self._waiting.setdefault(pool.key, {})
         if session.key not in queue:
             queue[session.key] = parse_time(session.created_at)
             self._pool_changed(pool.key)
-        if held and session.phase is Phase.PENDING:
-            await self.give_back(session)
+
+    def _pool_empty(self, pool: Pool, lacking: tuple[Role, ...]) -> Blocked:
         trouble = next((s.trouble for s in self._store.slots_of_pool(pool.key) if s.trouble), None)
         why = f" Its pods do not start: {trouble[0]} {trouble[1]}" if trouble else ""
-        raise Blocked(
+        return Blocked(
             "PoolEmpty",
             f"WalletPool {pool.key.name} has no free slot for {', '.join(lacking)}; more are being started.{why}",
             retry_after=WAIT_SECONDS,

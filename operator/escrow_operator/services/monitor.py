@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import dataclasses
 from collections.abc import Mapping
 
 from escrow_operator.adapters.wallet_rpc import WalletRpc
@@ -16,13 +16,12 @@ from escrow_operator.errors import (
     WalletUnreachable,
 )
 from escrow_operator.models.common import ROLES, Role
+from escrow_operator.models.monero import Transfer
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.blocked import RETRY_SECONDS, Blocked, SlotBroken
 from escrow_operator.services.opener import Opener
 from escrow_operator.services.together import gather_all
 from escrow_operator.services.wallets import Wallets
-
-_LOG = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 20.0
 """For one look. A wallet that has more to scan goes on scanning; the session says WalletSyncing meanwhile."""
@@ -40,8 +39,11 @@ class Monitor:
         """The session is gone or closed."""
         self._synced.pop(session_uid, None)
 
-    async def read(self, session_uid: str, slots: Mapping[Role, Slot], address: str) -> Reading:
-        """What the wallets hold, as of the height they are at. Raises Blocked with what is wrong."""
+    async def read(self, session_uid: str, slots: Mapping[Role, Slot], address: str, payout: str | None) -> Reading:
+        """What the wallets hold, as of the height they are at, and what they know of a payout's txid.
+
+        Raises Blocked with what is wrong.
+        """
         clients = {role: await self._wallets.client(slots[role]) for role in ROLES}
         await gather_all(self._must_hold(slots[role], clients[role], address) for role in ROLES)
         teller = clients[Role.ARBITER]
@@ -51,6 +53,9 @@ class Monitor:
                 session_uid, clients, reading
             ):
                 reading = await self._ask(teller)
+            if payout is not None:
+                seen = await gather_all(self._find(clients[role], payout) for role in ROLES)
+                reading = dataclasses.replace(reading, payout=tuple(seen))
         except WalletDaemonUnavailable:
             raise Blocked("DaemonUnreachable", "The wallets cannot reach monerod.", retry_after=RETRY_SECONDS) from None
         except WalletTimeout:
@@ -93,6 +98,10 @@ class Monitor:
         balance = await wallet.balance()
         incoming = await wallet.transfers(incoming=True, pool=True)
         return Reading(balance=balance, incoming=tuple(incoming), height=await wallet.height())
+
+    async def _find(self, wallet: WalletRpc, txid: str) -> Transfer | None:
+        await wallet.refresh(deadline=REFRESH_SECONDS)
+        return await wallet.transfer_by_txid(txid)
 
     async def _exchange_key_images(self, session_uid: str, clients: Mapping[Role, WalletRpc], reading: Reading) -> bool:
         """Once per new payment: give each wallet the others' key images; False if there is nothing new.

@@ -10,21 +10,28 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from escrow_operator.adapters.clock import Clock
-from escrow_operator.adapters.kube import PODS, SESSIONS, ConflictError, Kube
+from escrow_operator.adapters.kube import PODS, SESSIONS, ConflictError, Kube, KubeError, UnavailableError
 from escrow_operator.core.conditions import Condition
 from escrow_operator.core.daemon import DAEMON_SYNCED, daemon_condition
 from escrow_operator.core.expiry import expires_at, last_activity
 from escrow_operator.core.funding import FUNDED, Reading, assess
 from escrow_operator.core.report import READY, Report
+from escrow_operator.core.settlement import (
+    SETTLED,
+    UNDER_WAY,
+    SettlementView,
+    assess_settlement,
+    final_phase,
+    is_followed,
+)
 from escrow_operator.models.common import FINALIZER, format_time
 from escrow_operator.models.session import Phase, Session, SessionKey
 from escrow_operator.services.activation import Activator, Escrow, pool_key, wallet_fields
 from escrow_operator.services.blocked import RECHECK_SECONDS, RETRY_SECONDS, Blocked, Failed, SlotBroken
+from escrow_operator.services.capacity import Capacity
 from escrow_operator.services.claims import ClaimService
-from escrow_operator.services.closer import Closer
 from escrow_operator.services.daemons import DaemonService
-from escrow_operator.services.deeds import DeedService
-from escrow_operator.services.events import Recorder
+from escrow_operator.services.endings import SETTLED_TEXT, Endings
 from escrow_operator.services.monitor import Monitor
 from escrow_operator.services.reporter import Reporter
 from escrow_operator.services.store import Store
@@ -55,12 +62,11 @@ class SessionService:
         clock: Clock,
         *,
         activator: Activator,
+        capacity: Capacity,
         claims: ClaimService,
-        closer: Closer,
         daemons: DaemonService,
-        deeds: DeedService,
+        endings: Endings,
         monitor: Monitor,
-        recorder: Recorder,
         reporter: Reporter,
     ) -> None:
         self._kube = kube
@@ -68,27 +74,26 @@ class SessionService:
         self._settings = settings
         self._clock = clock
         self._activator = activator
+        self._capacity = capacity
         self._claims = claims
-        self._closer = closer
         self._daemons = daemons
-        self._deeds = deeds
+        self._endings = endings
         self._monitor = monitor
-        self._recorder = recorder
         self._reporter = reporter
 
     async def reconcile(self, key: SessionKey) -> float | None:
         """One look; returns the seconds until the next one that no event may bring."""
         session = self._store.sessions.get(key)
         if session is None:
+            self._capacity.leave(key, None)
             return None
         try:
             if session.deleting:
-                return await self._finish(session)
+                return await self._endings.finish(session)
             if session.phase in CLOSED_PHASES:
-                return await self._stay_closed(session)
-            if session.phase is Phase.FAILED and not await self._is_mended(session):
-                await self._closer.release(session)
-                return RECHECK_SECONDS
+                return await self._endings.stay_closed(session)
+            if session.phase is Phase.FAILED and not await self._endings.is_mended(session):
+                return await self._endings.stay_failed(session)
             return await self._advance(session)
         except ConflictError:
             return CONFLICT_SECONDS
@@ -97,17 +102,29 @@ class SessionService:
         if FINALIZER not in session.finalizers:
             session = await self._add_finalizer(session)
         now = self._clock.now()
-        if session.phase in OPEN_PHASES and self._expires_at(session, now) <= now:
-            return await self._expire(session)
+        if self._capacity.must_yield(session):
+            return await self._endings.give_way(session)
+        if session.phase is Phase.ACTIVE and not is_followed(session) and self._expires_at(session, now) <= now:
+            return await self._endings.expire(session)
         try:
             return await self._look(await self._open(session))
         except Failed as failure:
-            return await self._fail(self._latest(session), failure)
+            return await self._endings.fail(self._latest(session), failure, self._daemon_condition(session))
         except SlotBroken as broken:
             await self._kube.delete(PODS, broken.slot.namespace, broken.slot.name, uid=broken.slot.uid)
             return await self._blocked(self._latest(session), broken)
         except Blocked as blocked:
             return await self._blocked(self._latest(session), blocked)
+        except (ConflictError, UnavailableError):
+            raise
+        except KubeError as error:
+            refused = Blocked(
+                "Rejected",
+                f"The API server refused a part of the session: {error}. Check quotas and the operator's permissions"
+                f" in namespace {session.key.namespace}.",
+                retry_after=RECHECK_SECONDS,
+            )
+            return await self._blocked(self._latest(session), refused)
 
     async def _open(self, session: Session) -> Escrow:
         pool = self._store.pools.get(pool_key(session))
@@ -124,7 +141,7 @@ class SessionService:
             raise Blocked(condition.reason, condition.message, retry_after=RETRY_SECONDS)
         return await self._activator.activate(session, pool, view.info.height)
 
-    async def _look(self, escrow: Escrow) -> float:
+    async def _look(self, escrow: Escrow) -> float | None:
         """Read the wallets, and say Ready only on fresh knowledge (invariant I8)."""
         session = escrow.session
         now = self._clock.now()
@@ -144,18 +161,47 @@ class SessionService:
             # The wallets are open and their address is proven: say so, while what they hold is not known.
             await self._reporter.report(session, Report(phase, self._not_ready(session, blocked), fields))
             return blocked.retry_after
-        funding = assess(reading, amount=session.spec.amount, confirmations=session.spec.confirmations)
-        ready = Condition(READY, True, "WalletsOpen", "All three wallets are open and up to date.")
-        report = Report(phase, (ready, funding.condition, daemon), fields | funding.fields)
-        session = await self._reporter.report(session, report)
+        view = self._assess_settlement(session, reading)
+        paid_out = view is not None and (view.state in UNDER_WAY or view.is_final)
+        funding = assess(
+            reading,
+            amount=session.spec.amount,
+            confirmations=session.spec.confirmations,
+            payout=view.fields["txid"] if view and paid_out else None,
+        )
+        conditions = [Condition(READY, True, "WalletsOpen", "All three wallets are open and up to date.")]
+        conditions += [funding.condition, daemon, *([view.condition] if view else self._no_settlement(session))]
+        fields |= funding.fields | {"settlement": view.fields if view else None}
+        if view and paid_out:
+            fields["expiresAt"] = None
+        if view and view.is_final and session.spec.settlement:
+            conditions[0] = Condition(READY, False, "Settled", SETTLED_TEXT)
+            final = Report(final_phase(session.spec.settlement.outcome), tuple(conditions), fields | {"wallets": None})
+            return await self._endings.stay_closed(await self._reporter.report(session, final))
+        phase = view.phase if view else Phase.ACTIVE
+        session = await self._reporter.report(session, Report(phase, tuple(conditions), fields))
         left = (self._expires_at(session, now) - now).total_seconds()
         return max(1.0, min(self._settings.intervals.monitor.total_seconds(), left))
+
+    def _assess_settlement(self, session: Session, reading: Reading) -> SettlementView | None:
+        if session.spec.settlement is None:
+            return None
+        return assess_settlement(session.spec.settlement, reading.payout, confirmations=session.spec.confirmations)
+
+    def _no_settlement(self, session: Session) -> tuple[Condition, ...]:
+        """The Settled condition of a session whose settlement was taken back."""
+        if session.condition(SETTLED) is None:
+            return ()
+        return (Condition(SETTLED, False, "NoSettlement", "spec.settlement is not set."),)
 
     async def _read(self, escrow: Escrow, daemon: Condition) -> Reading:
         if daemon.status is not True:
             raise Blocked(daemon.reason, daemon.message, retry_after=RETRY_SECONDS)
         for _ in range(LOOKS_FOR_ONE_HEIGHT):
-            reading = await self._monitor.read(escrow.session.uid, escrow.slots, escrow.address)
+            settlement = escrow.session.spec.settlement
+            reading = await self._monitor.read(
+                escrow.session.uid, escrow.slots, escrow.address, settlement.txid if settlement else None
+            )
             if reading.height == self._height(escrow.session):
                 return reading
             # Around a new block the one or the other is ahead: ask monerod again, then the wallets.
@@ -200,68 +246,6 @@ class SessionService:
             conditions.append(Condition(FUNDED, None, blocked.reason, "Not known while the session is not Ready."))
         return tuple(conditions)
 
-    async def _fail(self, session: Session, failure: Failed) -> float:
-        """Give the slots back, and remember what was tried so that it is not tried again."""
-        tried = {"generation": session.generation, "secrets": await self._deeds.versions(session)}
-        conditions = (
-            Condition(READY, False, failure.reason, failure.message),
-            self._daemon_condition(session),
-        )
-        report = Report(Phase.FAILED, conditions, {"failure": tried, "wallets": None, "expiresAt": None})
-        await self._reporter.report(session, report)
-        await self._close(session)
-        return RECHECK_SECONDS
-
-    async def _is_mended(self, session: Session) -> bool:
-        """Whether the spec or a Secret changed since the failure."""
-        tried = session.status.get("failure") or {}
-        if tried.get("generation") != session.generation:
-            return True
-        return bool(tried.get("secrets") != await self._deeds.versions(session))
-
-    async def _expire(self, session: Session) -> float | None:
-        report = Report(
-            Phase.EXPIRED,
-            (
-                Condition(
-                    READY,
-                    False,
-                    "Expired",
-                    "Not used for its TTL (or older than its maxAge). The wallets were closed; files and Secrets are"
-                    " kept. Delete the session and apply it again to open them.",
-                ),
-            ),
-            {"wallets": None, "expiresAt": None},
-        )
-        return await self._stay_closed(await self._reporter.report(session, report))
-
-    async def _stay_closed(self, session: Session) -> float | None:
-        return None if await self._close(session) else RETRY_SECONDS
-
-    async def _finish(self, session: Session) -> float | None:
-        """The way out of a deleted session."""
-        if FINALIZER not in session.finalizers:
-            return None
-        if not await self._close(session):
-            waiting = Condition(READY, False, "Closing", "Waiting for a pod to store its wallet and end.")
-            await self._reporter.report(session, Report(session.phase, (waiting,)))
-            return RETRY_SECONDS
-        await self._recorder.record(
-            session, "WalletsClosed", "The wallets were stored and closed; their files and Secrets are kept."
-        )
-        await self._closer.drop_finalizer(session)
-        return None
-
-    async def _close(self, session: Session) -> bool:
-        self._claims.stop_waiting(session.key, pool_key(session))
-        self._activator.forget(session.uid)
-        self._monitor.forget(session.uid)
-        held = self._claims.held(session)
-        done = await self._closer.release(session)
-        if held and not session.deleting:
-            await self._closer.withdraw_endpoints(session)
-        return done
-
     async def _add_finalizer(self, session: Session) -> Session:
         path = "/metadata/finalizers/-" if session.finalizers else "/metadata/finalizers"
         body = await self._kube.patch(
@@ -291,8 +275,10 @@ class SessionService:
         seen = session.status.get("observedGeneration")
         if "openedAt" not in session.status or (seen is not None and seen != session.generation):
             activity = now
-        expiry = expires_at(session, idle_ttl=self._idle_ttl, activity=activity)
-        return {"lastActivityTime": format_time(activity), "expiresAt": format_time(expiry)}
+        clocks: dict[str, Any] = {"lastActivityTime": format_time(activity), "expiresAt": None}
+        if not is_followed(session):
+            clocks["expiresAt"] = format_time(expires_at(session, idle_ttl=self._idle_ttl, activity=activity))
+        return clocks
 
     def _expires_at(self, session: Session, now: datetime) -> datetime:
         return expires_at(session, idle_ttl=self._idle_ttl, activity=last_activity(session, now=now))

@@ -1,0 +1,40 @@
+"""Who gives way when the cluster-wide cap is reached (invariant I5)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+
+from escrow_operator.core.expiry import last_activity
+from escrow_operator.core.settlement import is_followed
+from escrow_operator.models.session import Eviction, Phase, Session
+
+
+def is_evictable(session: Session) -> bool:
+    """Active, not pinned, not on its way out, and with no payout that is being followed or about to be."""
+    return (
+        session.phase is Phase.ACTIVE
+        and not session.deleting
+        and session.spec.eviction is Eviction.LRU
+        and not is_followed(session)
+    )
+
+
+def choose_victim(active: Iterable[Session], *, excluded: Collection[str], now: datetime) -> Session | None:
+    """The least recently used session that may give way and was not asked to yet; None when there is none.
+
+    Ties go to the one that was created first, then by name: the same answer on every call.
+    """
+    return min(
+        (session for session in active if session.uid not in excluded and is_evictable(session)),
+        key=lambda session: (last_activity(session, now=now), session.created_at, session.key),
+        default=None,
+    )
+
+
+def evictions_needed(*, max_active: int, active: int, ahead: int, yielding: int) -> int:
+    """How many more sessions must give way so that a newcomer, with ``ahead`` before it in the queue, finds a place.
+
+    ``active`` hold places now; ``yielding`` of those were asked to give way and have not left yet.
+    """
+    return max(0, active + ahead + 1 - max_active - yielding)
