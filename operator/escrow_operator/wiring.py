@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 from typing import Self
 
+from prometheus_client import CollectorRegistry
+
 from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.kube import Kube
+from escrow_operator.adapters.metrics import MetricsServer
 from escrow_operator.models.pool import PoolKey
 from escrow_operator.models.session import SessionKey
 from escrow_operator.services.activation import Activator
@@ -23,6 +26,7 @@ from escrow_operator.services.pools import PoolService
 from escrow_operator.services.queue import WorkQueue
 from escrow_operator.services.reporter import Reporter
 from escrow_operator.services.sessions import SessionService
+from escrow_operator.services.statistics import Statistics
 from escrow_operator.services.store import Store
 from escrow_operator.services.sweep import Sweep
 from escrow_operator.services.wallets import Wallets
@@ -53,10 +57,14 @@ class Operator:
         self.wallets = Wallets(kube)
         self.opener = Opener(self.wallets)
         self.recorder = Recorder(kube, clock)
-        self.reporter = Reporter(kube, self.store, self.recorder, clock)
         self.daemons = DaemonService(kube, self.daemon_changed)
         self.deeds = DeedService(kube)
         self.capacity = Capacity(self.store, clock, max_active=settings.sessions.max_active, wake=self.wake_session)
+        self.metrics = CollectorRegistry()
+        statistics = Statistics(
+            self.metrics, kube, self.store, self.capacity, clock, max_active=settings.sessions.max_active
+        )
+        self.reporter = Reporter(kube, self.store, self.recorder, clock, statistics)
         self.claims = ClaimService(kube, self.store, capacity=self.capacity, pool_changed=self.wake_pool)
         self.closer = Closer(kube, self.store, self.wallets, self.opener)
         self.sweep = Sweep(kube, self.store, self.wallets, self.opener, settings.namespaces)
@@ -114,11 +122,13 @@ class Operator:
         self.daemon_queue: WorkQueue[PoolKey] = WorkQueue("daemons", self.ask_daemon, concurrency=DAEMONS_AT_ONCE)
         self.sweep_queue: WorkQueue[str] = WorkQueue("sweep", self.sweep_all, concurrency=1)
         self.swept = clock.monotonic()
+        self.metrics_server: MetricsServer | None = None
 
     @classmethod
     async def start(cls, settings: Settings) -> Self:
         """Connect and look at all there is, before any decision: a claim must know of the slots already held."""
         operator = cls(await Kube.connect(), settings, Clock())
+        operator.metrics_server = await MetricsServer.start(operator.metrics, settings.metrics_port)
         await operator.sweep.level()
         for pool in operator.store.pools:
             operator.daemon_queue.add(pool)
@@ -131,6 +141,8 @@ class Operator:
 
     async def stop(self) -> None:
         """End all work and connections; the next operator carries on from what is in the cluster."""
+        if self.metrics_server is not None:
+            await self.metrics_server.close()
         for queue in (self.sweep_queue, self.daemon_queue, self.session_queue, self.pool_queue):
             await queue.close()
         await self.wallets.close()

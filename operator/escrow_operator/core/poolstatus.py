@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from escrow_operator.core.conditions import Condition
 from escrow_operator.core.manifests.common import SLOT_LABELS
 from escrow_operator.core.report import READY
-from escrow_operator.models.common import ROLES, Label, SlotState
+from escrow_operator.models.common import ROLES, Label, SlotState, format_time
 from escrow_operator.models.monero import DaemonInfo
 from escrow_operator.models.pool import Pool
 from escrow_operator.models.slot import Slot
@@ -32,16 +33,24 @@ def _count_of(slot: Slot) -> str:
     return "free" if slot.claimable else "starting"
 
 
+def mean_time(moments: Sequence[datetime]) -> datetime | None:
+    """The mean of some times: "average age" as a value that stands still while nothing changes."""
+    if not moments:
+        return None
+    return datetime.fromtimestamp(sum(moment.timestamp() for moment in moments) / len(moments), UTC)
+
+
 def pool_status(
     pool: Pool,
     slots: Sequence[Slot],
     *,
+    opened: Sequence[datetime],
     active: int,
     waiting: int,
     max_active: int,
     daemon: DaemonInfo | None,
 ) -> dict[str, Any]:
-    """The status without its conditions."""
+    """The status without its conditions. ``opened`` are the times at which the active sessions were opened."""
     counts = count_slots(slots)
     status: dict[str, Any] = {
         "observedGeneration": pool.generation,
@@ -62,7 +71,11 @@ def pool_status(
         "activeSessions": active,
         "waitingSessions": waiting,
         "utilisation": f"{100 * active // max_active}%",
+        "maxSessions": max_active,
     }
+    mean = mean_time(opened)
+    if mean is not None:
+        status["meanOpenedAt"] = format_time(mean)
     if daemon is not None:
         status["daemon"] = {
             "height": daemon.height,

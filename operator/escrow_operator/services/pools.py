@@ -28,7 +28,7 @@ from escrow_operator.core.daemon import daemon_condition
 from escrow_operator.core.manifests import pool as manifests
 from escrow_operator.core.manifests.common import claim_name, service_name
 from escrow_operator.core.poolstatus import pool_status, ready_condition
-from escrow_operator.models.common import ROLES
+from escrow_operator.models.common import ROLES, Role, parse_time
 from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.session import SessionKey
 from escrow_operator.services.claims import ClaimService
@@ -170,9 +170,16 @@ class PoolService:
         )
         view = self._daemons.view(pool.key)
         active = {slot.session_uid for slot in slots if slot.session_uid and not slot.terminating}
+        sessions = (
+            self._store.session_by_uid(slot.namespace, slot.session_name, slot.session_uid)
+            for slot in slots
+            if slot.role is Role.BUYER and not slot.terminating
+        )
+        opened = [parse_time(s.status["openedAt"]) for s in sessions if s and "openedAt" in s.status]
         status = pool_status(
             pool,
             slots,
+            opened=opened,
             active=len(active),
             waiting=len(self._claims.waiting(pool.key)),
             max_active=self._settings.sessions.max_active,

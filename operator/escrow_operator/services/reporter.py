@@ -7,21 +7,24 @@ from typing import Any
 from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.kube import POOLS, SESSIONS, Kube
 from escrow_operator.core.conditions import Condition
-from escrow_operator.core.report import Report, compose_status
+from escrow_operator.core.report import READY, Report, compose_status
+from escrow_operator.models.common import parse_time
 from escrow_operator.models.pool import Pool
-from escrow_operator.models.session import Session
+from escrow_operator.models.session import Phase, Session
 from escrow_operator.services.events import Recorder
+from escrow_operator.services.statistics import Statistics
 from escrow_operator.services.store import Store
 
 
 class Reporter:
     """Writes the status of sessions and pools, and Events where a condition changed its reason."""
 
-    def __init__(self, kube: Kube, store: Store, recorder: Recorder, clock: Clock) -> None:
+    def __init__(self, kube: Kube, store: Store, recorder: Recorder, clock: Clock, statistics: Statistics) -> None:
         self._kube = kube
         self._store = store
         self._recorder = recorder
         self._clock = clock
+        self._statistics = statistics
 
     async def report(self, session: Session, report: Report) -> Session:
         """Write a session's status if it says something new; returns the session as it is then.
@@ -39,6 +42,7 @@ class Reporter:
             subresource="status",
         )
         self._store.see_session(body)
+        self._count(session, report)
         for condition in report.conditions:
             old = session.condition(condition.type)
             if old is None and condition.status is None:
@@ -46,6 +50,14 @@ class Reporter:
             if old is None or (old["status"], old["reason"]) != (condition.status_text, condition.reason):
                 await self._record(session, condition)
         return Session.parse(body)
+
+    def _count(self, session: Session, report: Report) -> None:
+        if report.phase is not session.phase and report.phase in ENDED:
+            self._statistics.endings.labels(phase=report.phase.value).inc()
+        ready = any(condition.type == READY and condition.status for condition in report.conditions)
+        if ready and "openedAt" not in session.status:
+            age = self._clock.now() - parse_time(session.created_at)
+            self._statistics.time_to_ready.observe(age.total_seconds())
 
     async def report_pool(self, pool: Pool, status: dict[str, Any], conditions: tuple[Condition, ...]) -> None:
         """Write a pool's status if it says something new. Raises ConflictError."""
@@ -67,6 +79,9 @@ class Reporter:
     async def _record(self, about: Session | Pool, condition: Condition) -> None:
         await self._recorder.record(about, condition.reason, condition.message, warning=condition.reason in WARNINGS)
 
+
+ENDED = frozenset({Phase.COMPLETED, Phase.REFUNDED, Phase.EXPIRED, Phase.EVICTED, Phase.SUSPENDED, Phase.FAILED})
+"""Phases that the metrics count as endings."""
 
 WARNINGS = frozenset(
     {

@@ -106,25 +106,29 @@ class SessionService:
             return await self._endings.give_way(session)
         if session.phase is Phase.ACTIVE and not is_followed(session) and self._expires_at(session, now) <= now:
             return await self._endings.expire(session)
+        return await self._keep_open(session)
+
+    async def _keep_open(self, session: Session) -> float | None:
+        blocked: Blocked
         try:
             return await self._look(await self._open(session))
         except Failed as failure:
             return await self._endings.fail(self._latest(session), failure, self._daemon_condition(session))
         except SlotBroken as broken:
             await self._kube.delete(PODS, broken.slot.namespace, broken.slot.name, uid=broken.slot.uid)
-            return await self._blocked(self._latest(session), broken)
-        except Blocked as blocked:
-            return await self._blocked(self._latest(session), blocked)
+            blocked = broken
+        except Blocked as error:
+            blocked = error
         except (ConflictError, UnavailableError):
             raise
         except KubeError as error:
-            refused = Blocked(
+            blocked = Blocked(
                 "Rejected",
                 f"The API server refused a part of the session: {error}. Check quotas and the operator's permissions"
                 f" in namespace {session.key.namespace}.",
                 retry_after=RECHECK_SECONDS,
             )
-            return await self._blocked(self._latest(session), refused)
+        return await self._blocked(self._latest(session), blocked)
 
     async def _open(self, session: Session) -> Escrow:
         pool = self._store.pools.get(pool_key(session))
