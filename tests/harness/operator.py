@@ -1,0 +1,101 @@
+"""The operator under test: installed by its Helm chart, and interfered with."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from escrow_operator.adapters.kube import DEPLOYMENTS, PODS
+from testbed.cluster import Cluster
+from testbed.helm import Helm
+from testbed.settings import REPO_ROOT
+
+from .api import Api, Body
+from .waiting import wait_for
+
+NAMESPACE = "xmr-escrow-system"
+RELEASE = "xmr-escrow-operator"
+CHART = REPO_ROOT / "charts" / "xmr-escrow-operator"
+CRDS = REPO_ROOT / "crds"
+LABELS = "app.kubernetes.io/name=xmr-escrow-operator"
+
+INTERVALS = {"sweep": "5s", "monitor": "2s", "daemon": "1s"}
+"""Short ones: a test waits for what the operator does by itself."""
+
+TAIL_LINES = 40
+
+
+class OperatorUnderTest:
+    """The one operator of the test cluster."""
+
+    def __init__(self, cluster: Cluster, api: Api) -> None:
+        self._cluster = cluster
+        self._api = api
+
+    def install(self, image: str, *, crds: Path = CRDS) -> None:
+        """Install the chart, or bring its release to this image; quick when it is there already."""
+        for crd in sorted(crds.glob("*.yaml")):
+            # Helm never updates CRDs that exist.
+            self._cluster.apply(crd.read_text())
+        repository, _, tag = image.rpartition(":")
+        values = {
+            "image": {"repository": repository, "tag": tag},
+            "intervals": INTERVALS,
+            # The nodes are small and busy: the operator must not be the one that waits.
+            "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+        }
+        Helm(self._cluster).upgrade_install(RELEASE, CHART, NAMESPACE, values)
+
+    async def pods(self) -> list[Body]:
+        """Its pods, ending ones included."""
+        return await self._api.list(PODS, NAMESPACE, labels=LABELS)
+
+    async def scale(self, replicas: int) -> None:
+        """Stop (0) or start (1) it, and wait until that is so."""
+        await self._api.merge(DEPLOYMENTS, NAMESPACE, RELEASE, {"spec": {"replicas": replicas}}, subresource="scale")
+        if replicas:
+            await self.until_ready()
+        else:
+            await wait_for(self._gone, what="the operator to be stopped")
+
+    async def kill(self) -> None:
+        """End it as a crash would: SIGKILL, and no time for last writes. The Deployment starts the next one."""
+        # pid 1 of a container cannot be killed from inside; removing the pod by force kills its processes at once.
+        await asyncio.gather(
+            *(self._api.delete(PODS, NAMESPACE, pod["metadata"]["name"], now=True) for pod in await self.pods())
+        )
+
+    async def until_ready(self) -> Body:
+        """Wait for one Ready pod, which is not about to end."""
+        return await wait_for(self._ready, what="the operator to be ready", explain=self.tail)
+
+    async def log(self, *, tail: int | None = None) -> str:
+        """What its pods have logged, the container before the last restart included."""
+        texts = []
+        for pod in await self.pods():
+            name = pod["metadata"]["name"]
+            if any(c.get("restartCount") for c in pod.get("status", {}).get("containerStatuses") or ()):
+                texts.append(await self._api.logs(NAMESPACE, name, tail=tail, previous=True))
+            texts.append(await self._api.logs(NAMESPACE, name, tail=tail))
+        return "\n".join(texts)
+
+    async def tail(self) -> str:
+        """The end of its log, for people."""
+        return f"--- operator log\n{await self.log(tail=TAIL_LINES) or '(none: no pod)'}"
+
+    async def python(self, code: str) -> str:
+        """Run Python inside the operator's pod, which is a place in the cluster's network; what it printed."""
+        pod = (await self.until_ready())["metadata"]["name"]
+        return await asyncio.to_thread(
+            self._cluster.kubectl, "exec", "--namespace", NAMESPACE, pod, "--", "python", "-c", code
+        )
+
+    async def _ready(self) -> Body | None:
+        pods = await self.pods()
+        if len(pods) != 1 or "deletionTimestamp" in pods[0]["metadata"]:
+            return None
+        conditions = pods[0].get("status", {}).get("conditions") or ()
+        return pods[0] if any(c["type"] == "Ready" and c["status"] == "True" for c in conditions) else None
+
+    async def _gone(self) -> bool:
+        return not await self.pods()

@@ -1,0 +1,194 @@
+"""A namespace of the test cluster with a WalletPool of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import secrets
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from escrow_operator.adapters.kube import EVENTS, PODS, POOLS, SECRETS, SESSIONS
+from escrow_operator.core.manifests.common import RPC_PORT, SLOT_LABELS
+from escrow_operator.models.common import API_VERSION, ROLES, Label
+from testbed import regtest
+from testbed.cluster import Cluster
+from testbed.images import Images
+from testbed.portforward import PortForward
+
+from .api import NAMESPACES, Api, ApiError, Body
+from .chain import Chain
+from .escrow import Escrow, condition, decode
+from .operator import OperatorUnderTest
+from .waiting import PATIENCE, wait_for
+
+TEST_LABEL = "xmr-escrow.dev/test-place"
+POOL = "pool"
+
+_SLOTS = ",".join(f"{key}={value}" for key, value in SLOT_LABELS.items())
+
+
+@dataclass(frozen=True)
+class World:
+    """What all places share."""
+
+    cluster: Cluster
+    api: Api
+    operator: OperatorUnderTest
+    chain: Chain
+    images: Images
+
+
+class Place:
+    """Where one test module, or one test, plays."""
+
+    def __init__(self, world: World, title: str) -> None:
+        self.world = world
+        self.api = world.api
+        self.namespace = f"{re.sub('[^a-z0-9]+', '-', title.lower()).strip('-')[:40]}-{secrets.token_hex(2)}"
+        self.pool_name = POOL
+
+    async def open(self, *, warm_slots: int | None = 1) -> None:
+        """Make the namespace, and its pool unless ``warm_slots`` is None."""
+        labels = {TEST_LABEL: "true", "pod-security.kubernetes.io/enforce": "restricted"}
+        await self.api.create(NAMESPACES, None, {"metadata": {"name": self.namespace, "labels": labels}})
+        if warm_slots is not None:
+            await self.make_pool(warmSlots=warm_slots)
+            await self.until_warm()
+
+    async def close(self) -> None:
+        """Ask for the namespace's removal; ``remove_places`` waits for it before the next run."""
+        await self.api.delete(NAMESPACES, None, self.namespace)
+
+    def escrow(self, name: str) -> Escrow:
+        """A session by name."""
+        return Escrow(self, name)
+
+    async def active(self, name: str, **spec: Any) -> Escrow:
+        """A session that was applied and is Active."""
+        escrow = self.escrow(name)
+        await escrow.apply(**spec)
+        await escrow.until_active()
+        return escrow
+
+    def pool_spec(self, **spec: Any) -> Body:
+        """A WalletPool's spec: this machine's image and monerod, storage that both nodes share, and ``spec``."""
+        return {
+            "image": self.world.images.wallet,
+            "daemon": {"address": regtest.RPC_ADDRESS, "network": "regtest", "trusted": True},
+            "warmSlots": 1,
+            "storage": {"storageClassName": "shared", "size": "100Mi", "accessModes": ["ReadWriteMany"]},
+            "terminationGracePeriodSeconds": 30,
+            **spec,
+        }
+
+    async def make_pool(self, name: str = POOL, **spec: Any) -> Body:
+        """Apply a WalletPool. Raises ApiError when refused."""
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": "WalletPool",
+            "metadata": {"name": name},
+            "spec": self.pool_spec(**spec),
+        }
+        return await self.api.apply(POOLS, self.namespace, body)
+
+    async def pool(self, name: str = POOL) -> Body:
+        """The status of a pool."""
+        status: Body = (await self.api.get(POOLS, self.namespace, name)).get("status") or {}
+        return status
+
+    async def until_pool(
+        self, kind: str, status: str, reason: str | None = None, *, name: str = POOL, within: float = PATIENCE
+    ) -> Body:
+        """Wait for a condition of a pool; the condition then."""
+
+        async def look() -> Body | None:
+            found = condition(await self.pool(name), kind)
+            return found if found.get("status") == status and reason in (None, found.get("reason")) else None
+
+        return await wait_for(
+            look, what=f"pool {name}: {kind} {status} {reason or ''}", within=within, explain=self.explain
+        )
+
+    async def until_warm(self, slots: int | None = None, *, within: float = PATIENCE) -> Body:
+        """Wait until the pool has its free slots, none starting or ending, and nothing adopted; its status then."""
+
+        async def look() -> Body | None:
+            body = await self.api.get(POOLS, self.namespace, POOL)
+            status: Body = body.get("status") or {}
+            wanted = {role.value: slots if slots is not None else body["spec"]["warmSlots"] for role in ROLES}
+            none = dict.fromkeys(wanted, 0)
+            counts = [status.get(count) for count in ("free", "starting", "terminating", "adopted")]
+            return status if counts == [wanted, none, none, none] else None
+
+        return await wait_for(look, what="the pool to be warm", within=within, explain=self.explain)
+
+    async def slots(self, labels: str = "") -> list[Body]:
+        """All wallet-rpc pods of the namespace."""
+        return await self.api.list(PODS, self.namespace, labels=f"{_SLOTS},{labels}" if labels else _SLOTS)
+
+    async def free_slots(self) -> list[Body]:
+        """Those that nobody has adopted."""
+        return await self.slots(f"{Label.SLOT}=free")
+
+    async def secret(self, name: str, data: dict[str, str]) -> Body:
+        """Create or change a Secret."""
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
+        return await self.api.apply(SECRETS, self.namespace, body)
+
+    async def read_secret(self, name: str) -> dict[str, str]:
+        """A Secret's data, decoded. Raises ApiError when there is none."""
+        return decode(await self.api.get(SECRETS, self.namespace, name))
+
+    async def forward(self, stack: AsyncExitStack, pod: str, port: int = RPC_PORT) -> str:
+        """URL on this machine of a pod's port, until the stack closes."""
+        forward = PortForward(self.world.cluster, self.namespace, f"pod/{pod}", port)
+        await asyncio.to_thread(forward.__enter__)
+        stack.push_async_callback(asyncio.to_thread, forward.close)
+        return forward.url
+
+    async def kubectl(self, *args: str) -> str:
+        """What kubectl prints, in this namespace."""
+        return await asyncio.to_thread(self.world.cluster.kubectl, "--namespace", self.namespace, *args)
+
+    async def explain(self) -> str:
+        """All there is to say about its pools and pods when a test fails."""
+        pools = {p["metadata"]["name"]: p.get("status") for p in await self.api.list(POOLS, self.namespace)}
+        events = "\n".join(
+            f"{e['type']} {e['involvedObject']['kind']}/{e['involvedObject'].get('name')} {e['reason']}: {e['message']}"
+            for e in await self.api.list(EVENTS, self.namespace)
+            if e["type"] != "Normal" or e["involvedObject"]["kind"] == "WalletPool"
+        )
+        pods = await self.kubectl("get", "pods", "-o", "wide", "--show-labels")
+        log = await self.world.operator.tail()
+        return f"--- pools\n{json.dumps(pools, indent=1)}\n--- pods\n{pods}\n--- events\n{events}\n{log}"
+
+
+async def remove_places(api: Api) -> None:
+    """Remove what earlier runs left, and wait until it is gone: its slots would count against the operator's cap."""
+
+    async def gone() -> bool:
+        return not await api.list(NAMESPACES, labels=f"{TEST_LABEL}=true")
+
+    for namespace in await api.list(NAMESPACES, labels=f"{TEST_LABEL}=true"):
+        await api.delete(NAMESPACES, None, namespace["metadata"]["name"])
+
+    async def explain() -> str:
+        names = [n["metadata"]["name"] for n in await api.list(NAMESPACES, labels=f"{TEST_LABEL}=true")]
+        left = []
+        for name in names:
+            for resource in (SESSIONS, POOLS, PODS):
+                try:
+                    found = await api.list(resource, name)
+                except ApiError as error:
+                    left.append(str(error))
+                else:
+                    left += [
+                        f"{name}: {resource.plural} {o['metadata']['name']} {o['metadata'].get('finalizers')}"
+                        for o in found
+                    ]
+        return "\n".join(left)
+
+    await wait_for(gone, what="namespaces of an earlier run to be gone", within=150, explain=explain)
