@@ -1,0 +1,127 @@
+{{- define "xmr-escrow-operator.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{ .Values.fullnameOverride }}
+{{- else if contains .Chart.Name .Release.Name -}}
+{{ .Release.Name | trunc 52 | trimSuffix "-" }}
+{{- else -}}
+{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 52 | trimSuffix "-" }}
+{{- end -}}
+{{- end -}}
+
+{{- define "xmr-escrow-operator.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{ .Values.serviceAccount.name | default (include "xmr-escrow-operator.fullname" .) }}
+{{- else -}}
+{{ required "serviceAccount.name is needed when serviceAccount.create is false" .Values.serviceAccount.name }}
+{{- end -}}
+{{- end -}}
+
+{{/* Constant, whatever the release is called: the pools' NetworkPolicies let in pods with this name. */}}
+{{- define "xmr-escrow-operator.selectorLabels" -}}
+app.kubernetes.io/name: xmr-escrow-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "xmr-escrow-operator.labels" -}}
+{{ include "xmr-escrow-operator.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: xmr-escrow-operator
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "xmr-escrow-operator.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+
+{{/* A duration such as 1h30m in seconds. */}}
+{{- define "xmr-escrow-operator.seconds" -}}
+{{- $hours := regexFind "[0-9]+h" . | trimSuffix "h" | atoi -}}
+{{- $minutes := regexFind "[0-9]+m" . | trimSuffix "m" | atoi -}}
+{{- $seconds := regexFind "[0-9]+s" . | trimSuffix "s" | atoi -}}
+{{- add (mul 3600 $hours) (mul 60 $minutes) $seconds -}}
+{{- end -}}
+
+{{/* What no schema can say; the operator would refuse to start with it. */}}
+{{- define "xmr-escrow-operator.validate" -}}
+{{- $sweep := include "xmr-escrow-operator.seconds" .Values.intervals.sweep | int64 -}}
+{{- $ttl := include "xmr-escrow-operator.seconds" .Values.sessions.idleTTL | int64 -}}
+{{- if gt (mul 4 $sweep) $ttl -}}
+{{- fail (printf "intervals.sweep (%s) must be at most a quarter of sessions.idleTTL (%s): sessions would outlive their TTL by too much" .Values.intervals.sweep .Values.sessions.idleTTL) -}}
+{{- end -}}
+{{- if and .Values.walletPool.enabled .Values.watchNamespaces -}}
+{{- $namespace := .Values.walletPool.namespace | default .Release.Namespace -}}
+{{- if not (has $namespace .Values.watchNamespaces) -}}
+{{- fail (printf "walletPool is in namespace %s, which is not one of watchNamespaces: nobody would serve it" $namespace) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What the operator may do in the namespaces that it serves. */}}
+{{- define "xmr-escrow-operator.rules" -}}
+# Sessions and pools are watched, and listed in full by every sweep.
+- apiGroups: [xmr-escrow.dev]
+  resources: [escrowsessions, walletpools]
+  verbs: [get, list, watch]
+# A session's finalizer: its wallets are closed before it goes.
+- apiGroups: [xmr-escrow.dev]
+  resources: [escrowsessions]
+  verbs: [patch]
+# The session that gives way at the cap, with sessions.evictionPolicy Delete. Its wallets and deeds stay.
+- apiGroups: [xmr-escrow.dev]
+  resources: [escrowsessions]
+  verbs: [delete]
+# It is the only one that writes their status.
+- apiGroups: [xmr-escrow.dev]
+  resources: [escrowsessions/status, walletpools/status]
+  verbs: [patch]
+# What it makes blocks its owner's deletion, which some clusters allow only to those who may finalize the owner.
+- apiGroups: [xmr-escrow.dev]
+  resources: [escrowsessions/finalizers, walletpools/finalizers]
+  verbs: [update]
+# Wallet pods: made by the pools' Deployments, patched when a session adopts one, deleted after it.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch, patch, delete]
+# Deeds, connections, the pools' login keys, and by name what a spec refers to. No list and no watch: those would
+# show it every Secret there is. It deletes connection Secrets only, never a deed.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, create, patch, delete]
+# One headless Service per pool, applied (server-side apply makes what is missing: it needs create and patch).
+- apiGroups: [""]
+  resources: [services]
+  verbs: [create, patch]
+# The wallets' volumes: made once. It can neither change nor delete them.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [create]
+# What kubectl describe tells.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
+# The warm wallet pods of each role, applied. Garbage collection removes them with their pool.
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [create, patch]
+# A session's host names, applied; withdrawn when it closes.
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [create, patch, delete]
+# The guard of a pool's pods, applied; removed when the spec turns it off.
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [create, patch, delete]
+{{- end -}}
+
+{{/* What it needs to know of the cluster, wherever it serves. */}}
+{{- define "xmr-escrow-operator.clusterRules" -}}
+# To say that a pool's StorageClass does not exist.
+- apiGroups: [storage.k8s.io]
+  resources: [storageclasses]
+  verbs: [get]
+{{- end -}}
