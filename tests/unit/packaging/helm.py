@@ -1,0 +1,63 @@
+"""Helm for the tests of the chart."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from testbed import tools
+from testbed.settings import MIN_HELM, REPO_ROOT, cache_dir
+
+CHART = REPO_ROOT / "charts" / "xmr-escrow-operator"
+
+Object = dict[str, Any]
+
+
+def helm() -> Path:
+    """From PATH, or built by the test cluster's tooling before. Only CI builds one for this."""
+    built = sorted((cache_dir() / "go").glob("helm-*/helm"))
+    found = tools._installed("helm", ("version", "--short"), MIN_HELM) or next(iter(built), None)
+    if found:
+        return found
+    if os.environ.get("CI"):
+        return tools.helm()
+    minimum = ".".join(map(str, MIN_HELM))
+    pytest.skip(f"no helm {minimum} or newer on PATH, and the test cluster's tooling has built none yet")
+
+
+def run(*args: str, values: Object | None = None) -> subprocess.CompletedProcess[str]:
+    """One call of helm with the chart's values on its standard input."""
+    argv = [str(helm()), *args, "--values", "-"]
+    return subprocess.run(argv, input=json.dumps(values or {}), capture_output=True, text=True, check=False, timeout=60)
+
+
+def render(values: Object | None = None, *, release: str = "xmr-escrow-operator") -> list[Object]:
+    """The objects of the chart."""
+    done = run("template", release, str(CHART), "--namespace", "xmr-escrow-system", values=values)
+    assert done.returncode == 0, done.stderr
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+def refusal(values: Object) -> str:
+    """What Helm says to values that it must not take."""
+    done = run("template", "release", str(CHART), values=values)
+    assert done.returncode != 0, f"taken: {values}"
+    return done.stderr
+
+
+def of_kind(objects: list[Object], kind: str) -> list[Object]:
+    """Some of the objects."""
+    return [found for found in objects if found["kind"] == kind]
+
+
+def container(objects: list[Object]) -> Object:
+    """The operator's container."""
+    (deployment,) = of_kind(objects, "Deployment")
+    (found,) = deployment["spec"]["template"]["spec"]["containers"]
+    return dict(found)

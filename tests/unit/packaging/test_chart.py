@@ -1,0 +1,295 @@
+"""The chart renders what its values say, and refuses values that make no sense."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from escrow_operator.core.manifests.pool import network_policy
+from escrow_operator.models.common import Label
+from escrow_operator.models.pool import Pool
+from escrow_operator.settings import Settings
+from testbed.settings import REPO_ROOT
+from unit.packaging.helm import CHART, Object, container, of_kind, refusal, render, run
+
+POOL_SPEC = {"image": "wallet:1", "daemon": {"address": "monerod:18081", "network": "regtest"}}
+
+NOT_AN_OPTION = {"HOME": "/tmp"}
+"""Variables that are no setting of the operator's."""
+
+
+def variables(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, Any]]:
+    """The environment variables of a settings model, with their defaults."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from variables(field.annotation, f"{prefix}{name.upper()}__")
+        else:
+            yield f"{prefix}{name.upper()}", field.default
+
+
+def environment(objects: list[Object]) -> dict[str, Any]:
+    """The operator's variables; those of the downward API as the path of their field."""
+    return {
+        entry["name"]: entry["value"] if "value" in entry else entry["valueFrom"]["fieldRef"]["fieldPath"]
+        for entry in container(objects)["env"]
+    }
+
+
+def read_settings(objects: list[Object], monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """What the operator makes of its environment."""
+    for name, value in environment(objects).items():
+        monkeypatch.setenv(name, "xmr-escrow-system" if value == "metadata.namespace" else value)
+    return Settings()
+
+
+def test_the_variables_are_those_that_the_settings_know() -> None:
+    known = dict(variables(Settings, "XMR_ESCROW_"))
+
+    assert environment(render()).keys() - NOT_AN_OPTION.keys() == known.keys()
+
+
+def test_the_chart_has_the_operators_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    defaults = Settings(slot_login_image="xmr-escrow/operator:0.1.0")
+
+    assert read_settings(render(), monkeypatch) == defaults
+
+
+def test_values_reach_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {
+        "image": {"repository": "images.example.com/operator", "digest": f"sha256:{'a' * 64}"},
+        "sessions": {"maxActive": 1_000_000, "idleTTL": "1h30m", "evictionPolicy": "Suspend"},
+        "intervals": {"sweep": "5s", "monitor": "10s", "daemon": "3s"},
+        "logging": {"level": "DEBUG", "format": "plain"},
+        "ports": {"probe": 8081, "metrics": 9091},
+        "watchNamespaces": ["shop", "market"],
+    }
+    objects = render(values)
+    settings = read_settings(objects, monkeypatch)
+
+    assert settings.sessions.max_active == 1_000_000
+    assert settings.sessions.idle_ttl.total_seconds() == 5400
+    assert settings.sessions.eviction_policy == "Suspend"
+    assert [
+        settings.intervals.sweep.seconds,
+        settings.intervals.monitor.seconds,
+        settings.intervals.daemon.seconds,
+    ] == [
+        5,
+        10,
+        3,
+    ]
+    assert (settings.log_level, settings.log_format) == ("DEBUG", "plain")
+    assert settings.namespaces == ("shop", "market")
+    assert settings.slot_login_image == f"images.example.com/operator@sha256:{'a' * 64}"
+    assert {port["name"]: port["containerPort"] for port in container(objects)["ports"]} == {
+        "probe": settings.probe_port,
+        "metrics": settings.metrics_port,
+    }
+
+
+def test_slots_get_the_operators_own_image() -> None:
+    objects = render({"image": {"repository": "a/b", "tag": "c"}})
+
+    assert container(objects)["image"] == environment(objects)["XMR_ESCROW_SLOT_LOGIN_IMAGE"] == "a/b:c"
+
+
+def test_the_operator_runs_once_and_with_no_rights_on_its_node() -> None:
+    (deployment,) = of_kind(render(), "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    (only,) = pod["containers"]
+
+    assert deployment["spec"]["replicas"] == 1
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 65532,
+        "runAsGroup": 65532,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert only["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert only["resources"]["limits"]["memory"]
+    assert [(mount["name"], mount["mountPath"]) for mount in only["volumeMounts"]] == [("tmp", "/tmp")]
+    assert "emptyDir" in pod["volumes"][0]
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert only[probe]["httpGet"] == {"path": "/healthz", "port": "probe"}
+
+
+@pytest.mark.parametrize("release", ["xmr-escrow-operator", "other"])
+def test_pools_let_the_operator_in(release: str) -> None:
+    """The NetworkPolicy of a pool selects the operator's pod, whatever the release and its labels are."""
+    objects = render({"podLabels": {"team": "payments"}, "fullnameOverride": "x"}, release=release)
+    (deployment,) = of_kind(objects, "Deployment")
+    meta = {"namespace": "shop", "name": "default", "uid": "u", "resourceVersion": "1"}
+    policy = network_policy(Pool.parse({"metadata": meta, "spec": POOL_SPEC}), "xmr-escrow-system")
+    wanted = policy["spec"]["ingress"][0]["from"][0]["podSelector"]["matchLabels"]
+
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert wanted.items() <= labels.items()
+    assert labels["team"] == "payments"
+    assert deployment["spec"]["selector"]["matchLabels"].items() <= labels.items()
+
+
+@pytest.mark.parametrize("release", ["xmr-escrow-operator", "a-release-with-quite-a-long-name-that-still-fits-helm"])
+def test_names_fit_and_belong_together(release: str) -> None:
+    objects = render(release=release)
+    (account,) = of_kind(objects, "ServiceAccount")
+    (deployment,) = of_kind(objects, "Deployment")
+    (binding,) = of_kind(objects, "ClusterRoleBinding")
+
+    assert deployment["spec"]["template"]["spec"]["serviceAccountName"] == account["metadata"]["name"]
+    assert binding["subjects"] == [
+        {"kind": "ServiceAccount", "name": account["metadata"]["name"], "namespace": "xmr-escrow-system"}
+    ]
+    assert binding["roleRef"]["name"] in [role["metadata"]["name"] for role in of_kind(objects, "ClusterRole")]
+    assert all(len(found["metadata"]["name"]) <= 52 for found in objects)
+
+
+def test_what_pods_may_have_reaches_the_pod() -> None:
+    extras: Object = {
+        "podAnnotations": {"a": "b"},
+        "nodeSelector": {"disk": "ssd"},
+        "tolerations": [{"key": "k", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "priorityClassName": "high",
+        "imagePullSecrets": [{"name": "pull"}],
+        "terminationGracePeriodSeconds": 5,
+    }
+    (deployment,) = of_kind(render(extras), "Deployment")
+    template = deployment["spec"]["template"]
+
+    assert template["metadata"]["annotations"] == extras.pop("podAnnotations")
+    assert extras.items() <= template["spec"].items()
+
+
+def test_an_account_of_ones_own() -> None:
+    objects = render(
+        {"serviceAccount": {"create": False, "name": "mine"}, "rbac": {"create": False, "userRoles": False}}
+    )
+
+    assert {found["kind"] for found in objects} == {"Deployment"}
+    assert objects[0]["spec"]["template"]["spec"]["serviceAccountName"] == "mine"
+    assert "serviceAccount.name is needed" in refusal({"serviceAccount": {"create": False}})
+
+
+def test_a_pool_with_the_release() -> None:
+    values = {"walletPool": {"enabled": True, "name": "main", "namespace": "shop", "spec": POOL_SPEC}}
+    (pool,) = of_kind(render(values), "WalletPool")
+
+    assert (pool["metadata"]["name"], pool["metadata"]["namespace"]) == ("main", "shop")
+    assert pool["spec"] == POOL_SPEC
+    # Trades may be using its pods.
+    assert pool["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    assert not of_kind(render(), "WalletPool")
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"sessions": {"idleTTL": "2 hours"}}, "idleTTL"),
+        ({"sessions": {"idleTTL": ""}}, "idleTTL"),
+        ({"sessions": {"idleTTL": "0s"}}, "idleTTL"),
+        ({"sessions": {"idleTTL": 7200}}, "idleTTL"),
+        ({"sessions": {"maxActive": 0}}, "maxActive"),
+        ({"sessions": {"maxActive": "10"}}, "maxActive"),
+        ({"sessions": {"maxactive": 10}}, "maxactive"),
+        ({"sessions": {"evictionPolicy": "Kill"}}, "evictionPolicy"),
+        ({"intervals": {"sweep": "1h"}}, "at most a quarter of sessions.idleTTL"),
+        ({"intervals": {"sweep": "30s"}, "sessions": {"idleTTL": "1m59s"}}, "at most a quarter of sessions.idleTTL"),
+        ({"logging": {"level": "debug"}}, "level"),
+        ({"ports": {"probe": 80}}, "probe"),
+        ({"image": {"tag": "a b"}}, "tag"),
+        ({"watchNamespaces": "shop"}, "watchNamespaces"),
+        ({"watchNamespaces": ["Shop"]}, "watchNamespaces"),
+        ({"podLabels": {"app.kubernetes.io/name": "other"}}, "podLabels"),
+        ({"nonsense": True}, "nonsense"),
+        ({"walletPool": {"enabled": True}}, "missing properties? 'image'|image is required"),
+        ({"walletPool": {"enabled": True, "spec": POOL_SPEC | {"warmslots": 1}}}, "warmslots"),
+        ({"walletPool": {"enabled": True, "spec": POOL_SPEC | {"warmSlots": -1}}}, "warmSlots"),
+        ({"walletPool": {"enabled": True, "name": "a" * 41, "spec": POOL_SPEC}}, "name"),
+        (
+            {"walletPool": {"enabled": True, "namespace": "shop", "spec": POOL_SPEC}, "watchNamespaces": ["market"]},
+            "nobody would serve it",
+        ),
+    ],
+)
+def test_values_that_make_no_sense_are_refused(values: Object, complaint: str) -> None:
+    assert re.search(complaint, refusal(values))
+
+
+def test_the_shortest_ttl_that_the_sweep_allows() -> None:
+    render({"intervals": {"sweep": "30s"}, "sessions": {"idleTTL": "2m"}})
+    render({"intervals": {"sweep": "1h"}, "sessions": {"idleTTL": "3h59m60s"}})
+
+
+def test_every_value_is_explained() -> None:
+    """A comment above each value, or above the group that it is in when it is one of a familiar group."""
+    lines = (CHART / "values.yaml").read_text().splitlines()
+    familiar = {"requests", "limits", "cpu", "memory", "nodeSelector", "tolerations", "affinity", "priorityClassName"}
+    groups = {"image", "sessions", "intervals", "logging", "ports", "rbac", "serviceAccount", "enabled"}
+    for number, line in enumerate(lines):
+        key = re.match(r" *([A-Za-z]+):", line)
+        if key and key[1] not in familiar | groups:
+            assert lines[number - 1].lstrip().startswith("#"), f"values.yaml:{number + 1}: {line}"
+
+
+def test_the_schema_speaks_of_every_value_and_of_no_other() -> None:
+    def check(values: Object, schema: Object, path: str) -> None:
+        extra = {"global"} if not path else set[str]()
+        assert values.keys() == schema["properties"].keys() - extra, path
+        assert schema["additionalProperties"] is False
+        for key, value in values.items():
+            if (
+                isinstance(value, dict)
+                and key not in ("resources", "podLabels")
+                and "properties" in schema["properties"][key]
+            ):
+                check(value, schema["properties"][key], f"{path}.{key}")
+
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    check(yaml.safe_load((CHART / "values.yaml").read_text()), schema, "")
+
+
+def test_durations_are_those_of_the_custom_resources() -> None:
+    crd = yaml.safe_load((REPO_ROOT / "crds" / "escrowsessions.yaml").read_text())
+    spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    duration = json.loads((CHART / "values.schema.json").read_text())["definitions"]["duration"]
+
+    for field in ("ttl", "maxAge"):
+        assert (duration["pattern"], duration["maxLength"]) == (spec[field]["pattern"], spec[field]["maxLength"])
+
+
+def test_the_chart_has_the_version_of_the_operator() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    project = tomllib.loads((REPO_ROOT / "pyproject.toml").read_text())["project"]
+
+    assert chart["appVersion"] == project["version"]
+
+
+@pytest.mark.parametrize("pool", [False, True])
+def test_notes_show_the_next_steps(pool: bool) -> None:
+    values: Object = {"walletPool": {"enabled": pool, "namespace": "shop", "spec": POOL_SPEC}}
+    done = run("install", "release", str(CHART), "--dry-run=client", "--namespace", "ops", values=values)
+    assert done.returncode == 0, done.stderr
+    notes = done.stdout.partition("NOTES:")[2]
+
+    assert "kind: EscrowSession" in notes
+    assert ("kind: WalletPool" in notes) is not pool
+    assert "secret trade-1-vendor-rpc" in notes
+    assert "helm show crds" in notes
+    for manifest in re.findall(r"<<'EOF'\n(.*?)\n +EOF", notes, re.DOTALL):
+        assert yaml.safe_load(manifest)["metadata"]["namespace"] == "shop"
+
+
+def test_the_touch_annotation_of_the_examples_is_the_operators() -> None:
+    text = (REPO_ROOT / "deploy" / "examples" / "escrowsession.yaml").read_text()
+
+    assert f"{Label.TOUCH}=" in text

@@ -1,0 +1,192 @@
+"""The operator's role is what its code uses: nothing is missing and nothing is too much."""
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from escrow_operator.adapters import kube
+from escrow_operator.adapters.kube import Resource
+from escrow_operator.core.manifests import common
+from testbed.settings import REPO_ROOT
+from unit.packaging.helm import Object, of_kind, render
+
+PACKAGE = REPO_ROOT / "operator" / "escrow_operator"
+
+RESOURCES = {name: value for name, value in vars(kube).items() if isinstance(value, Resource)}
+
+VERBS = {
+    "get": {"get"},
+    "list": {"list"},
+    "create": {"create"},
+    "apply": {"create", "patch"},  # server-side apply makes what is missing
+    "patch": {"patch"},
+    "delete": {"delete"},
+}
+"""What the API server asks for, by method of adapters.kube.Kube."""
+
+Rights = dict[tuple[str, str], set[str]]
+"""Verbs by API group and resource."""
+
+KOPF: Rights = {
+    ("xmr-escrow.dev", "escrowsessions"): {"get", "list", "watch"},
+    ("xmr-escrow.dev", "walletpools"): {"get", "list", "watch"},
+    ("", "pods"): {"list", "watch"},
+}
+"""kopf watches what has handlers. (Into what has timers or daemons it would also patch its finalizer.)"""
+
+OWNERS: Rights = {
+    ("xmr-escrow.dev", "escrowsessions/finalizers"): {"update"},
+    ("xmr-escrow.dev", "walletpools/finalizers"): {"update"},
+}
+"""For blockOwnerDeletion, where the admission plugin OwnerReferencesPermissionEnforcement is on."""
+
+
+def group(resource: Resource) -> str:
+    """The API group, empty for core."""
+    return "" if resource.prefix.startswith("/api/") else resource.prefix.split("/")[2]
+
+
+def calls(source: str) -> Iterator[tuple[str, str, bool]]:
+    """(method, constant, whether on the status) of each call of the Kubernetes adapter in a module.
+
+    A method called with a variable counts for the constants that the module puts first into tuples: the plans of what
+    to apply.
+    """
+    tree = ast.parse(source)
+    planned = {
+        node.elts[0].id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Tuple) and node.elts and isinstance(node.elts[0], ast.Name)
+    } & RESOURCES.keys()
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in VERBS):
+            continue
+        if ast.unparse(node.func.value).rpartition(".")[2] not in ("kube", "_kube"):
+            continue
+        assert isinstance(node.args[0], ast.Name), ast.unparse(node)
+        subresource = any(keyword.arg == "subresource" for keyword in node.keywords)
+        name = node.args[0].id
+        for constant in [name] if name in RESOURCES else sorted(planned):
+            yield node.func.attr, constant, subresource
+
+
+def used() -> Rights:
+    """What the operator's code and kopf do."""
+    rights: Rights = defaultdict(set)
+    for path in PACKAGE.rglob("*.py"):
+        for method, constant, on_status in calls(path.read_text()):
+            resource = RESOURCES[constant]
+            name = f"{resource.plural}/status" if on_status else resource.plural
+            rights[group(resource), name] |= VERBS[method]
+    for more in (KOPF, OWNERS):
+        for key, verbs in more.items():
+            rights[key] |= verbs
+    return dict(rights)
+
+
+def granted(rules: list[Object]) -> Rights:
+    """What rules allow. None may be for all of something or for some names."""
+    rights: Rights = defaultdict(set)
+    for rule in rules:
+        assert rule.keys() == {"apiGroups", "resources", "verbs"}
+        assert "*" not in rule["apiGroups"] + rule["resources"] + rule["verbs"]
+        for api_group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                rights[api_group, resource] |= set(rule["verbs"])
+    return dict(rights)
+
+
+def operator_rules(objects: list[Object], kind: str = "ClusterRole") -> list[Object]:
+    """The rules of the operator's own role."""
+    rules: list[Object] = next(
+        role["rules"] for role in of_kind(objects, kind) if role["metadata"]["name"] == "xmr-escrow-operator"
+    )
+    return rules
+
+
+def test_the_role_is_what_the_code_uses() -> None:
+    assert granted(operator_rules(render())) == used()
+
+
+def test_every_resource_of_the_adapter_is_in_the_role() -> None:
+    rights = granted(operator_rules(render()))
+
+    assert {(group(resource), resource.plural) for resource in RESOURCES.values()} <= rights.keys()
+
+
+def test_the_operator_cannot_look_through_secrets() -> None:
+    assert granted(operator_rules(render()))["", "secrets"].isdisjoint({"list", "watch", "update", "deletecollection"})
+
+
+def test_the_operator_cannot_take_the_wallets_volumes() -> None:
+    """Invariant I4, by the API server's own hand."""
+    assert granted(operator_rules(render()))["", "persistentvolumeclaims"] == {"create"}
+
+
+def test_every_rule_says_why() -> None:
+    lines = (REPO_ROOT / "charts" / "xmr-escrow-operator" / "templates" / "_helpers.tpl").read_text().splitlines()
+    rules = [number for number, line in enumerate(lines) if line.startswith("- apiGroups:")]
+
+    assert rules
+    for number in rules:
+        assert lines[number - 1].startswith("# "), lines[number]
+
+
+def test_with_chosen_namespaces_it_has_no_rights_elsewhere() -> None:
+    objects = render({"watchNamespaces": ["shop", "market"]})
+    roles = of_kind(objects, "Role")
+    cluster = granted(operator_rules(objects))
+
+    assert cluster == {("storage.k8s.io", "storageclasses"): {"get"}}
+    assert [role["metadata"]["namespace"] for role in roles] == ["shop", "market"]
+    for role, binding in zip(roles, of_kind(objects, "RoleBinding"), strict=True):
+        assert granted(role["rules"]) | cluster == used()
+        assert binding["metadata"]["namespace"] == role["metadata"]["namespace"]
+        assert binding["roleRef"]["name"] == role["metadata"]["name"]
+        assert binding["subjects"][0]["namespace"] == "xmr-escrow-system"
+
+
+def test_users_get_no_secrets_and_write_no_status() -> None:
+    roles = {role["metadata"]["name"]: role for role in of_kind(render(), "ClusterRole")}
+    view, edit = granted(roles["xmr-escrow-view"]["rules"]), granted(roles["xmr-escrow-edit"]["rules"])
+
+    assert {api_group for api_group, _ in (*view, *edit)} == {"xmr-escrow.dev"}
+    assert set().union(*view.values()) == {"get", "list", "watch"}
+    assert edit.keys() == {
+        ("xmr-escrow.dev", resource) for resource in ("escrowsessions", "walletpools", "walletpools/scale")
+    }
+
+
+@pytest.mark.parametrize("name", ["xmr-escrow-view", "xmr-escrow-edit"])
+def test_whoever_may_edit_may_do_what_the_users_roles_say(name: str) -> None:
+    (role,) = (role for role in of_kind(render(), "ClusterRole") if role["metadata"]["name"] == name)
+    labels = role["metadata"]["labels"]
+
+    assert labels["rbac.authorization.k8s.io/aggregate-to-edit"] == "true"
+    assert labels["rbac.authorization.k8s.io/aggregate-to-admin"] == "true"
+    assert ("rbac.authorization.k8s.io/aggregate-to-view" in labels) is (name == "xmr-escrow-view")
+
+
+def test_handlers_watch_what_kopf_may_watch() -> None:
+    """A handler for another resource needs another rule; one of another sort the right to patch."""
+    tree = ast.parse(Path(PACKAGE / "handlers" / "registry.py").read_text())
+    watched = {
+        node.args[2].value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("kopf.on.event", "kopf.timer", "kopf.daemon", "kopf.on.update", "kopf.on.create")
+        and isinstance(node.args[2], ast.Constant)
+    }
+
+    assert watched == {resource for _, resource in KOPF}
+
+
+def test_owners_are_those_whose_finalizers_it_may_update() -> None:
+    source = Path(common.__file__).read_text()
+
+    assert '"blockOwnerDeletion": True' in source
+    for kind in ("WalletPool", "EscrowSession"):
+        assert f'"{kind}"' in source
