@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from testbed import diagnostics, images, regtest
-from testbed.cleanup import clean_engine, drop_untagged
-from testbed.cluster import Cluster, known_clusters
+from testbed.cleanup import clean_engine, drop_untagged, known_clusters
+from testbed.cluster import Cluster
 from testbed.engine import find_engine
 from testbed.errors import ToolingError
 from testbed.settings import DEMO_CLUSTER, ENV_CACHE, ENV_ENGINE, ENV_REGISTRY

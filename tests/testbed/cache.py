@@ -51,7 +51,6 @@ def build_once(final: Path, build: Callable[[Path], None]) -> Path:
     if final.exists():
         return final
     final.parent.mkdir(parents=True, exist_ok=True)
-    drop_partials(final.parent)
     partial = final.with_name(f"{final.name}{_PARTIAL}{os.getpid()}")
     partial.mkdir()
     try:
@@ -76,7 +75,8 @@ def drop_partials(folder: Path) -> None:
 def exclusive(timeout: float = 2400.0) -> Iterator[None]:
     """Hold the lock of the tooling.
 
-    The kernel frees it when its holder dies, however it dies, so it can never be stale.
+    The kernel frees it when its holder dies, however it dies, so it can never be stale. What a dead holder
+    left half done is removed first. Not to be nested.
     """
     path = cache_dir() / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,6 +86,8 @@ def exclusive(timeout: float = 2400.0) -> Iterator[None]:
         handle.truncate()
         handle.write(f"{os.getpid()}\n")
         handle.flush()
+        for folder in (cache_dir(), cache_dir() / "go", cache_dir() / "rootfs"):
+            drop_partials(folder)
         yield
 
 

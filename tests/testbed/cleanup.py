@@ -7,7 +7,8 @@ import time
 
 from testbed import cache
 from testbed.engine import Engine
-from testbed.settings import IMAGE_PREFIX, cache_dir, log_dir
+from testbed.kindconfig import CLUSTER_LABEL
+from testbed.settings import CLUSTER_PREFIX, IMAGE_PREFIX, cache_dir, log_dir
 
 _KIND_NETWORK = "kind"
 
@@ -17,12 +18,15 @@ def clean_engine(engine: Engine) -> None:
     with cache.exclusive():
         # The engine refuses to remove a network in use, by whatever cluster.
         engine.succeeds("network", "rm", _KIND_NETWORK)
-        if engine.name == "podman":
-            for container in build_leftovers(_external(engine)):
-                engine.succeeds("rm", "--force", container)
-        for folder in (cache_dir(), cache_dir() / "go", cache_dir() / "rootfs"):
-            cache.drop_partials(folder)
+        drop_build_containers(engine)
         drop_old_logs()
+
+
+def drop_build_containers(engine: Engine) -> None:
+    """Remove the containers of builds that were interrupted; the caller holds the lock."""
+    if engine.name == "podman":
+        for container in build_leftovers(_external(engine)):
+            engine.succeeds("rm", "--force", container)
 
 
 def drop_untagged(engine: Engine) -> None:
@@ -88,3 +92,22 @@ def drop_old_logs(*, days: float = 7.0) -> None:
     for log in log_dir().glob("*.log"):
         if log.stat().st_mtime < oldest:
             log.unlink(missing_ok=True)
+
+
+def known_clusters(engine: Engine) -> list[str]:
+    """Name the clusters of this project that exist on the machine, whole or not."""
+    template = '{{index .Labels "' + CLUSTER_LABEL + '"}}'
+    if engine.name == "docker":
+        template = '{{.Label "' + CLUSTER_LABEL + '"}}'
+    argv = ("ps", "--all", "--filter", f"label={CLUSTER_LABEL}", "--format", template)
+    names = set(engine.capture(*argv).split())
+    folder = cache_dir() / "clusters"
+    names |= {path.parent.name for path in folder.glob("*/state.json")}
+    return sorted(name for name in names if name.startswith(CLUSTER_PREFIX))
+
+
+def drop_old(engine: Engine, name: str, *, kept: int = 2) -> None:
+    """Remove all but the newest builds of an image; the engine refuses those in use."""
+    argv = ("image", "ls", "--format", "{{.Tag}}", f"{IMAGE_PREFIX}/{name}")
+    for tag in engine.capture(*argv).split()[kept:]:
+        engine.succeeds("image", "rm", f"{IMAGE_PREFIX}/{name}:{tag}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -11,15 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from testbed import cache, network, nodeimage, progress, tools
-from testbed.cleanup import remove_volumes
+from testbed.cleanup import drop_build_containers, remove_volumes
+from testbed.contexts import USER_KUBECONFIG, forget_context
 from testbed.engine import Engine, find_engine
 from testbed.errors import ToolingError
+from testbed.kindconfig import CLUSTER_LABEL, kind_config
 from testbed.registry import registry_reachable
 from testbed.settings import (
-    CLUSTER_PREFIX,
     DEMO_CLUSTER,
     IMAGE_PREFIX,
-    POD_SUBNET,
     SHARED_MOUNT,
     STOCK_NODE_IMAGE,
     cache_dir,
@@ -28,7 +29,7 @@ from testbed.settings import (
 from testbed.state import Action, ClusterRecord, NodeContainer, decide, read_record, write_record
 from testbed.storage import shared_storage_manifest
 
-_CLUSTER_LABEL = "io.x-k8s.kind.cluster"
+_API_GRACE_SECONDS = 40.0
 
 
 class Cluster:
@@ -57,6 +58,10 @@ class Cluster:
         return cache_dir() / "clusters" / self.name
 
     @property
+    def _shared(self) -> Path:
+        return self._folder / "shared"
+
+    @property
     def _record_file(self) -> Path:
         return self._folder / "state.json"
 
@@ -67,7 +72,7 @@ class Cluster:
 
     def node_containers(self) -> list[NodeContainer]:
         """List the nodes' containers, running or not."""
-        label = f"label={_CLUSTER_LABEL}={self.name}"
+        label = f"label={CLUSTER_LABEL}={self.name}"
         names = self.engine.capture("ps", "--all", "--filter", label, "--format", "{{.Names}}").split()
         if not names:
             return []
@@ -88,13 +93,23 @@ class Cluster:
 
     def _decide(self, nodes: int | None) -> tuple[Action, str]:
         containers = self.node_containers()
+        running = bool(containers) and all(item.state == "running" for item in containers)
         return decide(
             self.record,
             containers,
             nodes=nodes,
             current_images={STOCK_NODE_IMAGE, f"{IMAGE_PREFIX}/node:{nodeimage.node_image_key()}"},
-            api_ready=bool(containers) and self.api_ready(),
+            api_ready=running and self._api_ready_soon(),
         )
+
+    def _api_ready_soon(self) -> bool:
+        """Give an API server that was just restarted the seconds it needs, before the cluster is given up."""
+        deadline = time.monotonic() + _API_GRACE_SECONDS
+        while not self.api_ready():
+            if not self.kubeconfig.exists() or time.monotonic() > deadline:
+                return False
+            time.sleep(1)
+        return True
 
     def api_ready(self) -> bool:
         """Tell whether the API server answers that it is ready."""
@@ -120,13 +135,14 @@ class Cluster:
 
     def _create(self, nodes: int) -> None:
         self._delete()
-        self._folder.mkdir(parents=True, exist_ok=True)
+        drop_build_containers(self.engine)
+        self._shared.mkdir(parents=True, exist_ok=True)
         stock = registry_reachable(self.engine)
         image = STOCK_NODE_IMAGE if stock else nodeimage.node_image(self.engine)
         kind = tools.kind()
         with tempfile.TemporaryDirectory() as folder:
             config = Path(folder) / "kind.json"
-            config.write_text(json.dumps(self._kind_config(nodes, own_network=not stock)))
+            config.write_text(json.dumps(kind_config(nodes, self._shared, own_network=not stock)))
             argv = [str(kind), "create", "cluster", "--name", self.name, "--image", image]
             argv += ["--config", str(config), "--kubeconfig", str(self.kubeconfig)]
             if stock:
@@ -137,22 +153,6 @@ class Cluster:
                 network.connect(self.engine, self._nodes_with_pod_network(nodes))
         self._finish()
         write_record(self._record_file, ClusterRecord(nodes, image))
-
-    def _kind_config(self, nodes: int, *, own_network: bool) -> dict[str, object]:
-        shared = self._folder / "shared"
-        shared.mkdir(parents=True, exist_ok=True)
-        mounts = [{"hostPath": str(shared), "containerPath": SHARED_MOUNT}]
-        roles = ["control-plane", *["worker"] * (nodes - 1)]
-        return {
-            "kind": "Cluster",
-            "apiVersion": "kind.x-k8s.io/v1alpha4",
-            "networking": {
-                "apiServerAddress": "127.0.0.1",
-                "podSubnet": POD_SUBNET,
-                "disableDefaultCNI": own_network,
-            },
-            "nodes": [{"role": role, "extraMounts": mounts} for role in roles],
-        }
 
     def _nodes_with_pod_network(self, nodes: int) -> str:
         """Return the nodes once the controller manager has given each its share of the pod network."""
@@ -194,9 +194,9 @@ class Cluster:
             kubeconfig.parent.mkdir(parents=True, exist_ok=True)
             kubeconfig.write_bytes(self.kubeconfig.read_bytes())
             kubeconfig.chmod(0o600)
-        elif fresh or record.exported_kubeconfig != "user":
+        elif fresh or record.exported_kubeconfig != USER_KUBECONFIG:
             self._kind("export", "kubeconfig", "--name", self.name)
-            target = "user"
+            target = USER_KUBECONFIG
         else:
             return
         record = ClusterRecord(record.nodes, record.node_image, target)
@@ -223,8 +223,8 @@ class Cluster:
                 self.engine.capture("rm", "--force", *at_once, "--volumes", *names, check=False)
         remove_volumes(self.engine, self.name)
         if record is not None and record.exported_kubeconfig:
-            self._forget_context(record.exported_kubeconfig)
-        self.kubeconfig.unlink(missing_ok=True)
+            forget_context(f"kind-{self.name}", record.exported_kubeconfig)
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _empty_shared(self, containers: list[NodeContainer]) -> None:
         """Remove the shared volumes from inside a node, where their foreign owners do not matter."""
@@ -233,22 +233,7 @@ class Cluster:
             command = f"rm -rf {SHARED_MOUNT}/*"
             self.engine.capture("exec", running[0], "sh", "-c", command, check=False)
         elif os.geteuid() == 0:
-            subprocess.run(["rm", "-rf", str(self._folder / "shared")], check=False)
-
-    def _forget_context(self, exported: str) -> None:
-        path = [] if exported == "user" else ["--kubeconfig", exported]
-        if exported != "user" and not Path(exported).exists():
-            return
-        context = f"kind-{self.name}"
-        for kind in ("context", "cluster", "user"):
-            self._plain_kubectl("config", f"delete-{kind}", context, *path)
-        current = self._plain_kubectl("config", "current-context", *path).strip()
-        if current == context:
-            self._plain_kubectl("config", "unset", "current-context", *path)
-
-    def _plain_kubectl(self, *args: str) -> str:
-        argv = [str(tools.kubectl()), *args]
-        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30).stdout
+            shutil.rmtree(self._shared, ignore_errors=True)
 
     def kubectl(self, *args: str, stdin: str = "", timeout: float = 120.0, check: bool = True) -> str:
         """Run kubectl against this cluster and return what it printed."""
@@ -286,7 +271,10 @@ class Cluster:
         missing = [image for image in images if not self.loaded(image)]
         if not missing:
             return []
-        with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="load.partial-") as folder:
+        with (
+            cache.exclusive(),
+            tempfile.TemporaryDirectory(dir=cache_dir(), prefix="load.partial-") as folder,
+        ):
             for index, image in enumerate(missing):
                 archive = Path(folder) / f"{index}.tar"
                 argv = ["save", "--output", str(archive), image]
@@ -306,15 +294,3 @@ class Cluster:
         done = subprocess.run(argv, env=dict(self.engine.env), capture_output=True, text=True, check=False, timeout=300)
         if done.returncode != 0:
             raise ToolingError(f"`kind {' '.join(args)}` failed: {done.stderr.strip()}")
-
-
-def known_clusters(engine: Engine) -> list[str]:
-    """Name the clusters of this project that exist on the machine, whole or not."""
-    template = '{{index .Labels "' + _CLUSTER_LABEL + '"}}'
-    if engine.name == "docker":
-        template = '{{.Label "' + _CLUSTER_LABEL + '"}}'
-    argv = ("ps", "--all", "--filter", f"label={_CLUSTER_LABEL}", "--format", template)
-    names = set(engine.capture(*argv).split())
-    folder = cache_dir() / "clusters"
-    names |= {path.parent.name for path in folder.glob("*/state.json")}
-    return sorted(name for name in names if name.startswith(CLUSTER_PREFIX))

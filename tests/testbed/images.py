@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testbed import cache, debian, imagetar
+from testbed.cleanup import drop_old
 from testbed.engine import Engine
 from testbed.registry import registry_reachable
 from testbed.settings import IMAGE_PREFIX, OPERATOR_SUITE, REPO_ROOT, WALLET_SUITE
 
 _OPERATOR_PACKAGES = ("python3", "python3-venv", "ca-certificates", "tzdata")
 _WALLET_PACKAGES = ("monero", "ca-certificates")
-_KEPT = 2
 # Where a person's own certificate authorities may be named, in the order of preference.
 _CA_VARIABLES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 
@@ -59,7 +59,7 @@ def _operator(engine: Engine) -> str:
     with ExitStack() as stack:
         secrets = _pip_secrets(Path(stack.enter_context(tempfile.TemporaryDirectory())))
         engine.build(REPO_ROOT, dockerfile, ref, title="operator image", build_args=args, secrets=secrets)
-    _drop_old(engine, "operator")
+    drop_old(engine, "operator")
     return ref
 
 
@@ -74,7 +74,7 @@ def _wallet(engine: Engine) -> str:
     if not stock:
         args["BASE_IMAGE"] = debian.base_image(engine, "wallet", WALLET_SUITE, _WALLET_PACKAGES)
     engine.build(folder, folder / "Dockerfile", ref, title="wallet image", build_args=args)
-    _drop_old(engine, "wallet")
+    drop_old(engine, "wallet")
     return ref
 
 
@@ -96,10 +96,3 @@ def _pip_secrets(folder: Path) -> dict[str, Path]:
         config.write_text(f"[global]\nindex-url = {index}\n")
         secrets["pip_conf"] = config
     return secrets
-
-
-def _drop_old(engine: Engine, name: str) -> None:
-    """Remove all but the newest builds of an image; the engine refuses those in use."""
-    argv = ("image", "ls", "--format", "{{.Tag}}", f"{IMAGE_PREFIX}/{name}")
-    for tag in engine.capture(*argv).split()[_KEPT:]:
-        engine.succeeds("image", "rm", f"{IMAGE_PREFIX}/{name}:{tag}")

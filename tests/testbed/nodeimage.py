@@ -10,6 +10,7 @@ from pathlib import Path
 
 from testbed import debian, progress, tools
 from testbed.cache import content_hash
+from testbed.cleanup import drop_old
 from testbed.engine import Engine
 from testbed.errors import ToolingError
 from testbed.imagetar import write_image
@@ -60,6 +61,7 @@ def node_image(engine: Engine) -> str:
                 build_args={"BASE_IMAGE": base},
                 keep_layers=False,
             )
+        drop_old(engine, "node", kept=1)
     return ref
 
 
