@@ -32,6 +32,11 @@ class KubeError(EscrowError):
         self.status = status
         self.reason = reason
 
+    @property
+    def is_namespace_ending(self) -> bool:
+        """Whether nothing can be created because the namespace is being deleted."""
+        return self.status == 403 and "is being terminated" in str(self)
+
 
 class NotFoundError(KubeError):
     """404: the object does not exist (any more)."""

@@ -32,9 +32,9 @@ def choose_victim(active: Iterable[Session], *, excluded: Collection[str], now: 
     )
 
 
-def evictions_needed(*, max_active: int, active: int, ahead: int, yielding: int) -> int:
-    """How many more sessions must give way so that a newcomer, with ``ahead`` before it in the queue, finds a place.
+def evictions_needed(*, max_active: int, active: int, waiting: int, yielding: int) -> int:
+    """How many more sessions must give way so that all ``waiting`` newcomers find a place.
 
     ``active`` hold places now; ``yielding`` of those were asked to give way and have not left yet.
     """
-    return max(0, active + ahead + 1 - max_active - yielding)
+    return min(max(0, active + waiting - max_active - yielding), active)

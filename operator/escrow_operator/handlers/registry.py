@@ -6,6 +6,7 @@ from typing import Any
 
 import kopf
 
+from escrow_operator.adapters.kube import NotFoundError
 from escrow_operator.core.manifests.common import SLOT_LABELS
 from escrow_operator.models.common import GROUP, VERSION
 from escrow_operator.models.pool import PoolKey
@@ -57,7 +58,10 @@ class Handlers:
         settings.persistence.finalizer = f"{GROUP}/kopf"
         settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=f"kopf.{GROUP}")
         settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=f"kopf.{GROUP}")
-        self._operator = await Operator.start(self._settings)
+        try:
+            self._operator = await Operator.start(self._settings)
+        except NotFoundError as error:
+            raise kopf.PermanentError(f"The CRDs are not installed (kubectl apply -f crds/): {error}") from error
 
     async def cleanup(self, **_: Any) -> None:
         """Stop the services."""
@@ -69,7 +73,8 @@ class Handlers:
         operator = self.operator
         late = operator.clock.monotonic() - operator.swept
         if late > SWEEPS_MISSED * self._settings.intervals.sweep.total_seconds():
-            raise RuntimeError(f"no sweep ended for {late:.0f} s")
+            # Any other exception kopf would retry inside the probe's request, and the kubelet see a timeout.
+            raise kopf.PermanentError(f"no sweep ended for {late:.0f} s")
         return {"sessions": len(operator.store.sessions), "pools": len(operator.store.pools)}
 
     async def session_event(self, event: Any, **_: Any) -> None:

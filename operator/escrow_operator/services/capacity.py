@@ -45,7 +45,7 @@ class Capacity:
             self._waiting[session.key] = parse_time(session.created_at)
             ahead = self._ahead(session)
             if len(active) + ahead >= self._max_active:
-                self._make_room(active, ahead)
+                self._make_room(active)
         self._waiting.pop(session.key, None)
         self._claiming.add(session.uid)
 
@@ -78,9 +78,12 @@ class Capacity:
         mine = (self._waiting[session.key], session.key)
         return sum(1 for key, since in self._waiting.items() if (since, key) < mine)
 
-    def _make_room(self, active: set[str], ahead: int) -> None:
+    def _make_room(self, active: set[str]) -> None:
         needed = evictions_needed(
-            max_active=self._max_active, active=len(active), ahead=ahead, yielding=len(self._yielding & active)
+            max_active=self._max_active,
+            active=len(active),
+            waiting=len(self._waiting),
+            yielding=len(self._yielding & active),
         )
         holders = [session for session in self._store.sessions.values() if session.uid in active]
         for _ in range(needed):

@@ -60,4 +60,5 @@ class Recorder:
         try:
             await self._kube.create(EVENTS, about.key.namespace, body)
         except KubeError as error:
-            _LOG.warning("an Event of %s was lost: %s", about.key, error)
+            if not error.is_namespace_ending:
+                _LOG.warning("an Event of %s was lost: %s", about.key, error)

@@ -80,6 +80,8 @@ class PoolService:
         except UnavailableError:
             raise
         except KubeError as error:
+            if error.is_namespace_ending:
+                return None
             problem = Condition(
                 "Ready",
                 False,

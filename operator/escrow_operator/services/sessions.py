@@ -224,6 +224,9 @@ class SessionService:
 
     async def _blocked(self, session: Session, blocked: Blocked) -> float:
         now = self._clock.now()
+        if blocked.reason != "AtCapacity":
+            # Nobody is to give way to a session that could not use the place.
+            self._capacity.leave(session.key, None)
         fields: dict[str, Any] = {}
         phase = session.phase
         if phase in OPEN_PHASES:

@@ -1,0 +1,109 @@
+"""Builds the objects that decisions are tried on, as the API server would return them."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from escrow_operator.models.common import Label, Role, format_time
+from escrow_operator.models.pool import Pool
+from escrow_operator.models.session import Phase, Session
+from escrow_operator.models.slot import Slot
+
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
+_VERSIONS = itertools.count(1)
+
+
+def at(seconds: float) -> datetime:
+    """A moment after T0."""
+    return T0 + timedelta(seconds=seconds)
+
+
+def session_body(
+    name: str = "demo",
+    *,
+    namespace: str = "shop",
+    created: datetime = T0,
+    phase: Phase | None = None,
+    spec: dict[str, Any] | None = None,
+    status: dict[str, Any] | None = None,
+    annotations: dict[str, str] | None = None,
+    generation: int = 1,
+) -> dict[str, Any]:
+    """An EscrowSession."""
+    return {
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "uid": f"uid-{namespace}-{name}",
+            "generation": generation,
+            "resourceVersion": str(next(_VERSIONS)),
+            "creationTimestamp": format_time(created),
+            "annotations": annotations or {},
+        },
+        "spec": {"poolRef": {"name": "default"}, "amount": "0.35"} | (spec or {}),
+        "status": (status or {}) | ({"phase": phase.value} if phase else {}),
+    }
+
+
+def session(name: str = "demo", **options: Any) -> Session:
+    """The same, parsed."""
+    return Session.parse(session_body(name, **options))
+
+
+def pool(name: str = "default", *, namespace: str = "shop", **spec: Any) -> Pool:
+    """A WalletPool on regtest."""
+    return Pool.parse(
+        {
+            "metadata": {"name": name, "namespace": namespace, "uid": f"pool-{name}", "resourceVersion": "1"},
+            "spec": {"image": "wallet", "daemon": {"address": "monerod:18081", "network": "regtest"}} | spec,
+        }
+    )
+
+
+def slot_body(
+    name: str,
+    role: Role = Role.BUYER,
+    *,
+    owner: Session | None = None,
+    ready: bool = True,
+    terminating: bool = False,
+    node: str = "node-a",
+    created: datetime = T0,
+    wallet_file: str | None = None,
+    namespace: str = "shop",
+) -> dict[str, Any]:
+    """A wallet-rpc pod, adopted when it has an owner."""
+    labels = {Label.POOL: "default", Label.ROLE: role.value, Label.SLOT: "adopted" if owner else "free"}
+    annotations = {Label.LOGIN_KEY: "key"}
+    if owner:
+        labels |= {Label.SESSION: owner.key.name, Label.SESSION_UID: owner.uid}
+    if wallet_file:
+        annotations[Label.WALLET_FILE] = wallet_file
+    meta: dict[str, Any] = {
+        "name": name,
+        "namespace": namespace,
+        "uid": f"pod-{name}",
+        "resourceVersion": str(next(_VERSIONS)),
+        "creationTimestamp": format_time(created),
+        "labels": labels,
+        "annotations": annotations,
+    }
+    if terminating:
+        meta["deletionTimestamp"] = format_time(created)
+    return {
+        "metadata": meta,
+        "spec": {"nodeName": node},
+        "status": {
+            "phase": "Running",
+            "podIP": "10.0.0.1",
+            "conditions": [{"type": "Ready", "status": str(ready)}],
+            "containerStatuses": [{"restartCount": 0}],
+        },
+    }
+
+
+def slot(name: str, role: Role = Role.BUYER, **options: Any) -> Slot:
+    """The same, parsed."""
+    return Slot.parse(slot_body(name, role, **options))

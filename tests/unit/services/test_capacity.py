@@ -1,0 +1,152 @@
+"""The cluster-wide cap (invariant I5): never more than maxActive, first come first served, nobody evicted in vain."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from escrow_operator.adapters.clock import Clock
+from escrow_operator.models.common import ROLES, format_time
+from escrow_operator.models.session import Phase, Session, SessionKey
+from escrow_operator.services.blocked import Blocked
+from escrow_operator.services.capacity import Capacity
+from escrow_operator.services.store import Store
+from unit.factories import at, session_body, slot_body
+
+
+class FrozenClock(Clock):
+    def now(self) -> datetime:
+        return at(10_000)
+
+
+class Cluster:
+    """A store with sessions that hold slots, and the cap over it."""
+
+    def __init__(self, max_active: int) -> None:
+        self.store = Store()
+        self.woken: list[SessionKey] = []
+        self.capacity = Capacity(self.store, FrozenClock(), max_active=max_active, wake=self.woken.append)
+
+    def newcomer(self, name: str, created: int = 0) -> Session:
+        self.store.see_session(session_body(name, created=at(created)))
+        return self.store.sessions[SessionKey("shop", name)]
+
+    def active(self, name: str, used: int, *, pinned: bool = False) -> Session:
+        status = {"lastActivityTime": format_time(at(used))}
+        spec = {"eviction": "Never" if pinned else "LRU"}
+        self.store.see_session(session_body(name, phase=Phase.ACTIVE, status=status, spec=spec))
+        session = self.store.sessions[SessionKey("shop", name)]
+        self.holds(session)
+        return session
+
+    def holds(self, session: Session) -> None:
+        for role in ROLES:
+            self.store.see_slot(slot_body(f"{session.key.name}-{role}", role, owner=session))
+
+    def ends(self, session: Session) -> None:
+        for role in ROLES:
+            name = f"{session.key.name}-{role}"
+            self.store.drop_slot("shop", name, f"pod-{name}")
+        del self.store.sessions[session.key]
+        self.capacity.leave(session.key, session.uid)
+
+    def asked(self) -> set[str]:
+        return {key.name for key in self.woken if self.capacity.must_yield(self.store.sessions[key])}
+
+
+def test_i5_the_newcomer_waits_for_the_least_recently_used() -> None:
+    cluster = Cluster(2)
+    old, young = cluster.active("old", 10), cluster.active("young", 20)
+    newcomer = cluster.newcomer("new")
+    with pytest.raises(Blocked, match="is giving way"):
+        cluster.capacity.admit(newcomer)
+    assert cluster.capacity.must_yield(old)
+    assert not cluster.capacity.must_yield(young)
+    cluster.ends(old)
+    cluster.capacity.admit(newcomer)
+    assert len(cluster.capacity.active()) == 2
+
+
+def test_i5_asking_again_evicts_nobody_else() -> None:
+    cluster = Cluster(2)
+    cluster.active("old", 10)
+    cluster.active("young", 20)
+    newcomer = cluster.newcomer("new")
+    for _ in range(3):
+        with pytest.raises(Blocked):
+            cluster.capacity.admit(newcomer)
+    assert cluster.asked() == {"old"}
+
+
+def test_i5_two_newcomers_at_once_evict_two_and_pass_in_order() -> None:
+    cluster = Cluster(2)
+    old, young = cluster.active("old", 10), cluster.active("young", 20)
+    first, second = cluster.newcomer("first", created=1), cluster.newcomer("second", created=2)
+    for newcomer in (second, first):
+        with pytest.raises(Blocked):
+            cluster.capacity.admit(newcomer)
+    assert cluster.asked() == {"old", "young"}
+    cluster.ends(old)
+    with pytest.raises(Blocked):
+        cluster.capacity.admit(second)
+    cluster.capacity.admit(first)
+    cluster.ends(young)
+    cluster.capacity.admit(second)
+
+
+def test_without_a_victim_the_newcomer_waits_and_is_woken() -> None:
+    cluster = Cluster(1)
+    pinned = cluster.active("pinned", 1, pinned=True)
+    newcomer = cluster.newcomer("new")
+    with pytest.raises(Blocked, match="none of them may give way") as blocked:
+        cluster.capacity.admit(newcomer)
+    assert blocked.value.reason == "AtCapacity"
+    cluster.ends(pinned)
+    cluster.capacity.wake_waiting()
+    assert newcomer.key in cluster.woken
+    cluster.capacity.admit(newcomer)
+
+
+def test_a_claim_that_is_under_way_counts() -> None:
+    cluster = Cluster(1)
+    first, second = cluster.newcomer("first"), cluster.newcomer("second", created=1)
+    cluster.capacity.admit(first)
+    with pytest.raises(Blocked):
+        cluster.capacity.admit(second)
+    cluster.capacity.settle_claim(first)
+    cluster.capacity.admit(second)
+
+
+def test_a_session_that_has_a_place_keeps_it_for_a_lost_slot() -> None:
+    cluster = Cluster(1)
+    holder = cluster.active("holder", 1)
+    cluster.capacity.admit(holder)
+
+
+_STEPS = st.lists(st.tuples(st.sampled_from(["come", "end", "yield"]), st.integers(0, 5)), max_size=40)
+
+
+@given(max_active=st.integers(1, 4), steps=_STEPS)
+def test_i5_never_more_than_the_cap(max_active: int, steps: list[tuple[str, int]]) -> None:
+    cluster = Cluster(max_active)
+    for moment, (step, number) in enumerate(steps):
+        name = f"s{number}"
+        session = cluster.store.sessions.get(SessionKey("shop", name))
+        if step == "come" and session is None:
+            session = cluster.newcomer(name, created=moment)
+        if session is None:
+            continue
+        if step == "come":
+            try:
+                cluster.capacity.admit(session)
+            except Blocked:
+                continue
+            cluster.holds(session)
+            cluster.capacity.settle_claim(session)
+            cluster.store.see_session(session_body(name, created=at(moment), phase=Phase.ACTIVE))
+        elif step == "end" or cluster.capacity.must_yield(session):
+            cluster.ends(session)
+        assert len(cluster.capacity.active()) <= max_active

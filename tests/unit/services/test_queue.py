@@ -1,0 +1,109 @@
+"""The work queue: one look at a time per key, nothing lost, nobody delayed by another's failure (invariant I10)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from escrow_operator.services import queue as queue_module
+from escrow_operator.services.queue import WorkQueue
+
+
+async def test_many_adds_make_one_look() -> None:
+    seen: list[str] = []
+    done = asyncio.Event()
+
+    async def look(key: str) -> None:
+        seen.append(key)
+        done.set()
+
+    queue = WorkQueue("test", look, concurrency=2)
+    for _ in range(5):
+        queue.add("a")
+    await done.wait()
+    await asyncio.sleep(0)
+    assert seen == ["a"]
+    await queue.close()
+
+
+async def test_a_key_added_while_it_is_looked_at_is_looked_at_again_and_never_twice_at_once() -> None:
+    running = 0
+    most = 0
+    rounds = 0
+    started, go, twice = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def look(_: str) -> None:
+        nonlocal running, most, rounds
+        running += 1
+        most = max(most, running)
+        rounds += 1
+        started.set()
+        await go.wait()
+        running -= 1
+        if rounds == 2:
+            twice.set()
+
+    queue = WorkQueue("test", look, concurrency=8)
+    queue.add("a")
+    await started.wait()
+    queue.add("a")
+    queue.add("a")
+    go.set()
+    await twice.wait()
+    assert (most, rounds) == (1, 2)
+    await queue.close()
+
+
+async def test_an_earlier_look_replaces_a_later_one() -> None:
+    done = asyncio.Event()
+
+    async def look(_: str) -> None:
+        done.set()
+
+    queue = WorkQueue("test", look, concurrency=1)
+    queue.add("a", 3600)
+    queue.add("a", 0)
+    await asyncio.wait_for(done.wait(), 5)
+    await queue.close()
+
+
+async def test_i10_a_failing_key_is_tried_again_and_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_module, "FIRST_DELAY", 0.001)
+    tries = 0
+    good, mended = asyncio.Event(), asyncio.Event()
+
+    async def look(key: str) -> None:
+        nonlocal tries
+        if key == "good":
+            good.set()
+            return
+        tries += 1
+        if tries < 3:
+            raise RuntimeError("not yet")
+        mended.set()
+
+    queue = WorkQueue("test", look, concurrency=4)
+    queue.add("bad")
+    queue.add("good")
+    await asyncio.wait_for(asyncio.gather(good.wait(), mended.wait()), 5)
+    assert tries == 3
+    await queue.close()
+
+
+async def test_a_look_may_ask_for_the_next_one() -> None:
+    rounds = 0
+    done = asyncio.Event()
+
+    async def look(_: str) -> float | None:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 3:
+            done.set()
+            return None
+        return 0.0
+
+    queue = WorkQueue("test", look, concurrency=1)
+    queue.add("a")
+    await asyncio.wait_for(done.wait(), 5)
+    await queue.close()
