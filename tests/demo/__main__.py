@@ -1,0 +1,183 @@
+"""``python -m demo``: bring everything up and tell the story of an escrow; or play with what is there."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from demo import acts, screen
+from demo.names import KEPT, MANIFESTS, NAMESPACE, OPERATOR_NAMESPACE, RELEASE, SETTLED
+from demo.people import People
+from demo.watching import Watcher
+from escrow_operator.errors import EscrowError
+from escrow_operator.models.monero import format_xmr, parse_xmr
+from testbed import diagnostics, images, tools
+from testbed.cluster import Cluster
+from testbed.errors import ToolingError
+from testbed.settings import DEMO_CLUSTER, REPO_ROOT, log_dir
+
+CONTEXT = f"kind-{DEMO_CLUSTER}"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; errors come as text with what to do next and where the logs are."""
+    args = _parser().parse_args(argv)
+    cluster = Cluster(DEMO_CLUSTER)
+    try:
+        args.run(cluster, args)
+    except (ToolingError, EscrowError) as error:
+        _report(cluster, error)
+        return 1
+    except KeyboardInterrupt:
+        screen.plain("\ninterrupted. `make demo` goes on where this run stopped; `make clean` removes all of it.")
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.set_defaults(run=_story)
+    commands = parser.add_subparsers(metavar="COMMAND", description="without one: the whole demo")
+    mine = commands.add_parser("mine", help="mine blocks to the customer")
+    mine.add_argument("blocks", type=int, nargs="?", default=1, choices=range(1, 1001), metavar="BLOCKS")
+    mine.set_defaults(run=_mine)
+    pay = commands.add_parser("pay", help="let the customer pay a session")
+    pay.add_argument("amount", help="in XMR, like 0.5")
+    pay.add_argument("session", nargs="?", default=KEPT, help="name of the session (default: %(default)s)")
+    pay.set_defaults(run=_pay)
+    return parser
+
+
+def _story(cluster: Cluster, _: argparse.Namespace) -> None:
+    screen.chapter(
+        "1. A cluster, a private Monero network, the operator",
+        "A Kubernetes node in a container, monerod in regtest mode, and this project's Helm chart.",
+    )
+    built = acts.bring_up(cluster)
+    with People(cluster, built.wallet) as people:
+        acts.earn_coins(people)
+        _trades(cluster, built.wallet, people)
+    _summary(cluster)
+
+
+def _trades(cluster: Cluster, wallet_image: str, people: People) -> None:
+    screen.chapter(
+        "2. A WalletPool",
+        "One monero-wallet-rpc pod per role (buyer, vendor, arbiter) is kept warm, with no wallet open.",
+    )
+    acts.make_pool(cluster, wallet_image)
+    with Watcher(cluster) as watcher:
+        screen.chapter(
+            "3. An EscrowSession",
+            "It adopts one pod per role. Together they make a 2-of-3 multisig wallet; then its address is published.",
+        )
+        acts.open_escrow(cluster, watcher, KEPT)
+        acts.show(cluster, "get", "escrow,pods", "-n", NAMESPACE)
+        screen.chapter(
+            "4. The customer pays", "The operator sees the payment in the mempool, counts blocks, and calls it Funded."
+        )
+        acts.fund(people, watcher, KEPT, (1, 1, 4, 4))
+        acts.show(cluster, "get", "escrow", "-n", NAMESPACE)
+        screen.chapter(
+            "5. A second trade, from its opening to its payout",
+            "Buyer and vendor sign the payout; the operator follows it to its last confirmation, stores and closes"
+            " the wallets and gives the pods up.",
+        )
+        acts.open_escrow(cluster, watcher, SETTLED)
+        if not acts.is_settling(watcher, SETTLED):
+            acts.fund(people, watcher, SETTLED, (10,))
+        acts.settle(cluster, people, watcher, SETTLED)
+
+
+def _summary(cluster: Cluster) -> None:
+    screen.chapter(f"Done in {screen.elapsed():.0f} s")
+    acts.show(cluster, "get", "escrow,wpool", "-n", NAMESPACE)
+    kubectl = str(tools.kubectl())
+    steps = ["", f"Session {KEPT} stays open and funded for you to play with:", ""]
+    if shutil.which("kubectl") is None:
+        steps.append(f'  export PATH="$PATH:{Path(kubectl).parent}"')
+    current = subprocess.run([kubectl, "config", "current-context"], capture_output=True, text=True, check=False)
+    if current.stdout.strip() != CONTEXT:
+        steps.append(f"  kubectl config use-context {CONTEXT}")
+    demo = f"PYTHONPATH=operator:tests {_short(sys.executable)} -m demo"
+    steps += [
+        "  # The whole story, with its Events; what the operator logs",
+        f"  kubectl describe escrow {KEPT} -n {NAMESPACE}",
+        f"  kubectl logs deployment/{RELEASE} -n {OPERATOR_NAMESPACE} --tail=20",
+        "",
+        "  # Pay again; mine a block",
+        f"  {demo} pay 0.25",
+        f"  {demo} mine 1",
+        "",
+        "  # Close the wallets, and open the same ones again: same address, same balance",
+        f"  kubectl delete escrow {KEPT} -n {NAMESPACE}",
+        f"  kubectl apply -f {_short(MANIFESTS)}/escrow-{KEPT}.yaml",
+        "",
+        "  # Call the vendor's wallet, as the vendor's backend does with its connection Secret",
+        f"  kubectl get secret {KEPT}-vendor-rpc -n {NAMESPACE} -o yaml",
+        f"  field() {{ kubectl get secret {KEPT}-vendor-rpc -n {NAMESPACE} -o jsonpath={{.data.$1}} | base64 -d; }}",
+        f"  kubectl port-forward -n {NAMESPACE} \\",
+        f"    $(kubectl get escrow {KEPT} -n {NAMESPACE} -o jsonpath=pod/{{.status.wallets.vendor.pod}}) 18083 &",
+        '  curl --digest -u "$(field username):$(field password)" http://127.0.0.1:18083/json_rpc \\',
+        '    -d \'{"jsonrpc":"2.0","id":"0","method":"get_balance"}\'',
+        "",
+        "`make demo` again shows what is running and makes what is missing. `make clean` removes all of it.",
+    ]
+    screen.plain("\n".join(steps))
+
+
+def _mine(cluster: Cluster, args: argparse.Namespace) -> None:
+    with _people(cluster) as people:
+        people.open_wallets()
+        screen.happened(f"the chain has {people.mine(args.blocks)} blocks")
+
+
+def _pay(cluster: Cluster, args: argparse.Namespace) -> None:
+    try:
+        amount = parse_xmr(args.amount)
+    except ValueError as error:
+        raise ToolingError(f"{args.amount!r}: {error}") from None
+    address = cluster.kubectl("get", "escrow", args.session, "-n", NAMESPACE, "-o", "jsonpath={.status.address}")
+    if not address:
+        raise ToolingError(f"session {args.session} has no address yet", "wait until it is Active")
+    with _people(cluster) as people:
+        acts.earn_coins(people)
+        txid = people.pay(address, amount)
+        screen.happened(f"{format_xmr(amount)} XMR are on their way to {args.session}: transaction {txid}")
+
+
+def _people(cluster: Cluster) -> People:
+    if not cluster.api_ready():
+        raise ToolingError("the demo is not running", "make demo")
+    return People(cluster, images.build_wallet(cluster.engine))
+
+
+def _short(path: str | Path) -> str:
+    """Return a path as one types it in the repository, or whole when it is elsewhere."""
+    text = os.path.relpath(path, REPO_ROOT)
+    return str(path) if text.startswith("..") else text
+
+
+def _report(cluster: Cluster, error: Exception) -> None:
+    hint = (
+        "" if getattr(error, "hint", "") else "\n  What to do next: `make demo` again goes on where this run stopped."
+    )
+    print(f"\nerror: {error}{hint}", file=sys.stderr)
+    target = log_dir() / f"demo-{time.strftime('%Y%m%d-%H%M%S')}"
+    try:
+        if cluster.api_ready():
+            diagnostics.collect(cluster, target)
+            print(f"  Logs of all pods, Events and descriptions: {target}", file=sys.stderr)
+    except ToolingError as second:
+        print(f"  Its logs could not be collected: {second}", file=sys.stderr)
+    print(f"  Output of the long commands: {log_dir()}", file=sys.stderr)
+    print("  From nothing: `make clean`, then `make demo`.", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

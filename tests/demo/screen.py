@@ -1,0 +1,80 @@
+"""What the demo prints: chapters, commands with their output, and one line per thing that happened."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import textwrap
+import threading
+import time
+
+_START = time.monotonic()
+_LOCK = threading.Lock()
+_COLOURS = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+_BOLD, _DIM, _GREEN, _YELLOW = "1", "2", "32", "33"
+_MARGIN = 11
+"""Width of the time stamp before a line."""
+
+
+def elapsed() -> float:
+    """Seconds since the demo started."""
+    return time.monotonic() - _START
+
+
+def chapter(title: str, text: str = "") -> None:
+    """Begin a chapter of the story."""
+    with _LOCK:
+        _out("")
+        _out(_paint(f"── {title} ", _BOLD) + _paint("─" * max(3, _width() - len(title) - 4), _DIM))
+        for line in textwrap.wrap(text, _width()):
+            _out(line)
+
+
+def happened(text: str, *, warning: bool = False) -> None:
+    """Print one line with the time; a long one goes on below itself."""
+    stamp = f"[{elapsed():6.1f}s] "
+    first, *rest = textwrap.wrap(text, max(40, _width() - _MARGIN), subsequent_indent="    ", break_on_hyphens=False)
+    with _LOCK:
+        _out(_paint(stamp, _DIM) + (_paint(first, _YELLOW) if warning else first))
+        for line in rest:
+            _out(" " * _MARGIN + (_paint(line, _YELLOW) if warning else line))
+
+
+def row(text: str) -> None:
+    """Print one line of a table, with the time, uncut."""
+    with _LOCK:
+        _out(_paint(f"[{elapsed():6.1f}s] ", _DIM) + text)
+
+
+def header(text: str) -> None:
+    """Print the head of a table."""
+    with _LOCK:
+        _out(" " * _MARGIN + _paint(text, _BOLD))
+
+
+def command(line: str, output: str = "") -> None:
+    """Show a command as somebody would type it, and what it printed."""
+    with _LOCK:
+        _out("")
+        _out(_paint(f"$ {line}", _GREEN))
+        if output.strip():
+            _out(output.rstrip())
+
+
+def plain(text: str = "") -> None:
+    """Print text as it is."""
+    with _LOCK:
+        _out(text)
+
+
+def _out(line: str) -> None:
+    print(line, flush=True)
+
+
+def _width() -> int:
+    return min(shutil.get_terminal_size((110, 24)).columns, 120)
+
+
+def _paint(text: str, colour: str) -> str:
+    return f"\033[{colour}m{text}\033[0m" if _COLOURS else text
