@@ -103,7 +103,7 @@ def _summary(cluster: Cluster) -> None:
         steps.append(f'  export PATH="$PATH:{Path(kubectl).parent}"')
     current = subprocess.run([kubectl, "config", "current-context"], capture_output=True, text=True, check=False)
     if current.stdout.strip() != CONTEXT:
-        steps.append(f"  kubectl config use-context {CONTEXT}")
+        steps += [f"  kubectl config use-context {CONTEXT}", ""]
     demo = f"PYTHONPATH=operator:tests {_short(sys.executable)} -m demo"
     steps += [
         "  # The whole story, with its Events; what the operator logs",

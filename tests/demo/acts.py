@@ -143,6 +143,11 @@ def fund(people: People, watcher: Watcher, name: str, steps: tuple[int, ...]) ->
     )
 
 
+def is_settling(watcher: Watcher, name: str) -> bool:
+    """Tell whether an earlier run brought a session as far as its payout."""
+    return "settlement" in _session(watcher, name)["spec"]
+
+
 def settle(cluster: Cluster, people: People, watcher: Watcher, name: str) -> None:
     """Pay the vendor out of an escrow, tell the operator, and mine until the trade is over."""
     session = _session(watcher, name)
