@@ -16,7 +16,7 @@ from demo.people import People
 from demo.watching import Watcher
 from escrow_operator.errors import EscrowError
 from escrow_operator.models.monero import format_xmr, parse_xmr
-from testbed import diagnostics, images, tools
+from testbed import diagnostics, regtest, tools
 from testbed.cluster import Cluster
 from testbed.errors import ToolingError
 from testbed.settings import DEMO_CLUSTER, REPO_ROOT, log_dir
@@ -154,7 +154,8 @@ def _pay(cluster: Cluster, args: argparse.Namespace) -> None:
 def _people(cluster: Cluster) -> People:
     if not cluster.api_ready():
         raise ToolingError("the demo is not running", "make demo")
-    return People(cluster, images.build_wallet(cluster.engine))
+    jsonpath = "jsonpath={.spec.template.spec.containers[0].image}"
+    return People(cluster, cluster.kubectl("get", "deployment", "monerod", "-n", regtest.NAMESPACE, "-o", jsonpath))
 
 
 def _short(path: str | Path) -> str:
