@@ -141,7 +141,10 @@ async def test_a_pool_that_cannot_work(place: Place, spec: dict[str, Any], messa
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"daemon": {"address": "monerod.monero.svc:18081", "network": "mainnet"}}, r"spec\.daemon\.network is immutable"),
+        (
+            {"daemon": {"address": "monerod.monero.svc:18081", "network": "mainnet"}},
+            r"spec\.daemon\.network is immutable",
+        ),
         ({"storage": {"storageClassName": "standard"}}, r"spec\.storage is immutable"),
         ({"kdfRounds": 2}, r"spec\.kdfRounds is immutable"),
     ],

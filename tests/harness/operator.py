@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 from escrow_operator.adapters.kube import DEPLOYMENTS, PODS
@@ -32,8 +33,8 @@ class OperatorUnderTest:
         self._cluster = cluster
         self._api = api
 
-    def install(self, image: str, *, crds: Path = CRDS) -> None:
-        """Install the chart, or bring its release to this image; quick when it is there already."""
+    def install(self, image: str, *, crds: Path = CRDS, sessions: Mapping[str, object] | None = None) -> None:
+        """Install the chart, or bring its release to this image and these values; quick when it is there already."""
         for crd in sorted(crds.glob("*.yaml")):
             # Helm never updates CRDs that exist.
             self._cluster.apply(crd.read_text())
@@ -41,6 +42,7 @@ class OperatorUnderTest:
         values = {
             "image": {"repository": repository, "tag": tag},
             "intervals": INTERVALS,
+            "sessions": sessions or {},
             # The nodes are small and busy: the operator must not be the one that waits.
             "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
         }

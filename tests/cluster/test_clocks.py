@@ -1,0 +1,81 @@
+"""Inactivity and age: what is activity, what is not, and what is left when the time is up (invariants I5 and I6)."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from escrow_operator.adapters.kube import SESSIONS
+from escrow_operator.models.common import Label, format_time, parse_time
+from harness.api import Body
+from harness.escrow import Escrow, condition
+from harness.place import Place
+from harness.waiting import wait_for
+
+TTL_SECONDS = 20
+
+
+async def touch(escrow: Escrow) -> None:
+    """What the docs tell clients to do: annotate the session with the time."""
+    patch = {"metadata": {"annotations": {Label.TOUCH: format_time(datetime.now(UTC))}}}
+    await escrow.place.api.merge(SESSIONS, escrow.place.namespace, escrow.name, patch)
+
+
+async def test_an_idle_session_expires_and_its_wallets_can_be_opened_again(place: Place) -> None:
+    escrow = await place.active("idle", ttl=f"{TTL_SECONDS}s")
+    status = await escrow.status()
+    assert parse_time(status["expiresAt"]) == parse_time(status["lastActivityTime"]) + timedelta(seconds=TTL_SECONDS)
+    expired = await escrow.until_phase("Expired")
+    assert condition(expired, "Ready")["reason"] == "Expired"
+    assert "wallets" not in expired
+    assert "expiresAt" not in expired
+    await place.until_warm()
+    await escrow.delete()
+    await escrow.apply()
+    again = await escrow.until_active()
+    assert again["address"] == status["address"]
+    await escrow.delete()
+
+
+async def test_i6_reading_is_no_activity_but_a_touch_and_a_change_are(place: Place) -> None:
+    escrow = await place.active("used", ttl="300s")
+    first = (await escrow.status())["lastActivityTime"]
+
+    async def later() -> bool:
+        return datetime.now(UTC) > parse_time(first) + timedelta(seconds=3)
+
+    await wait_for(later, what="a clock that has moved on by more than a monitor interval")
+    assert (await escrow.status())["lastActivityTime"] == first
+
+    async def moved(before: str) -> Body:
+        return await escrow.until(lambda s: s["lastActivityTime"] > before, "later activity")
+
+    await touch(escrow)
+    second = await moved(first)
+    assert parse_time(second["expiresAt"]) == parse_time(second["lastActivityTime"]) + timedelta(seconds=300)
+    await wait_for(later, what="another second")
+    await escrow.change(ttl="400s")
+    third = await moved(first)
+    await escrow.until(
+        lambda s: parse_time(s["expiresAt"]) == parse_time(s["lastActivityTime"]) + timedelta(seconds=400),
+        "expiresAt by the new ttl",
+    )
+    assert third["phase"] == "Active"
+    await escrow.delete()
+
+
+async def test_max_age_ends_even_a_session_in_use(place: Place) -> None:
+    escrow = await place.active("aged", ttl=f"{TTL_SECONDS}s", maxAge="30s")
+
+    async def keep_using() -> None:
+        while True:
+            await touch(escrow)
+            await asyncio.sleep(1)
+
+    use = asyncio.create_task(keep_using())
+    try:
+        await escrow.until_phase("Expired")
+    finally:
+        use.cancel()
+        await asyncio.gather(use, return_exceptions=True)
+    await place.until_warm()
