@@ -102,6 +102,7 @@ class Operator:
             daemons=self.daemons,
             endings=endings,
             monitor=monitor,
+            recorder=self.recorder,
             reporter=self.reporter,
         )
         self.pool_service = PoolService(

@@ -82,6 +82,13 @@ POOLS = Resource(f"/apis/{GROUP}/{VERSION}", "walletpools")
 JsonPatch = list[dict[str, Any]]
 
 
+class Listing(NamedTuple):
+    """A full list, and the resource version as of which it is complete."""
+
+    items: list[dict[str, Any]]
+    version: str
+
+
 class Kube:
     """One connection pool to the API server."""
 
@@ -110,7 +117,7 @@ class Kube:
 
     async def list(
         self, resource: Resource, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
-    ) -> list[dict[str, Any]]:
+    ) -> Listing:
         """All objects of a namespace, or of the cluster, that carry the labels."""
         query: dict[str, Any] = {"limit": PAGE_SIZE}
         if labels:
@@ -121,7 +128,7 @@ class Kube:
             items += page["items"]
             token = page["metadata"].get("continue")
             if not token:
-                return items
+                return Listing(items, page["metadata"]["resourceVersion"])
             query["continue"] = token
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:

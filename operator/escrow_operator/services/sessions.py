@@ -13,7 +13,7 @@ from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.kube import PODS, SESSIONS, ConflictError, Kube, KubeError, UnavailableError
 from escrow_operator.core.conditions import Condition
 from escrow_operator.core.daemon import DAEMON_SYNCED, daemon_condition
-from escrow_operator.core.expiry import expires_at, last_activity
+from escrow_operator.core.expiry import expires_at, last_activity, touched_at
 from escrow_operator.core.funding import FUNDED, Reading, assess
 from escrow_operator.core.report import READY, Report
 from escrow_operator.core.settlement import (
@@ -24,7 +24,7 @@ from escrow_operator.core.settlement import (
     final_phase,
     is_followed,
 )
-from escrow_operator.models.common import FINALIZER, format_time
+from escrow_operator.models.common import FINALIZER, Label, format_time
 from escrow_operator.models.session import Phase, Session, SessionKey
 from escrow_operator.services.activation import Activator, Escrow, pool_key, wallet_fields
 from escrow_operator.services.blocked import RECHECK_SECONDS, RETRY_SECONDS, Blocked, Failed, SlotBroken
@@ -32,6 +32,7 @@ from escrow_operator.services.capacity import Capacity
 from escrow_operator.services.claims import ClaimService
 from escrow_operator.services.daemons import DaemonService
 from escrow_operator.services.endings import SETTLED_TEXT, Endings
+from escrow_operator.services.events import Recorder
 from escrow_operator.services.monitor import Monitor
 from escrow_operator.services.reporter import Reporter
 from escrow_operator.services.store import Store
@@ -67,6 +68,7 @@ class SessionService:
         daemons: DaemonService,
         endings: Endings,
         monitor: Monitor,
+        recorder: Recorder,
         reporter: Reporter,
     ) -> None:
         self._kube = kube
@@ -79,13 +81,16 @@ class SessionService:
         self._daemons = daemons
         self._endings = endings
         self._monitor = monitor
+        self._recorder = recorder
         self._reporter = reporter
+        self._told: dict[SessionKey, str] = {}
 
     async def reconcile(self, key: SessionKey) -> float | None:
         """One look; returns the seconds until the next one that no event may bring."""
         session = self._store.sessions.get(key)
         if session is None:
             self._capacity.leave(key, None)
+            self._told.pop(key, None)
             return None
         try:
             if session.deleting:
@@ -106,7 +111,22 @@ class SessionService:
             return await self._endings.give_way(session)
         if session.phase is Phase.ACTIVE and not is_followed(session) and self._expires_at(session, now) <= now:
             return await self._endings.expire(session)
+        await self._check_touch(session)
         return await self._keep_open(session)
+
+    async def _check_touch(self, session: Session) -> None:
+        """A touch that cannot be read would let the session expire under its user: say so, once."""
+        text = session.annotations.get(Label.TOUCH)
+        if text is None or touched_at(session) is not None or self._told.get(session.key) == text:
+            return
+        self._told[session.key] = text
+        await self._recorder.record(
+            session,
+            "TouchInvalid",
+            f"The annotation {Label.TOUCH} is {text!r}, not a time such as {format_time(self._clock.now())}. It does"
+            " not count as activity.",
+            warning=True,
+        )
 
     async def _keep_open(self, session: Session) -> float | None:
         blocked: Blocked
@@ -184,8 +204,11 @@ class SessionService:
             return await self._endings.stay_closed(await self._reporter.report(session, final))
         phase = view.phase if view else Phase.ACTIVE
         session = await self._reporter.report(session, Report(phase, tuple(conditions), fields))
+        interval = self._settings.intervals.monitor.total_seconds()
+        if is_followed(session):
+            return interval
         left = (self._expires_at(session, now) - now).total_seconds()
-        return max(1.0, min(self._settings.intervals.monitor.total_seconds(), left))
+        return max(1.0, min(interval, left))
 
     def _assess_settlement(self, session: Session, reading: Reading) -> SettlementView | None:
         if session.spec.settlement is None:

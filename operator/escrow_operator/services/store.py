@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from escrow_operator.adapters.kube import Listing
 from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.session import Session, SessionKey
 from escrow_operator.models.slot import Slot
@@ -96,22 +97,25 @@ class Store:
         self._reserved.discard(uid)
         return slot
 
-    def replace_slots(self, namespace: str | None, bodies: Iterable[dict[str, Any]]) -> list[Slot]:
-        """Level with a full list of a namespace (None: the cluster); returns the slots that were gone.
+    def replace_sessions(self, namespace: str | None, listing: Listing) -> None:
+        """Level with a full list of a namespace (None: the cluster)."""
+        for body in listing.items:
+            self.see_session(body)
+        for session in _absent(self.sessions.values(), namespace, listing):
+            del self.sessions[session.key]
 
-        A slot that was seen after the list was read is not in it; watch events will tell when it goes.
-        """
-        listed = set()
-        newest = 0
-        for body in bodies:
-            listed.add(body["metadata"]["uid"])
-            newest = max(newest, int(body["metadata"]["resourceVersion"]))
+    def replace_pools(self, namespace: str | None, listing: Listing) -> None:
+        """The same for pools."""
+        for body in listing.items:
+            self.see_pool(body)
+        for pool in _absent(self.pools.values(), namespace, listing):
+            del self.pools[pool.key]
+
+    def replace_slots(self, namespace: str | None, listing: Listing) -> list[Slot]:
+        """The same for slots; returns those that were gone."""
+        for body in listing.items:
             self.see_slot(body)
-        gone = [
-            slot
-            for slot in self._slots.values()
-            if namespace in (None, slot.namespace) and slot.uid not in listed and int(slot.resource_version) <= newest
-        ]
+        gone = _absent(self._slots.values(), namespace, listing)
         for slot in gone:
             self.drop_slot(slot.namespace, slot.name, slot.uid)
         return gone
@@ -152,6 +156,21 @@ class Store:
             self._by_session[slot.session_uid].discard(key)
             if not self._by_session[slot.session_uid]:
                 del self._by_session[slot.session_uid]
+
+
+Seen = TypeVar("Seen", Session, Pool, Slot)
+
+
+def _absent(known: Iterable[Seen], namespace: str | None, listing: Listing) -> list[Seen]:
+    """What a list does not contain; what was seen after the list was read is not counted as gone."""
+    listed = {body["metadata"]["uid"] for body in listing.items}
+    return [
+        one
+        for one in known
+        if namespace in (None, one.namespace if isinstance(one, Slot) else one.key.namespace)
+        and one.uid not in listed
+        and not _newer(one.resource_version, listing.version)
+    ]
 
 
 def _newer(version: str, than: str) -> bool:

@@ -30,21 +30,11 @@ class Sweep:
     async def level(self) -> None:
         """Fill the store from full lists: at start, and again for what silent watches missed."""
         for namespace in self._namespaces:
-            for body in await self._kube.list(POOLS, namespace):
-                self._store.see_pool(body)
-            sessions = await self._kube.list(SESSIONS, namespace)
-            for body in sessions:
-                self._store.see_session(body)
-            listed = {body["metadata"]["uid"] for body in sessions}
-            for session in list(self._store.sessions.values()):
-                if namespace in (None, session.key.namespace) and session.uid not in listed:
-                    self._store.sessions.pop(session.key, None)
-            await self.level_slots(namespace)
-
-    async def level_slots(self, namespace: str | None) -> None:
-        """The same for the pods alone."""
-        for slot in self._store.replace_slots(namespace, await self._kube.list(PODS, namespace, labels=SLOT_LABELS)):
-            await self.slot_gone(slot)
+            self._store.replace_pools(namespace, await self._kube.list(POOLS, namespace))
+            self._store.replace_sessions(namespace, await self._kube.list(SESSIONS, namespace))
+            pods = await self._kube.list(PODS, namespace, labels=SLOT_LABELS)
+            for slot in self._store.replace_slots(namespace, pods):
+                await self.slot_gone(slot)
 
     async def slot_gone(self, slot: Slot) -> None:
         """Forget all about a pod."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from escrow_operator.adapters.kube import Listing
 from escrow_operator.core.poolstatus import count_slots
 from escrow_operator.models.common import Role
 from escrow_operator.models.pool import PoolKey
@@ -45,9 +46,9 @@ def test_levelling_drops_what_is_gone_but_not_what_came_after_the_list() -> None
     gone, stays = slot_body("gone"), slot_body("stays")
     store.see_slot(gone)
     store.see_slot(stays)
-    listed = [stays]
+    listing = Listing([stays], stays["metadata"]["resourceVersion"])
     store.see_slot(slot_body("late"))
-    assert [s.name for s in store.replace_slots("shop", listed)] == ["gone"]
+    assert [s.name for s in store.replace_slots("shop", listing)] == ["gone"]
     assert {s.name for s in store.slots_of_pool(POOL)} == {"stays", "late"}
 
 
