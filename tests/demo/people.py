@@ -17,6 +17,7 @@ from escrow_operator.models.monero import Login
 from regtest.customer import FIRST_BLOCKS, Customer
 from regtest.daemon import RegtestDaemon
 from regtest.payout import Platform
+from testbed import progress
 from testbed import regtest as monerod
 from testbed.cluster import Cluster
 from testbed.portforward import PortForward
@@ -42,7 +43,8 @@ class People:
     def __enter__(self) -> People:
         with ExitStack() as stack:
             stack.enter_context(self._runner)
-            self._deploy()
+            with progress.step("starting the wallets of customer and vendor"):
+                self._deploy()
             self._daemon = RegtestDaemon(self._forward(stack, monerod.NAMESPACE, "service/monerod", monerod.RPC_PORT))
             self._customer_wallet = WalletRpc(self._outside(stack, CUSTOMER), None)
             self._vendor_wallet = WalletRpc(self._outside(stack, VENDOR), None)

@@ -9,7 +9,8 @@ import textwrap
 import threading
 import time
 
-_START = time.monotonic()
+from testbed import progress
+
 _LOCK = threading.Lock()
 _COLOURS = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 _BOLD, _DIM, _GREEN, _YELLOW = "1", "2", "32", "33"
@@ -18,8 +19,8 @@ _MARGIN = 11
 
 
 def elapsed() -> float:
-    """Seconds since the demo started."""
-    return time.monotonic() - _START
+    """Seconds since the program started, as the tooling's own lines count them."""
+    return time.monotonic() - progress._START
 
 
 def chapter(title: str, text: str = "") -> None:

@@ -18,7 +18,7 @@ from testbed.errors import ToolingError
 
 GROUP_PATH = f"/apis/xmr-escrow.dev/v1alpha1/namespaces/{NAMESPACE}"
 EVENTS_PATH = f"/api/v1/namespaces/{NAMESPACE}/events"
-KINDS = ("EscrowSession", "WalletPool")
+KINDS = {"EscrowSession": "escrow", "WalletPool": "wpool"}
 
 _RETRY_SECONDS = 1.0
 _COLUMNS = "{:<14} {:<10} {:<7} {:<18} {:<9} {}"
@@ -151,9 +151,9 @@ class Watcher:
             return
         self._seen_events.add(uid)
         if about.get("kind") in KINDS:
-            screen.happened(
-                f"  Event {about['name']}: {event['reason']}: {event['message']}", warning=event["type"] == "Warning"
-            )
+            who = f"{KINDS[about['kind']]}/{about['name']}"
+            text = f"  Event {who} {event['reason']}: {event['message']}"
+            screen.happened(text, warning=event["type"] == "Warning")
 
 
 def _waited(left: float, seconds: float) -> str:
