@@ -20,6 +20,7 @@ from escrow_operator.services.daemons import DaemonService
 from escrow_operator.services.deeds import DeedService
 from escrow_operator.services.endings import Endings
 from escrow_operator.services.events import Recorder
+from escrow_operator.services.inspection import Inspector
 from escrow_operator.services.monitor import Monitor
 from escrow_operator.services.opener import Opener
 from escrow_operator.services.pools import PoolService
@@ -99,9 +100,8 @@ class Operator:
             activator=activator,
             capacity=self.capacity,
             claims=self.claims,
-            daemons=self.daemons,
             endings=endings,
-            monitor=monitor,
+            inspector=Inspector(self.store, self.daemons, monitor),
             recorder=self.recorder,
             reporter=self.reporter,
         )

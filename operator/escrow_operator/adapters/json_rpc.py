@@ -164,7 +164,19 @@ class JsonRpcClient:
 
         Raises Fault for an error answer, and the client's error types.
         """
-        response = await self._post(method, params, deadline)
+        request = {"jsonrpc": "2.0", "id": "0", "method": method, "params": params}
+        body = await self._body(method, "/json_rpc", request, deadline)
+        answer = Answer(body, method, self._errors.protocol)
+        if "error" in body:
+            raise self._fault(method, body["error"])
+        return answer.item("result")
+
+    async def post(self, path: str, params: Mapping[str, object], deadline: float) -> Answer:
+        """The answer of one of the calls that Monero serves at a path of their own. Raises the client's error types."""
+        return Answer(await self._body(path, path, params, deadline), path, self._errors.protocol)
+
+    async def _body(self, method: str, path: str, request: Mapping[str, object], deadline: float) -> dict[str, object]:
+        response = await self._post(method, path, request, deadline)
         if response.status_code == httpx.codes.UNAUTHORIZED:
             raise self._errors.unauthorized(f"{method}: the RPC login was refused")
         if response.status_code != httpx.codes.OK:
@@ -175,19 +187,15 @@ class JsonRpcClient:
             body = None
         if not isinstance(body, dict):
             raise self._errors.protocol(f"{method}: the answer is not a JSON object")
-        answer = Answer(body, method, self._errors.protocol)
-        if "error" in body:
-            raise self._fault(method, body["error"])
-        return answer.item("result")
+        return body
 
-    async def _post(self, method: str, params: Mapping[str, object], deadline: float) -> httpx.Response:
-        request = {"jsonrpc": "2.0", "id": "0", "method": method, "params": params}
+    async def _post(self, method: str, path: str, request: Mapping[str, object], deadline: float) -> httpx.Response:
         sent = False
         # `from None` below: httpx's exceptions hold the request, and with it the password it carries.
         try:
             async with asyncio.timeout(deadline), self._lock:
                 sent = True
-                return await self._client.post("/json_rpc", json=request)
+                return await self._client.post(path, json=request)
         except TimeoutError:
             what = "no answer" if sent else "still waiting for an earlier call"
             raise self._errors.timeout(f"{method}: {what} after {deadline:g} s") from None

@@ -15,7 +15,7 @@ from escrow_operator.errors import (
     DaemonUnauthorized,
     DaemonUnreachable,
 )
-from escrow_operator.models.monero import DaemonInfo, Login, NetType
+from escrow_operator.models.monero import ChainTransaction, DaemonInfo, Login, NetType
 
 INFO_DEADLINE = 10.0
 """Seconds: milliseconds on an idle daemon, but one that verifies a batch of blocks holds its lock a while."""
@@ -44,6 +44,23 @@ class Daemon:
     async def aclose(self) -> None:
         """Close the connection."""
         await self._rpc.aclose()
+
+    async def transaction(self, txid: str, *, deadline: float = INFO_DEADLINE) -> ChainTransaction | None:
+        """A transaction in a block or in the pool; None when the daemon knows neither.
+
+        Raises DaemonUnreachable, DaemonTimeout, DaemonUnauthorized, DaemonProtocolError.
+        """
+        answer = await self._rpc.post("/get_transactions", {"txs_hashes": [txid], "prune": True}, deadline)
+        if answer.text("status") != "OK":
+            raise DaemonProtocolError("/get_transactions: the daemon is busy or refused")
+        found = answer.items("txs")
+        if not found:
+            return None
+        return ChainTransaction(
+            in_pool=found[0].flag("in_pool"),
+            confirmations=found[0].integer("confirmations", 0),
+            double_spend_seen=found[0].flag("double_spend_seen"),
+        )
 
     async def info(self, *, deadline: float = INFO_DEADLINE) -> DaemonInfo:
         """State of the daemon and its chain.

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from escrow_operator.core.conditions import Condition
-from escrow_operator.models.monero import Transfer, TransferType
+from escrow_operator.models.monero import ChainTransaction, Transfer, TransferType
 from escrow_operator.models.session import Outcome, Phase, Session, Settlement
 
 SETTLED = "Settled"
@@ -63,15 +63,23 @@ def final_phase(outcome: Outcome) -> Phase:
     return Phase.COMPLETED if outcome is Outcome.RELEASE else Phase.REFUNDED
 
 
-def assess_settlement(settlement: Settlement, seen: Sequence[Transfer | None], *, confirmations: int) -> SettlementView:
-    """Judge what the three wallets say of the transaction.
+def assess_settlement(
+    settlement: Settlement,
+    seen: Sequence[Transfer | None],
+    on_chain: ChainTransaction | None,
+    *,
+    confirmations: int,
+) -> SettlementView:
+    """Judge what the three wallets and monerod say of the transaction.
 
-    A wallet that did not sign and lacks key images may not know a payout, or take its change for a payment: any wallet
-    that calls it outgoing is believed. Confirmations are the highest that any wallet reports.
+    monerod decides whether it is there at all: a wallet that sent it goes on calling it pending for minutes after the
+    network has dropped it. The wallets decide whether it pays out of this escrow: one that did not sign and lacks key
+    images may not know a payout, or take its change for a payment, so any wallet that calls it outgoing is believed.
+    Confirmations are the highest that any wallet reports.
     """
     known = [transfer for transfer in seen if transfer is not None]
     depth = max((transfer.confirmations for transfer in known), default=0)
-    state = _state(known, depth, confirmations)
+    state = _state(known, on_chain, depth, confirmations)
     return SettlementView(
         state=state,
         confirmations=depth,
@@ -80,12 +88,14 @@ def assess_settlement(settlement: Settlement, seen: Sequence[Transfer | None], *
     )
 
 
-def _state(known: Sequence[Transfer], depth: int, confirmations: int) -> SettlementState:
-    if not known:
-        return SettlementState.NOT_FOUND
-    if any(transfer.double_spend_seen for transfer in known):
-        return SettlementState.DOUBLE_SPENT
+def _state(
+    known: Sequence[Transfer], on_chain: ChainTransaction | None, depth: int, confirmations: int
+) -> SettlementState:
     kinds = {transfer.type for transfer in known}
+    if any(transfer.double_spend_seen for transfer in known) or (on_chain and on_chain.double_spend_seen):
+        return SettlementState.DOUBLE_SPENT
+    if not known or on_chain is None:
+        return SettlementState.FAILED if TransferType.FAILED in kinds else SettlementState.NOT_FOUND
     if depth == 0:
         # In the pool even a payout may look like a payment to a wallet that did not sign it: its change is one.
         return SettlementState.FAILED if TransferType.FAILED in kinds else SettlementState.MEMPOOL
@@ -110,8 +120,9 @@ def _condition(state: SettlementState, settlement: Settlement, depth: int, confi
         SettlementState.NOT_FOUND: (
             "TransactionNotFound",
             (
-                f"{what} is not known to any of the three wallets: it is not relayed yet, was dropped, or belongs to"
-                f" other wallets. It is looked for at every block. Check the txid, or relay the transaction. {again}"
+                f"{what} is not on the chain, not in monerod's transaction pool, or not of these wallets: it was not"
+                " relayed yet, was dropped, or is another escrow's. It is looked for at every block. Check the txid, or"
+                f" relay the transaction again. {again}"
             ),
         ),
         SettlementState.NOT_A_PAYOUT: (

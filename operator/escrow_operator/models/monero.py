@@ -121,6 +121,15 @@ class Transfer:
     unlock_time: int
 
 
+@dataclass(frozen=True)
+class ChainTransaction:
+    """A transaction as monerod sees it; `confirmations` is 0 in the transaction pool."""
+
+    in_pool: bool
+    confirmations: int
+    double_spend_seen: bool
+
+
 class NetType(StrEnum):
     """monerod's network; regtest is `fakechain` (its addresses look like mainnet's)."""
 

@@ -12,7 +12,7 @@ from escrow_operator.adapters.tls import client_context
 from escrow_operator.core.daemon import DaemonView, daemon_condition
 from escrow_operator.errors import DaemonError
 from escrow_operator.models.deed import secret_data
-from escrow_operator.models.monero import Login
+from escrow_operator.models.monero import ChainTransaction, Login
 from escrow_operator.models.pool import DaemonSpec, Pool, PoolKey
 
 
@@ -53,6 +53,10 @@ class DaemonService:
         if mark != self._marks.get(pool.key):
             self._marks[pool.key] = mark
             self._changed(pool.key)
+
+    async def transaction(self, pool: Pool, txid: str) -> ChainTransaction | None:
+        """What monerod knows of a transaction. Raises DaemonError."""
+        return await (await self._connection(pool)).client.transaction(txid)
 
     async def forget(self, pool: PoolKey) -> None:
         """The pool is gone."""

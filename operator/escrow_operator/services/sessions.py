@@ -12,38 +12,30 @@ from typing import Any
 from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.kube import PODS, SESSIONS, ConflictError, Kube, KubeError, UnavailableError
 from escrow_operator.core.conditions import Condition
-from escrow_operator.core.daemon import DAEMON_SYNCED, daemon_condition
 from escrow_operator.core.expiry import expires_at, last_activity, touched_at
-from escrow_operator.core.funding import FUNDED, Reading, assess
+from escrow_operator.core.funding import FUNDED, assess
 from escrow_operator.core.report import READY, Report
 from escrow_operator.core.settlement import (
     SETTLED,
     UNDER_WAY,
-    SettlementView,
-    assess_settlement,
     final_phase,
     is_followed,
 )
 from escrow_operator.models.common import FINALIZER, Label, format_time
 from escrow_operator.models.session import Phase, Session, SessionKey
 from escrow_operator.services.activation import Activator, Escrow, pool_key, wallet_fields
-from escrow_operator.services.blocked import RECHECK_SECONDS, RETRY_SECONDS, Blocked, Failed, SlotBroken
+from escrow_operator.services.blocked import RECHECK_SECONDS, Blocked, Failed, SlotBroken
 from escrow_operator.services.capacity import Capacity
 from escrow_operator.services.claims import ClaimService
-from escrow_operator.services.daemons import DaemonService
 from escrow_operator.services.endings import SETTLED_TEXT, Endings
 from escrow_operator.services.events import Recorder
-from escrow_operator.services.monitor import Monitor
+from escrow_operator.services.inspection import Inspector
 from escrow_operator.services.reporter import Reporter
 from escrow_operator.services.store import Store
 from escrow_operator.settings import Settings
 
 CONFLICT_SECONDS = 0.2
 """Until the next look after somebody else's write: its watch event is usually there by then."""
-
-LOOKS_FOR_ONE_HEIGHT = 2
-"""Equal heights are asked for, not "at least monerod's": in a reorganisation a wallet stays higher than its daemon, on
-blocks that are no more."""
 
 OPEN_PHASES = frozenset({Phase.ACTIVE, Phase.SETTLING})
 """With wallets open."""
@@ -65,9 +57,8 @@ class SessionService:
         activator: Activator,
         capacity: Capacity,
         claims: ClaimService,
-        daemons: DaemonService,
         endings: Endings,
-        monitor: Monitor,
+        inspector: Inspector,
         recorder: Recorder,
         reporter: Reporter,
     ) -> None:
@@ -78,9 +69,8 @@ class SessionService:
         self._activator = activator
         self._capacity = capacity
         self._claims = claims
-        self._daemons = daemons
         self._endings = endings
-        self._monitor = monitor
+        self._inspector = inspector
         self._recorder = recorder
         self._reporter = reporter
         self._told: dict[SessionKey, str] = {}
@@ -133,7 +123,7 @@ class SessionService:
         try:
             return await self._look(await self._open(session))
         except Failed as failure:
-            return await self._endings.fail(self._latest(session), failure, self._daemon_condition(session))
+            return await self._endings.fail(self._latest(session), failure, self._inspector.daemon(session))
         except SlotBroken as broken:
             await self._kube.delete(PODS, broken.slot.namespace, broken.slot.name, uid=broken.slot.uid)
             blocked = broken
@@ -151,19 +141,8 @@ class SessionService:
         return await self._blocked(self._latest(session), blocked)
 
     async def _open(self, session: Session) -> Escrow:
-        pool = self._store.pools.get(pool_key(session))
-        if pool is None or pool.deleting:
-            raise Blocked(
-                "PoolNotFound",
-                f"There is no WalletPool {session.spec.pool_ref.name} in namespace {session.key.namespace}. Create it,"
-                " or delete this session and name another pool.",
-                retry_after=RECHECK_SECONDS,
-            )
-        view = self._daemons.view(pool.key)
-        condition = daemon_condition(view, pool.spec.daemon)
-        if view is None or view.info is None or condition.reason == "WrongNetwork":
-            raise Blocked(condition.reason, condition.message, retry_after=RETRY_SECONDS)
-        return await self._activator.activate(session, pool, view.info.height)
+        height = self._inspector.height(session)
+        return await self._activator.activate(session, self._inspector.pool(session), height)
 
     async def _look(self, escrow: Escrow) -> float | None:
         """Read the wallets, and say Ready only on fresh knowledge (invariant I8)."""
@@ -176,16 +155,16 @@ class SessionService:
             "openedAt": session.status.get("openedAt") or format_time(now),
             "failure": None,
         } | self._clocks(session, now)
-        daemon = self._daemon_condition(session)
+        daemon = self._inspector.daemon(session)
         try:
-            reading = await self._read(escrow, daemon)
+            reading = await self._inspector.read(escrow)
+            view = await self._inspector.payout(session, reading)
         except Blocked as blocked:
             if blocked.reason not in STILL_OPEN:
                 raise
             # The wallets are open and their address is proven: say so, while what they hold is not known.
             await self._reporter.report(session, Report(phase, self._not_ready(session, blocked), fields))
             return blocked.retry_after
-        view = self._assess_settlement(session, reading)
         paid_out = view is not None and (view.state in UNDER_WAY or view.is_final)
         funding = assess(
             reading,
@@ -210,40 +189,11 @@ class SessionService:
         left = (self._expires_at(session, now) - now).total_seconds()
         return max(1.0, min(interval, left))
 
-    def _assess_settlement(self, session: Session, reading: Reading) -> SettlementView | None:
-        if session.spec.settlement is None:
-            return None
-        return assess_settlement(session.spec.settlement, reading.payout, confirmations=session.spec.confirmations)
-
     def _no_settlement(self, session: Session) -> tuple[Condition, ...]:
         """The Settled condition of a session whose settlement was taken back."""
         if session.condition(SETTLED) is None:
             return ()
         return (Condition(SETTLED, False, "NoSettlement", "spec.settlement is not set."),)
-
-    async def _read(self, escrow: Escrow, daemon: Condition) -> Reading:
-        if daemon.status is not True:
-            raise Blocked(daemon.reason, daemon.message, retry_after=RETRY_SECONDS)
-        for _ in range(LOOKS_FOR_ONE_HEIGHT):
-            settlement = escrow.session.spec.settlement
-            reading = await self._monitor.read(
-                escrow.session.uid, escrow.slots, escrow.address, settlement.txid if settlement else None
-            )
-            if reading.height == self._height(escrow.session):
-                return reading
-            # Around a new block the one or the other is ahead: ask monerod again, then the wallets.
-            await self._daemons.poll(self._store.pools[pool_key(escrow.session)])
-            if reading.height == self._height(escrow.session):
-                return reading
-        raise Blocked(
-            "WalletSyncing",
-            f"The wallets are at block {reading.height}, monerod is at {self._height(escrow.session)}.",
-            retry_after=RETRY_SECONDS,
-        )
-
-    def _height(self, session: Session) -> int:
-        view = self._daemons.view(pool_key(session))
-        return view.info.height if view and view.info else 0
 
     async def _blocked(self, session: Session, blocked: Blocked) -> float:
         now = self._clock.now()
@@ -269,7 +219,7 @@ class SessionService:
         """Ready is False; what was known of the money is no longer known if it was known."""
         conditions = [
             Condition(READY, False, blocked.reason, blocked.message),
-            self._daemon_condition(session),
+            self._inspector.daemon(session),
         ]
         funded = session.condition(FUNDED)
         if funded and funded["status"] == "True":
@@ -289,12 +239,6 @@ class SessionService:
         )
         self._store.see_session(body)
         return Session.parse(body)
-
-    def _daemon_condition(self, session: Session) -> Condition:
-        pool = self._store.pools.get(pool_key(session))
-        if pool is None:
-            return Condition(DAEMON_SYNCED, None, "PoolNotFound", "Not known without the WalletPool.")
-        return daemon_condition(self._daemons.view(pool.key), pool.spec.daemon)
 
     def _latest(self, session: Session) -> Session:
         """The session after the writes of this look."""

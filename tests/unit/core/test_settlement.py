@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from escrow_operator.core.settlement import assess_settlement, final_phase, is_followed
-from escrow_operator.models.monero import Transfer, TransferType
+from escrow_operator.models.monero import ChainTransaction, Transfer, TransferType
 from escrow_operator.models.session import Outcome, Phase, Settlement
 from unit.core.test_funding import transfer
 from unit.factories import session
 
 TXID = "c" * 64
 PAYOUT = Settlement(outcome=Outcome.RELEASE, txid=TXID)
+KNOWN = ChainTransaction(in_pool=False, confirmations=0, double_spend_seen=False)
 
 
 def seen(kind: TransferType, confirmations: int = 0, *, double: bool = False) -> Transfer:
@@ -38,7 +39,7 @@ def seen(kind: TransferType, confirmations: int = 0, *, double: bool = False) ->
     ],
 )
 def test_states(wallets: list[Transfer | None], state: str, phase: Phase) -> None:
-    view = assess_settlement(PAYOUT, wallets, confirmations=10)
+    view = assess_settlement(PAYOUT, wallets, KNOWN, confirmations=10)
     assert view.state == state
     assert view.is_final == (state == "Confirmed")
     assert view.condition.status == (state == "Confirmed")
@@ -47,13 +48,25 @@ def test_states(wallets: list[Transfer | None], state: str, phase: Phase) -> Non
 
 
 def test_a_failed_payout_says_what_to_do() -> None:
-    view = assess_settlement(PAYOUT, [None, None, None], confirmations=10)
+    view = assess_settlement(PAYOUT, [None, None, None], None, confirmations=10)
     assert view.condition.reason == "TransactionNotFound"
     assert "make another payout and set spec.settlement" in view.condition.message
 
 
+def test_what_the_network_dropped_is_not_under_way_whatever_its_sender_thinks() -> None:
+    view = assess_settlement(PAYOUT, [seen(TransferType.PENDING)] * 3, None, confirmations=10)
+    assert (view.state, view.phase) == ("NotFound", Phase.ACTIVE)
+
+
+def test_monerod_tells_of_a_double_spend() -> None:
+    double = ChainTransaction(in_pool=True, confirmations=0, double_spend_seen=True)
+    assert assess_settlement(PAYOUT, [seen(TransferType.PENDING)], double, confirmations=10).state == "DoubleSpent"
+
+
 def test_confirmations_are_the_highest_reported() -> None:
-    view = assess_settlement(PAYOUT, [seen(TransferType.OUT, 4), None, seen(TransferType.OUT, 6)], confirmations=10)
+    view = assess_settlement(
+        PAYOUT, [seen(TransferType.OUT, 4), None, seen(TransferType.OUT, 6)], KNOWN, confirmations=10
+    )
     assert view.fields == {"txid": TXID, "confirmations": 6, "state": "Confirming"}
 
 

@@ -1,0 +1,90 @@
+"""What can be said of a session's money at one block height, from its wallets and its pool's monerod together."""
+
+from __future__ import annotations
+
+from escrow_operator.core.conditions import Condition
+from escrow_operator.core.daemon import DAEMON_SYNCED, daemon_condition
+from escrow_operator.core.funding import Reading
+from escrow_operator.core.settlement import SettlementView, assess_settlement
+from escrow_operator.errors import DaemonError
+from escrow_operator.models.pool import Pool
+from escrow_operator.models.session import Session
+from escrow_operator.services.activation import Escrow, pool_key
+from escrow_operator.services.blocked import RECHECK_SECONDS, RETRY_SECONDS, Blocked
+from escrow_operator.services.daemons import DaemonService
+from escrow_operator.services.monitor import Monitor
+from escrow_operator.services.store import Store
+
+LOOKS_FOR_ONE_HEIGHT = 2
+"""Equal heights are asked for, not "at least monerod's": in a reorganisation a wallet stays higher than its daemon, on
+blocks that are no more."""
+
+
+class Inspector:
+    """Reads nothing it could not vouch for (invariant I8)."""
+
+    def __init__(self, store: Store, daemons: DaemonService, monitor: Monitor) -> None:
+        self._store = store
+        self._daemons = daemons
+        self._monitor = monitor
+
+    def pool(self, session: Session) -> Pool:
+        """The session's pool. Raises Blocked (PoolNotFound)."""
+        pool = self._store.pools.get(pool_key(session))
+        if pool is None or pool.deleting:
+            raise Blocked(
+                "PoolNotFound",
+                f"There is no WalletPool {session.spec.pool_ref.name} in namespace {session.key.namespace}. Create it,"
+                " or delete this session and name another pool.",
+                retry_after=RECHECK_SECONDS,
+            )
+        return pool
+
+    def daemon(self, session: Session) -> Condition:
+        """The DaemonSynced condition."""
+        pool = self._store.pools.get(pool_key(session))
+        if pool is None:
+            return Condition(DAEMON_SYNCED, None, "PoolNotFound", "Not known without the WalletPool.")
+        return daemon_condition(self._daemons.view(pool.key), pool.spec.daemon)
+
+    def height(self, session: Session) -> int:
+        """monerod's height. Raises Blocked when it does not answer or is on the wrong network."""
+        pool = self.pool(session)
+        view = self._daemons.view(pool.key)
+        condition = daemon_condition(view, pool.spec.daemon)
+        if view is None or view.info is None or condition.reason == "WrongNetwork":
+            raise Blocked(condition.reason, condition.message, retry_after=RETRY_SECONDS)
+        return view.info.height
+
+    async def read(self, escrow: Escrow) -> Reading:
+        """What the wallets hold at monerod's height. Raises Blocked when the two cannot be brought together."""
+        session = escrow.session
+        daemon = self.daemon(session)
+        if daemon.status is not True:
+            raise Blocked(daemon.reason, daemon.message, retry_after=RETRY_SECONDS)
+        settlement = session.spec.settlement
+        payout = settlement.txid if settlement else None
+        for _ in range(LOOKS_FOR_ONE_HEIGHT):
+            reading = await self._monitor.read(session.uid, escrow.slots, escrow.address, payout)
+            if reading.height == self.height(session):
+                return reading
+            # Around a new block the one or the other is ahead: ask monerod again, then the wallets.
+            await self._daemons.poll(self.pool(session))
+            if reading.height == self.height(session):
+                return reading
+        raise Blocked(
+            "WalletSyncing",
+            f"The wallets are at block {reading.height}, monerod is at {self.height(session)}.",
+            retry_after=RETRY_SECONDS,
+        )
+
+    async def payout(self, session: Session, reading: Reading) -> SettlementView | None:
+        """How far the settlement is; None without one. Raises Blocked when monerod does not answer."""
+        settlement = session.spec.settlement
+        if settlement is None:
+            return None
+        try:
+            on_chain = await self._daemons.transaction(self.pool(session), settlement.txid)
+        except DaemonError as error:
+            raise Blocked("DaemonUnreachable", f"monerod did not answer: {error}.", retry_after=RETRY_SECONDS) from None
+        return assess_settlement(settlement, reading.payout, on_chain, confirmations=session.spec.confirmations)
