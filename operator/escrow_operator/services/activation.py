@@ -75,7 +75,7 @@ class Activator:
         before = {slot.uid for slot in slots.values()}
         slots = await self._claims.ensure(session, pool, {role: deed.file for role, deed in deeds.items()})
         session = await self._tell(session, slots, before)
-        address = await self._open(session, slots, deeds, height)
+        deeds, slots, address = await self._open(session, slots, deeds, height)
         await self._deeds.record_address(session, deeds, address)
         await self._publish(session, slots)
         return Escrow(session, slots, address)
@@ -103,7 +103,10 @@ class Activator:
         )
         return session
 
-    async def _open(self, session: Session, slots: Slots, deeds: Mapping[Role, Deed], height: int) -> str:
+    async def _open(
+        self, session: Session, slots: Slots, deeds: Mapping[Role, Deed], height: int
+    ) -> tuple[Mapping[Role, Deed], Slots, str]:
+        """The deeds and slots as they are then (an exchange that started over has fresh files), and the address."""
         known = next((deed.address for deed in deeds.values() if deed.address), None)
         expected = known or session.status.get("address")
         if session.spec.setup is Setup.CREATE and expected is None:
@@ -117,7 +120,7 @@ class Activator:
                 "WalletsReused",
                 "An earlier session of this name made wallets; they are opened again, with their address and balance.",
             )
-        return await self._opener.open_all(slots, deeds, expected)
+        return deeds, slots, await self._opener.open_all(slots, deeds, expected)
 
     async def _create(
         self, session: Session, slots: Slots, deeds: Mapping[Role, Deed], height: int
