@@ -71,7 +71,7 @@ class Activator:
         slots = self._claims.held(session)
         if address and len(slots) == len(ROLES) and all(self._is_open(slot) for slot in slots.values()):
             return Escrow(session, slots, address)
-        deeds = await self._deeds.resolve(session, height)
+        deeds: Mapping[Role, Deed] = await self._deeds.resolve(session, height)
         before = {slot.uid for slot in slots.values()}
         slots = await self._claims.ensure(session, pool, {role: deed.file for role, deed in deeds.items()})
         session = await self._tell(session, slots, before)
