@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import AsyncIterator, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from harness.api import Api
 from harness.chain import Chain
 from harness.operator import OperatorUnderTest
-from harness.place import Place, World, remove_places
-from testbed import diagnostics, images, progress, regtest
+from harness.place import Place, remove_places
+from harness.world import World, bring_up
+from testbed import diagnostics, progress
 from testbed.cluster import Cluster
 from testbed.settings import REPO_ROOT, TEST_CLUSTER
-
-KUBECONFIG = REPO_ROOT / ".state" / "kubeconfig"
-"""The tests' own: the user's is neither read nor written."""
 
 LOGS = REPO_ROOT / "logs"
 MAX_COLLECTIONS = 5
 """Failed tests of one run whose logs are collected: with more, the first ones tell."""
 
 TEST_SECONDS = 300
-NODES = 2
 
 _HERE = Path(__file__).parent
 
@@ -77,65 +72,28 @@ def _visible(config: pytest.Config) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
-def cluster(request: pytest.FixtureRequest) -> Cluster:
-    """Two nodes, up."""
-    found = Cluster(TEST_CLUSTER)
-    with _visible(request.config):
-        found.up(nodes=NODES, kubeconfig=KUBECONFIG)
-    os.environ["KUBECONFIG"] = str(KUBECONFIG)
-    return found
-
-
-@pytest.fixture(scope="session")
-def built(request: pytest.FixtureRequest, cluster: Cluster) -> images.Images:
-    """Both images, on every node."""
-    with _visible(request.config):
-        found = images.build_all(cluster.engine)
-        cluster.load(found.operator, found.wallet)
-    return found
-
-
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def api(cluster: Cluster) -> AsyncIterator[Api]:
-    """The cluster's API."""
-    found = Api.connect(cluster.kubeconfig)
-    yield found
-    await found.aclose()
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def operator(
-    request: pytest.FixtureRequest, cluster: Cluster, api: Api, built: images.Images
-) -> OperatorUnderTest:
-    """The operator of this checkout, installed by its chart; nothing of an earlier run is left."""
-    found = OperatorUnderTest(cluster, api)
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    """All that the tests share. Nothing of an earlier run is left in it."""
     with _visible(request.config):
-        found.install(built.operator)
-        await found.scale(1)
+        stack = AsyncExitStack()
+        found = await stack.enter_async_context(bring_up())
         with progress.step("removing what an earlier run left"):
-            await remove_places(api)
-    return found
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def chain(
-    request: pytest.FixtureRequest, cluster: Cluster, api: Api, built: images.Images
-) -> AsyncIterator[Chain]:
-    """monerod on regtest, and a customer with money."""
-    found = Chain(cluster, api)
-    with _visible(request.config):
-        regtest.deploy(cluster, built.wallet)
-        with progress.step("mining what the customer pays with"):
-            await found.start(built.wallet)
+            await remove_places(found.api)
     yield found
-    await found.aclose()
+    await stack.aclose()
 
 
 @pytest.fixture(scope="session")
-def world(cluster: Cluster, api: Api, operator: OperatorUnderTest, chain: Chain, built: images.Images) -> World:
-    """All of it."""
-    return World(cluster, api, operator, chain, built)
+def operator(world: World) -> OperatorUnderTest:
+    """The operator."""
+    return world.operator
+
+
+@pytest.fixture(scope="session")
+def chain(world: World) -> Chain:
+    """monerod and the customer."""
+    return world.chain
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

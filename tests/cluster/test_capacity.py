@@ -12,8 +12,9 @@ from escrow_operator.adapters.kube import SESSIONS
 from escrow_operator.models.common import ROLES
 from harness.escrow import Escrow, condition
 from harness.operator import OperatorUnderTest
-from harness.place import Place, World
+from harness.place import Place
 from harness.waiting import wait_for
+from harness.world import World
 
 from .test_clocks import touch
 

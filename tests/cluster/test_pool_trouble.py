@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest_asyncio
 
@@ -12,7 +13,7 @@ from testbed import regtest
 
 WARM_SLOTS = None
 
-POOLS = {
+POOLS: dict[str, dict[str, Any]] = {
     "offline": {"daemon": {"address": "nowhere.invalid:18081", "network": "regtest"}, "warmSlots": 0},
     "foreign": {"daemon": {"address": regtest.RPC_ADDRESS, "network": "stagenet"}},
     "imageless": {"image": "localhost/no-such-image:1"},

@@ -90,7 +90,7 @@ async def test_a_pool_name_that_makes_no_host_name(place: Place, name: str) -> N
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def standing(place: Place) -> Escrow:
-    """A session of setup Open that waits for its pool: nothing of it is open, and its spec is immutable all the same."""
+    """A session of setup Open that waits for its pool: its spec is immutable all the same."""
     escrow = place.escrow("standing")
     await escrow.apply(setup="Open", wallets=WALLETS, address=ADDRESS)
     return escrow

@@ -7,38 +7,23 @@ import json
 import re
 import secrets
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import Any
 
 from escrow_operator.adapters.kube import EVENTS, PODS, POOLS, SECRETS, SESSIONS
 from escrow_operator.core.manifests.common import RPC_PORT, SLOT_LABELS
 from escrow_operator.models.common import API_VERSION, ROLES, Label
 from testbed import regtest
-from testbed.cluster import Cluster
-from testbed.images import Images
 from testbed.portforward import PortForward
 
 from .api import NAMESPACES, Api, ApiError, Body
-from .chain import Chain
 from .escrow import Escrow, condition, decode
-from .operator import OperatorUnderTest
 from .waiting import PATIENCE, wait_for
+from .world import World
 
 TEST_LABEL = "xmr-escrow.dev/test-place"
 POOL = "pool"
 
 _SLOTS = ",".join(f"{key}={value}" for key, value in SLOT_LABELS.items())
-
-
-@dataclass(frozen=True)
-class World:
-    """What all places share."""
-
-    cluster: Cluster
-    api: Api
-    operator: OperatorUnderTest
-    chain: Chain
-    images: Images
 
 
 class Place:

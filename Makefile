@@ -1,0 +1,52 @@
+# `make` lists what there is. PYTHON=python3.12 make test takes another Python (3.11 or newer).
+PYTHON ?= python3
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+export PYTHONPATH := operator:tests
+
+# A virtual environment is as new as the requirements it was made from, whatever files' times say (git does not keep them).
+STAMP := $(VENV)/.made-from-$(shell cat requirements/dev.txt | cksum | tr -d ' ')
+
+.DEFAULT_GOAL := help
+.PHONY: help test unit lint cluster-tests demo bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+test: lint ## everything: linters, unit tests, and tests on a real cluster (brings it up, and leaves it up)
+	$(RUN) -m pytest
+
+unit: $(STAMP) ## unit tests alone: seconds, no cluster
+	$(RUN) -m pytest -m "not cluster"
+
+cluster-tests: $(STAMP) ## tests on a real cluster alone
+	$(RUN) -m pytest -m cluster
+
+lint: $(STAMP) ## ruff, mypy and import-linter
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy operator tests
+	$(VENV)/bin/lint-imports
+
+demo: $(STAMP) ## a funded escrow on a cluster of its own (kubectl context kind-xmr-escrow)
+	$(RUN) -m demo
+
+bench: $(STAMP) ## opening a session against the three raw open_wallet calls, on the test cluster
+	$(RUN) -m benchmarks open
+
+clean: $(STAMP) ## remove both clusters and what builds left; caches stay
+	$(RUN) -m testbed down --all
+	rm -rf logs .state
+
+$(STAMP): requirements/dev.txt
+	@command -v $(PYTHON) > /dev/null || \
+		{ echo "There is no $(PYTHON). Install Python 3.11 or newer, or name one: make PYTHON=python3.12 …" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$$($(PYTHON) --version) is too old: Python 3.11 or newer is needed. Name one: make PYTHON=python3.12 …" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || \
+		{ echo "$$($(PYTHON) --version) cannot make virtual environments (Debian, Ubuntu: apt install python3-venv)." >&2; exit 1; }
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
+	@touch $@

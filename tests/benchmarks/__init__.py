@@ -1,0 +1,1 @@
+"""Measurements on the test cluster: ``python -m benchmarks --help`` with ``operator`` and ``tests`` on PYTHONPATH."""
