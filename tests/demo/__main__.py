@@ -154,6 +154,8 @@ def _pay(cluster: Cluster, args: argparse.Namespace) -> None:
 def _people(cluster: Cluster) -> People:
     if not cluster.api_ready():
         raise ToolingError("the demo is not running", "make demo")
+    argv = ("rollout", "status", "deployment/monerod", "-n", regtest.NAMESPACE, "--timeout=30s")
+    cluster.kubectl(*argv)
     jsonpath = "jsonpath={.spec.template.spec.containers[0].image}"
     return People(cluster, cluster.kubectl("get", "deployment", "monerod", "-n", regtest.NAMESPACE, "-o", jsonpath))
 

@@ -75,8 +75,10 @@ def open_escrow(cluster: Cluster, watcher: Watcher, name: str) -> str:
     """Make an EscrowSession and wait until its three wallets are open; return the address to pay to."""
     file = MANIFESTS / f"escrow-{name}.yaml"
     if phase(watcher.session(name)) in ENDED:
-        screen.happened(f"session {name} of an earlier run is {phase(watcher.session(name))}: deleting it. Its")
-        screen.happened("wallets are kept, and are opened again by a new session of the same name.")
+        screen.happened(
+            f"session {name} of an earlier run is {phase(watcher.session(name))}: deleting it. Its wallets are kept,"
+            " and a new session of the same name opens them again."
+        )
         cluster.kubectl("delete", "escrow", name, "-n", NAMESPACE, timeout=CLOSE_SECONDS)
         watcher.until(lambda: watcher.session(name) is None, CLOSE_SECONDS, f"the end of session {name}")
     if watcher.session(name) is None:
