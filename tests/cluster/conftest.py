@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import pytest_asyncio
@@ -96,10 +98,56 @@ def chain(world: World) -> Chain:
     return world.chain
 
 
+class Places:
+    """A place for each module; while one is played in, the next is being made ready: volumes and pods take seconds."""
+
+    def __init__(self, world: World, modules: list[ModuleType]) -> None:
+        self._world = world
+        self._modules = modules
+        self._opening: dict[ModuleType, asyncio.Task[Place]] = {}
+
+    async def take(self, module: ModuleType) -> Place:
+        """The module's place, ready; the next one is begun. Once for each module."""
+        opening = self._begin(module)
+        index = self._modules.index(module) + 1
+        if index < len(self._modules):
+            self._begin(self._modules[index])
+        place = await opening
+        del self._opening[module]
+        return place
+
+    async def close(self) -> None:
+        """Remove those that were begun and not taken."""
+        for task in self._opening.values():
+            task.cancel()
+        for result in await asyncio.gather(*self._opening.values(), return_exceptions=True):
+            if isinstance(result, Place):
+                await result.close()
+
+    def _begin(self, module: ModuleType) -> asyncio.Task[Place]:
+        if module not in self._opening:
+            self._opening[module] = asyncio.create_task(self._open(module))
+        return self._opening[module]
+
+    async def _open(self, module: ModuleType) -> Place:
+        place = Place(self._world, Path(module.__file__ or "").stem.removeprefix("test_"))
+        await place.open(warm_slots=getattr(module, "WARM_SLOTS", 1))
+        return place
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def places(request: pytest.FixtureRequest, world: World) -> AsyncIterator[Places]:
+    """The places of all modules that will run."""
+    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    modules = {item.module: None for item in items if "place" in item.fixturenames}
+    found = Places(world, list(modules))
+    yield found
+    await found.close()
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def place(request: pytest.FixtureRequest, world: World) -> AsyncIterator[Place]:
+async def place(request: pytest.FixtureRequest, places: Places) -> AsyncIterator[Place]:
     """A namespace and a warm pool for the module; ``WARM_SLOTS`` of the module sets how warm (None: no pool)."""
-    found = Place(world, Path(request.node.name).stem.removeprefix("test_"))
-    await found.open(warm_slots=getattr(request.module, "WARM_SLOTS", 1))
+    found = await places.take(request.module)
     yield found
     await found.close()

@@ -45,9 +45,10 @@ async def told(place: Place, chain: Chain, operator: OperatorUnderTest) -> dict[
     for slot in await place.slots():
         name = slot["metadata"]["name"]
         texts[f"the log of {name}"] = await place.api.logs(place.namespace, name)
-    texts["kubectl describe"] = await place.kubectl("describe", "pods,escrow,wpool")
+    texts["kubectl describe"] = await place.kubectl("describe", "escrow,wpool")
     for pod in await paid.pods():
         name = pod["metadata"]["name"]
+        texts[f"kubectl describe of {name}"] = await place.kubectl("describe", "pod", name)
         argv = ("exec", name, "-c", WALLET_RPC, "--", "cat", "/proc/1/cmdline", "/proc/1/environ")
         texts[f"argv and environment in {name}"] = await place.kubectl(*argv)
     return texts
