@@ -10,6 +10,9 @@ from escrow_operator.models.pool import DaemonSpec
 
 DAEMON_SYNCED = "DaemonSynced"
 
+NOT_CHECKED = "NotChecked"
+"""The reason before monerod was first asked."""
+
 BEHIND_BLOCKS = 2
 """Blocks by which monerod may trail its peers: around a new block it always does for a moment."""
 
@@ -25,7 +28,7 @@ class DaemonView:
 def daemon_condition(view: DaemonView | None, spec: DaemonSpec) -> Condition:
     """The DaemonSynced condition: True only when monerod answers, is on the right network and up to date."""
     if view is None:
-        return Condition(DAEMON_SYNCED, None, "NotChecked", "monerod has not been asked yet.")
+        return Condition(DAEMON_SYNCED, None, NOT_CHECKED, "monerod has not been asked yet.")
     if view.info is None:
         return Condition(
             DAEMON_SYNCED,

@@ -12,6 +12,7 @@ from typing import Any
 from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.kube import PODS, SESSIONS, ConflictError, Kube, KubeError, UnavailableError
 from escrow_operator.core.conditions import Condition
+from escrow_operator.core.daemon import NOT_CHECKED
 from escrow_operator.core.expiry import expires_at, last_activity, touched_at
 from escrow_operator.core.funding import FUNDED, assess
 from escrow_operator.core.report import READY, Report
@@ -33,6 +34,9 @@ from escrow_operator.services.inspection import Inspector
 from escrow_operator.services.reporter import Reporter
 from escrow_operator.services.store import Store
 from escrow_operator.settings import Settings
+
+NOT_CHECKED_SECONDS = 1.0
+"""Until the next look while monerod is asked for the first time; its answer wakes the session."""
 
 CONFLICT_SECONDS = 0.2
 """Until the next look after somebody else's write: its watch event is usually there by then."""
@@ -196,6 +200,9 @@ class SessionService:
         return (Condition(SETTLED, False, "NoSettlement", "spec.settlement is not set."),)
 
     async def _blocked(self, session: Session, blocked: Blocked) -> float:
+        if blocked.reason == NOT_CHECKED:
+            # A fresh operator knows nothing yet; what the one before it wrote is not taken back for that.
+            return NOT_CHECKED_SECONDS
         now = self._clock.now()
         if blocked.reason != "AtCapacity":
             # Nobody is to give way to a session that could not use the place.

@@ -35,9 +35,7 @@ class FakeServer:
                 f'Digest qop="auth",algorithm={algorithm},realm="monero-rpc",nonce="{self.nonce}",stale=false'
                 for algorithm in ("MD5", "MD5-sess")
             ]
-            return httpx.Response(
-                401, headers=[("WWW-authenticate", c) for c in challenges], text=UNAUTHORIZED_PAGE
-            )
+            return httpx.Response(401, headers=[("WWW-authenticate", c) for c in challenges], text=UNAUTHORIZED_PAGE)
         assert request.url.path == "/json_rpc"
         body = json.loads(request.content)
         method = body["method"]

@@ -41,9 +41,7 @@ def wallet(server: FakeServer, login: Login | None = None) -> WalletRpc:
         (-32602, "Invalid params", errors.WalletRpcError),
     ],
 )
-async def test_what_keeps_a_wallet_from_opening(
-    code: int, text: str, expected: type[errors.WalletError]
-) -> None:
+async def test_what_keeps_a_wallet_from_opening(code: int, text: str, expected: type[errors.WalletError]) -> None:
     with pytest.raises(errors.WalletError) as caught:
         await wallet(FakeServer(errors={"open_wallet": (code, text)})).open_wallet("a", PASSWORD)
     assert type(caught.value) is expected

@@ -160,9 +160,7 @@ async def test_a_wallet_without_transfers_answers_an_empty_object() -> None:
     assert await wallet(FakeServer(results={"get_transfers": {}})).transfers(incoming=True) == []
 
 
-@pytest.mark.parametrize(
-    "name", ["", ".", "..", "../a", "a/b", "/a", "-a", "a\0", "a.keys", "a\n", "ä", "a" * 129]
-)
+@pytest.mark.parametrize("name", ["", ".", "..", "../a", "a/b", "/a", "-a", "a\0", "a.keys", "a\n", "ä", "a" * 129])
 async def test_a_file_name_stays_in_the_wallet_directory(name: str) -> None:
     server = FakeServer(results={"open_wallet": {}, "create_wallet": {}})
     with pytest.raises(errors.InvalidWalletFileName):
