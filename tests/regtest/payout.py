@@ -14,7 +14,7 @@ SIGN_DEADLINE = 60.0
 """Seconds for a step: up to half a second of CPU on an idle machine."""
 
 
-class UnexpectedTransaction(AssertionError):  # noqa: N818 - named for the condition
+class UnexpectedTransaction(AssertionError):
     """The transaction set does not pay what was agreed; the cosigner does not sign it."""
 
 
