@@ -96,6 +96,26 @@ class ApiModel(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
 
 
+class Resource(ApiModel):
+    """What the operator reads of any object's metadata."""
+
+    uid: str
+    generation: int
+    resource_version: str
+    deleting: bool
+
+
+def head(body: dict[str, Any]) -> dict[str, Any]:
+    """The fields of ``Resource`` from the API's JSON."""
+    meta = body["metadata"]
+    return {
+        "uid": meta["uid"],
+        "generation": meta.get("generation", 1),
+        "resource_version": meta["resourceVersion"],
+        "deleting": "deletionTimestamp" in meta,
+    }
+
+
 class SecretName(ApiModel):
     """A Secret in the same namespace."""
 

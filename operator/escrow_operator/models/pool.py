@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from escrow_operator.models.common import ApiModel, SecretName
+from escrow_operator.models.common import ApiModel, Resource, SecretName, head
 
 
 class Network(StrEnum):
@@ -88,14 +88,10 @@ class PoolKey(NamedTuple):
         return f"{self.namespace}/{self.name}"
 
 
-class Pool(ApiModel):
+class Pool(Resource):
     """A WalletPool as it was last seen."""
 
     key: PoolKey
-    uid: str
-    generation: int
-    resource_version: str
-    deleting: bool
     spec: PoolSpec
     status: dict[str, Any]
 
@@ -105,10 +101,7 @@ class Pool(ApiModel):
         meta = body["metadata"]
         return cls(
             key=PoolKey(meta["namespace"], meta["name"]),
-            uid=meta["uid"],
-            generation=meta.get("generation", 1),
-            resource_version=meta["resourceVersion"],
-            deleting="deletionTimestamp" in meta,
+            **head(body),
             spec=PoolSpec.model_validate(body["spec"]),
             status=body.get("status") or {},
         )

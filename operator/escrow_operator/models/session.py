@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from escrow_operator.models.common import ApiModel, Duration, Role
+from escrow_operator.models.common import ApiModel, Duration, Resource, Role, head
 
 
 class Setup(StrEnum):
@@ -123,14 +123,10 @@ class SessionKey(NamedTuple):
         return f"{self.namespace}/{self.name}"
 
 
-class Session(ApiModel):
+class Session(Resource):
     """An EscrowSession as it was last seen."""
 
     key: SessionKey
-    uid: str
-    generation: int
-    resource_version: str
-    deleting: bool
     finalizers: tuple[str, ...]
     annotations: dict[str, str]
     created_at: str
@@ -143,10 +139,7 @@ class Session(ApiModel):
         meta = body["metadata"]
         return cls(
             key=SessionKey(meta["namespace"], meta["name"]),
-            uid=meta["uid"],
-            generation=meta.get("generation", 1),
-            resource_version=meta["resourceVersion"],
-            deleting="deletionTimestamp" in meta,
+            **head(body),
             finalizers=tuple(meta.get("finalizers") or ()),
             annotations=meta.get("annotations") or {},
             created_at=meta["creationTimestamp"],

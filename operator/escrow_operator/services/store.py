@@ -40,29 +40,13 @@ class Store:
 
     def see_session(self, body: dict[str, Any]) -> bool:
         """Note an EscrowSession; False when nothing newer was said."""
-        try:
-            session = Session.parse(body)
-        except (ValidationError, KeyError, ValueError):
-            _LOG.exception("an EscrowSession that cannot be read: %s", body.get("metadata", {}).get("name"))
-            return False
-        old = self.sessions.get(session.key)
-        if old and old.uid == session.uid and not _newer(session.resource_version, old.resource_version):
-            return False
-        self.sessions[session.key] = session
-        return True
+        session = _parse(Session, body)
+        return session is not None and _note(self.sessions, session.key, session)
 
     def see_pool(self, body: dict[str, Any]) -> bool:
         """Note a WalletPool; False when nothing newer was said."""
-        try:
-            pool = Pool.parse(body)
-        except (ValidationError, KeyError, ValueError):
-            _LOG.exception("a WalletPool that cannot be read: %s", body.get("metadata", {}).get("name"))
-            return False
-        old = self.pools.get(pool.key)
-        if old and old.uid == pool.uid and not _newer(pool.resource_version, old.resource_version):
-            return False
-        self.pools[pool.key] = pool
-        return True
+        pool = _parse(Pool, body)
+        return pool is not None and _note(self.pools, pool.key, pool)
 
     def see_slot(self, body: dict[str, Any]) -> Slot | None:
         """Note a wallet-rpc pod; None when nothing newer was said, or when it is no slot."""
@@ -156,6 +140,27 @@ class Store:
             self._by_session[slot.session_uid].discard(key)
             if not self._by_session[slot.session_uid]:
                 del self._by_session[slot.session_uid]
+
+
+R = TypeVar("R", Session, Pool)
+K = TypeVar("K")
+
+
+def _parse(kind: type[R], body: dict[str, Any]) -> R | None:
+    """The object, or None (and a log line) when no schema can have let it through."""
+    try:
+        return kind.parse(body)
+    except (ValidationError, KeyError, ValueError):
+        _LOG.exception("a %s that cannot be read: %s", kind.__name__, body.get("metadata", {}).get("name"))
+        return None
+
+
+def _note(known: dict[K, R], key: K, seen: R) -> bool:
+    old = known.get(key)
+    if old and old.uid == seen.uid and not _newer(seen.resource_version, old.resource_version):
+        return False
+    known[key] = seen
+    return True
 
 
 Seen = TypeVar("Seen", Session, Pool, Slot)
