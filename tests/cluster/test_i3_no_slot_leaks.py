@@ -9,7 +9,7 @@ import pytest_asyncio
 from escrow_operator.core.manifests.common import deployment_name
 from escrow_operator.models.common import ROLES, Label
 from escrow_operator.models.pool import PoolKey
-from harness.api import Body
+from harness.api import NAMESPACES, Body
 from harness.escrow import Escrow
 from harness.place import POOL, Place
 from harness.waiting import wait_for
@@ -96,6 +96,18 @@ async def test_the_scale_subresource_sets_the_warm_slots(place: Place) -> None:
         assert (await place.kubectl("get", "deployment", name, "-o", "jsonpath={.spec.replicas}")) == "2"
     await place.kubectl("scale", "wpool", POOL, "--replicas=1")
     await place.until_warm(1)
+
+
+async def test_i3_a_deleted_namespace_goes_with_its_active_session(place: Place) -> None:
+    """Last here: it takes the place away. Wallets are closed, and no finalizer is left that nobody handles."""
+    escrow = await place.active("last")
+    assert len(await escrow.pods()) == len(ROLES)
+    await place.close()
+
+    async def gone() -> bool:
+        return await place.api.find(NAMESPACES, None, place.namespace) is None
+
+    await wait_for(gone, what=f"namespace {place.namespace} to be gone", explain=place.explain)
 
 
 async def _miscounted(place: Place) -> str:
