@@ -60,17 +60,19 @@ def _story(cluster: Cluster, _: argparse.Namespace) -> None:
     )
     built = acts.bring_up(cluster)
     with People(cluster, built.wallet) as people:
-        acts.earn_coins(people)
-        _trades(cluster, built.wallet, people)
+        earning = people.in_background(lambda: acts.earn_coins(people))
+        acts.install(cluster, built.operator)
+        screen.chapter(
+            "2. A WalletPool",
+            "One monero-wallet-rpc pod per role (buyer, vendor, arbiter) is kept warm, with no wallet open.",
+        )
+        acts.make_pool(cluster, built.wallet)
+        earning.result()
+        _trades(cluster, people)
     _summary(cluster)
 
 
-def _trades(cluster: Cluster, wallet_image: str, people: People) -> None:
-    screen.chapter(
-        "2. A WalletPool",
-        "One monero-wallet-rpc pod per role (buyer, vendor, arbiter) is kept warm, with no wallet open.",
-    )
-    acts.make_pool(cluster, wallet_image)
+def _trades(cluster: Cluster, people: People) -> None:
     with Watcher(cluster) as watcher:
         screen.chapter(
             "3. An EscrowSession",

@@ -40,19 +40,24 @@ SETTLED_PHASES = frozenset({"Completed", "Refunded"})
 
 
 def bring_up(cluster: Cluster) -> images.Images:
-    """Bring up the cluster with a private Monero network and the operator."""
+    """Bring up the cluster with a private Monero network."""
     cluster.up(nodes=1)
     built = images.build_all(cluster.engine)
-    cluster.load(built.operator, built.wallet)
+    cluster.load(built.wallet)
     regtest.deploy(cluster, built.wallet)
+    return built
+
+
+def install(cluster: Cluster, operator_image: str) -> None:
+    """Install the operator, or bring it to this version."""
+    cluster.load(operator_image)
     # Helm installs custom resources once and never again: this brings changed ones.
     for file in sorted(CRDS.glob("*.yaml")):
         cluster.apply(file.read_text())
-    repository, _, tag = built.operator.rpartition(":")
+    repository, _, tag = operator_image.rpartition(":")
     values = {**OPERATOR_VALUES, "image": {"repository": repository, "tag": tag}}
     _forget_interrupted_helm(cluster)
     Helm(cluster).upgrade_install(RELEASE, CHART, OPERATOR_NAMESPACE, values)
-    return built
 
 
 def _forget_interrupted_helm(cluster: Cluster) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, TypeVar
@@ -39,18 +40,23 @@ class People:
         self._image = wallet_image
         self._stack = ExitStack()
         self._runner = asyncio.Runner()
+        self._background = ThreadPoolExecutor(1)
+        self._clients: tuple[RegtestDaemon | WalletRpc, ...] = ()
 
     def __enter__(self) -> People:
         with ExitStack() as stack:
             stack.enter_context(self._runner)
             with progress.step("starting the wallets of customer and vendor"):
                 self._deploy()
+            # Ended in the opposite order: without the forwarded ports what runs in the background ends at once.
+            stack.callback(self._hang_up)
+            stack.callback(self._background.shutdown)
             self._daemon = RegtestDaemon(self._forward(stack, monerod.NAMESPACE, "service/monerod", monerod.RPC_PORT))
             self._customer_wallet = WalletRpc(self._outside(stack, CUSTOMER), None)
             self._vendor_wallet = WalletRpc(self._outside(stack, VENDOR), None)
+            self._clients = (self._daemon, self._customer_wallet, self._vendor_wallet)
             self._customer = Customer(self._customer_wallet, self._daemon)
             self._vendor = Customer(self._vendor_wallet, self._daemon)
-            stack.callback(self._hang_up)
             self._stack = stack.pop_all()
         return self
 
@@ -63,8 +69,12 @@ class People:
         return self._runner.run(coroutine)
 
     def _hang_up(self) -> None:
-        for client in (self._daemon, self._customer_wallet, self._vendor_wallet):
+        for client in self._clients:
             self._run(client.aclose())
+
+    def in_background(self, work: Callable[[], None]) -> Future[None]:
+        """Let something run meanwhile; nothing else may be asked of anybody here before it is done."""
+        return self._background.submit(work)
 
     def _deploy(self) -> None:
         text = (MANIFESTS / "wallet.yaml").read_text().replace("WALLET_IMAGE", self._image)
