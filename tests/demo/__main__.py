@@ -91,7 +91,7 @@ def _trades(cluster: Cluster, people: People) -> None:
             " the wallets and gives the pods up.",
         )
         acts.open_escrow(cluster, watcher, SETTLED)
-        if not acts.is_settling(watcher, SETTLED):
+        if not acts.is_paid_out(watcher, SETTLED):
             acts.fund(people, watcher, SETTLED, (10,))
         acts.settle(cluster, people, watcher, SETTLED)
 

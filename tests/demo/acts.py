@@ -150,9 +150,10 @@ def fund(people: People, watcher: Watcher, name: str, steps: tuple[int, ...]) ->
     )
 
 
-def is_settling(watcher: Watcher, name: str) -> bool:
-    """Tell whether an earlier run brought a session as far as its payout."""
-    return "settlement" in _session(watcher, name)["spec"]
+def is_paid_out(watcher: Watcher, name: str) -> bool:
+    """Tell whether an earlier run came as far as the payout, even if it did not come to naming it."""
+    session = _session(watcher, name)
+    return "settlement" in session["spec"] or condition(session, "Funded").get("reason") == "Spent"
 
 
 def settle(cluster: Cluster, people: People, watcher: Watcher, name: str) -> None:
