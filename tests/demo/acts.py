@@ -56,14 +56,7 @@ def install(cluster: Cluster, operator_image: str) -> None:
         cluster.apply(file.read_text())
     repository, _, tag = operator_image.rpartition(":")
     values = {**OPERATOR_VALUES, "image": {"repository": repository, "tag": tag}}
-    _forget_interrupted_helm(cluster)
     Helm(cluster).upgrade_install(RELEASE, CHART, OPERATOR_NAMESPACE, values)
-
-
-def _forget_interrupted_helm(cluster: Cluster) -> None:
-    """Remove the mark of a Helm run that was interrupted: Helm itself would refuse to go on for ever."""
-    pending = f"owner=helm,name={RELEASE},status in (pending-install,pending-upgrade,pending-rollback)"
-    cluster.kubectl("delete", "secrets", "-n", OPERATOR_NAMESPACE, "-l", pending)
 
 
 def make_pool(cluster: Cluster, wallet_image: str) -> None:

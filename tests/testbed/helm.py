@@ -31,12 +31,18 @@ class Helm:
         wait_seconds: int = 180,
     ) -> None:
         """Install a chart, or bring its release to these values, and wait until it is ready."""
+        self._forget_interrupted(release, namespace)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "values.json"
             file.write_text(json.dumps(values or {}))
             args = ["upgrade", "--install", release, str(chart_dir), "--namespace", namespace]
             args += ["--create-namespace", "--values", str(file), "--wait", f"--timeout={wait_seconds}s"]
             self._run(f"helm release {release}", *args)
+
+    def _forget_interrupted(self, release: str, namespace: str) -> None:
+        """Remove the mark of a Helm run that was interrupted: Helm itself would refuse to go on for ever."""
+        pending = f"owner=helm,name={release},status in (pending-install,pending-upgrade,pending-rollback)"
+        self._cluster.kubectl("delete", "secrets", "--namespace", namespace, "--selector", pending)
 
     def uninstall(self, release: str, namespace: str) -> None:
         """Remove a release; one that is not there is fine."""

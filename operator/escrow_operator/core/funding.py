@@ -57,7 +57,9 @@ def assess(reading: Reading, *, amount: str, confirmations: int, payout: str | N
     known = not reading.balance.multisig_import_needed
     fields = {"funding": funding, "balance": _balance(reading.balance) if known else None}
     if payout is not None:
-        return Funding(fields, Condition(FUNDED, False, "PaidOut", "The money of the escrow is being paid out."))
+        return Funding(
+            fields, Condition(FUNDED, False, "PaidOut", "Paid out, or on its way: the Settled condition says how far.")
+        )
     return Funding(
         fields=fields,
         condition=_condition(

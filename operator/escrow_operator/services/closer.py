@@ -59,7 +59,7 @@ class Closer:
     async def drop_finalizer(self, session: Session) -> None:
         """Let a deleted session go. Raises ConflictError when it changed in between."""
         index = session.finalizers.index(FINALIZER)
-        await self._kube.patch(
+        body = await self._kube.patch(
             SESSIONS,
             session.key.namespace,
             session.key.name,
@@ -68,6 +68,7 @@ class Closer:
                 {"op": "remove", "path": f"/metadata/finalizers/{index}"},
             ],
         )
+        self._store.see_session(body)
 
     async def _close(self, slot: Slot) -> bool:
         """Whether the slot's process holds no wallet now. It never raises: the pod is deleted in any case."""

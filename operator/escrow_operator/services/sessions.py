@@ -38,6 +38,11 @@ from escrow_operator.settings import Settings
 NOT_CHECKED_SECONDS = 1.0
 """Until the next look while monerod is asked for the first time; its answer wakes the session."""
 
+CATCH_UP_SECONDS = 0.5
+CATCH_UP_GRACE = 10.0
+"""Seconds for which a Ready session's wallets may trail monerod, looked at every half second, before Ready is taken
+back. Blocks are two minutes apart, and scanning one takes milliseconds."""
+
 CONFLICT_SECONDS = 0.2
 """Until the next look after somebody else's write: its watch event is usually there by then."""
 
@@ -78,6 +83,7 @@ class SessionService:
         self._recorder = recorder
         self._reporter = reporter
         self._told: dict[SessionKey, str] = {}
+        self._behind: dict[SessionKey, float] = {}
 
     async def reconcile(self, key: SessionKey) -> float | None:
         """One look; returns the seconds until the next one that no event may bring."""
@@ -85,6 +91,7 @@ class SessionService:
         if session is None:
             self._capacity.leave(key, None)
             self._told.pop(key, None)
+            self._behind.pop(key, None)
             return None
         try:
             if session.deleting:
@@ -166,9 +173,12 @@ class SessionService:
         except Blocked as blocked:
             if blocked.reason not in STILL_OPEN:
                 raise
+            if self._is_about_to_catch_up(session, blocked):
+                return CATCH_UP_SECONDS
             # The wallets are open and their address is proven: say so, while what they hold is not known.
             await self._reporter.report(session, Report(phase, self._not_ready(session, blocked), fields))
             return blocked.retry_after
+        self._behind.pop(session.key, None)
         paid_out = view is not None and (view.state in UNDER_WAY or view.is_final)
         funding = assess(
             reading,
@@ -192,6 +202,17 @@ class SessionService:
             return interval
         left = (self._expires_at(session, now) - now).total_seconds()
         return max(1.0, min(interval, left))
+
+    def _is_about_to_catch_up(self, session: Session, blocked: Blocked) -> bool:
+        """Whether wallets trail monerod only for a moment, as they do around every block.
+
+        What the status says was true at the block before. It is not taken back for less than ``CATCH_UP_GRACE``.
+        """
+        ready = session.condition(READY)
+        if blocked.reason != "WalletSyncing" or not ready or ready["status"] != "True":
+            return False
+        since = self._behind.setdefault(session.key, self._clock.monotonic())
+        return self._clock.monotonic() - since < CATCH_UP_GRACE
 
     def _no_settlement(self, session: Session) -> tuple[Condition, ...]:
         """The Settled condition of a session whose settlement was taken back."""
@@ -251,18 +272,22 @@ class SessionService:
         """The session after the writes of this look."""
         return self._store.sessions.get(session.key, session)
 
+    def _activity(self, session: Session, now: datetime) -> datetime:
+        """The last use; opening and a change of the spec that was not noted yet are use of this very moment."""
+        noted = session.status.get("observedGeneration", session.generation)
+        if "openedAt" not in session.status or noted != session.generation:
+            return now
+        return last_activity(session, now=now)
+
     def _clocks(self, session: Session, now: datetime) -> dict[str, Any]:
-        activity = last_activity(session, now=now)
-        seen = session.status.get("observedGeneration")
-        if "openedAt" not in session.status or (seen is not None and seen != session.generation):
-            activity = now
+        activity = self._activity(session, now)
         clocks: dict[str, Any] = {"lastActivityTime": format_time(activity), "expiresAt": None}
         if not is_followed(session):
             clocks["expiresAt"] = format_time(expires_at(session, idle_ttl=self._idle_ttl, activity=activity))
         return clocks
 
     def _expires_at(self, session: Session, now: datetime) -> datetime:
-        return expires_at(session, idle_ttl=self._idle_ttl, activity=last_activity(session, now=now))
+        return expires_at(session, idle_ttl=self._idle_ttl, activity=self._activity(session, now))
 
     @property
     def _idle_ttl(self) -> timedelta:
