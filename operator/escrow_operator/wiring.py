@@ -35,8 +35,9 @@ from escrow_operator.settings import Settings
 
 _LOG = logging.getLogger(__name__)
 
-SESSIONS_AT_ONCE = 64
-"""Sessions looked at in parallel. Most of a look is waiting for a wallet, so one that hangs costs one of these."""
+SPARE_PLACES = 32
+"""Sessions looked at in parallel beyond ``maxActive``. Only those with slots can wait for a wallet that hangs, and each
+of them has a place of its own: however many hang, the others go on (invariant I10)."""
 
 POOLS_AT_ONCE = 8
 
@@ -117,7 +118,7 @@ class Operator:
             wake=self.wake_session,
         )
         self.session_queue: WorkQueue[SessionKey] = WorkQueue(
-            "sessions", self.session_service.reconcile, concurrency=SESSIONS_AT_ONCE
+            "sessions", self.session_service.reconcile, concurrency=settings.sessions.max_active + SPARE_PLACES
         )
         self.pool_queue: WorkQueue[PoolKey] = WorkQueue("pools", self.pool_service.reconcile, concurrency=POOLS_AT_ONCE)
         self.daemon_queue: WorkQueue[PoolKey] = WorkQueue("daemons", self.ask_daemon, concurrency=DAEMONS_AT_ONCE)
