@@ -45,7 +45,9 @@ class Place:
 
     async def close(self) -> None:
         """Ask for the namespace's removal; ``remove_places`` waits for it before the next run."""
-        await self.api.delete(NAMESPACES, None, self.namespace)
+        found = await self.api.find(NAMESPACES, None, self.namespace)
+        if found and "deletionTimestamp" not in found["metadata"]:
+            await self.api.delete(NAMESPACES, None, self.namespace)
 
     def escrow(self, name: str) -> Escrow:
         """A session by name."""
