@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 from escrow_operator.models.common import ROLES, Role, parse_time
+from harness.api import Body
 from harness.operator import OperatorUnderTest
 from harness.place import Place
+from harness.waiting import wait_for
 
 CAP = 10
 METRICS = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9090/metrics').read().decode())"
@@ -25,7 +27,12 @@ async def test_one_session_of_ten(place: Place, operator: OperatorUnderTest) -> 
     escrow = await place.active("one")
     opened = (await escrow.status())["openedAt"]
     await place.until_pool("Ready", "True")
-    pool = await place.pool()
+
+    async def counted() -> Body | None:
+        pool = await place.pool()
+        return pool if "meanOpenedAt" in pool else None
+
+    pool = await wait_for(counted, what="the pool's statistics", explain=place.explain)
     assert (pool["activeSessions"], pool["maxSessions"], pool["utilisation"]) == (1, CAP, "10%")
     assert parse_time(pool["meanOpenedAt"]) == parse_time(opened)
     assert pool["adopted"] == {role.value: 1 for role in ROLES}

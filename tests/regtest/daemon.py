@@ -31,9 +31,7 @@ _ERRORS = ErrorTypes(
 class RegtestDaemon:
     """Needs the unrestricted RPC port. Raises the DaemonErrors of escrow_operator.errors."""
 
-    def __init__(
-        self, base_url: str, *, login: Login | None = None, verify: ssl.SSLContext | bool = True
-    ) -> None:
+    def __init__(self, base_url: str, *, login: Login | None = None, verify: ssl.SSLContext | bool = True) -> None:
         self._daemon = Daemon(base_url, login=login, verify=verify)
         self._rpc = JsonRpcClient(base_url, _ERRORS, login=login, verify=verify)
         self._http = httpx.AsyncClient(

@@ -45,9 +45,7 @@ class Platform:
         """Pay everything that is unlocked to an address; the transaction ids."""
         return await self._payout("sweep_all", {"address": address}, address, None)
 
-    async def _payout(
-        self, method: str, params: Mapping[str, object], address: str, amount: int | None
-    ) -> list[str]:
+    async def _payout(self, method: str, params: Mapping[str, object], address: str, amount: int | None) -> list[str]:
         async with self._lock:
             for _ in range(MAX_ROUNDS - 1):
                 try:
@@ -56,14 +54,10 @@ class Platform:
                     continue
             return await self._round(method, params, address, amount)
 
-    async def _round(
-        self, method: str, params: Mapping[str, object], address: str, amount: int | None
-    ) -> list[str]:
+    async def _round(self, method: str, params: Mapping[str, object], address: str, amount: int | None) -> list[str]:
         await self._exchange_exports()
         unsigned = (await self._initiator.call(method, params, SIGN_DEADLINE)).text("multisig_txset")
-        described = await self._cosigner.call(
-            "describe_transfer", {"multisig_txset": unsigned}, SIGN_DEADLINE
-        )
+        described = await self._cosigner.call("describe_transfer", {"multisig_txset": unsigned}, SIGN_DEADLINE)
         for transaction in described.items("desc"):
             _check(transaction, address, amount)
         signed = await self._cosigner.call("sign_multisig", {"tx_data_hex": unsigned}, SIGN_DEADLINE)
@@ -75,9 +69,7 @@ class Platform:
 
     async def _exchange_exports(self) -> None:
         await asyncio.gather(self._initiator.refresh(), self._cosigner.refresh())
-        exports = await asyncio.gather(
-            self._initiator.export_multisig_info(), self._cosigner.export_multisig_info()
-        )
+        exports = await asyncio.gather(self._initiator.export_multisig_info(), self._cosigner.export_multisig_info())
         await asyncio.gather(
             self._initiator.import_multisig_info([exports[1]]),
             self._cosigner.import_multisig_info([exports[0]]),

@@ -20,6 +20,16 @@ def is_evictable(session: Session) -> bool:
     )
 
 
+ENDING_PHASES = frozenset(
+    {Phase.COMPLETED, Phase.REFUNDED, Phase.EXPIRED, Phase.EVICTED, Phase.SUSPENDED, Phase.FAILED}
+)
+
+
+def is_leaving(session: Session | None) -> bool:
+    """Whether a holder of slots is about to free them by itself: nobody has to give way for that place."""
+    return session is None or session.deleting or session.phase in ENDING_PHASES
+
+
 def choose_victim(active: Iterable[Session], *, excluded: Collection[str], now: datetime) -> Session | None:
     """The least recently used session that may give way and was not asked to yet; None when there is none.
 
@@ -35,6 +45,6 @@ def choose_victim(active: Iterable[Session], *, excluded: Collection[str], now: 
 def evictions_needed(*, max_active: int, active: int, waiting: int, yielding: int) -> int:
     """How many more sessions must give way so that all ``waiting`` newcomers find a place.
 
-    ``active`` hold places now; ``yielding`` of those were asked to give way and have not left yet.
+    ``active`` hold places now; ``yielding`` of those are leaving, or were asked to give way, and are not gone yet.
     """
     return min(max(0, active + waiting - max_active - yielding), active)

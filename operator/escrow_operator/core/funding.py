@@ -12,17 +12,19 @@ from escrow_operator.models.session import FundingState
 
 FUNDED = "Funded"
 
+INCOMING = frozenset({TransferType.IN, TransferType.POOL})
+
 
 @dataclass(frozen=True)
 class Reading:
     """What the wallets said at one moment.
 
-    ``incoming`` are transfers of types in and pool; ``payout`` is what each wallet knows of the settlement's
+    ``transfers`` are of types in, pool and out; ``payout`` is what each wallet knows of the settlement's
     transaction (empty when there is none to follow).
     """
 
     balance: WalletBalance
-    incoming: tuple[Transfer, ...]
+    transfers: tuple[Transfer, ...]
     height: int
     payout: tuple[Transfer | None, ...] = ()
 
@@ -45,7 +47,7 @@ def assess(reading: Reading, *, amount: str, confirmations: int, payout: str | N
     are spent. The payments are facts of the chain either way.
     """
     wanted = parse_xmr(amount)
-    payments = [transfer for transfer in reading.incoming if transfer.txid != payout]
+    payments = [transfer for transfer in reading.transfers if transfer.type in INCOMING and transfer.txid != payout]
     state, decisive, received = _payments(payments, wanted, confirmations)
     funding: dict[str, Any] = {
         "state": state.value,

@@ -89,6 +89,7 @@ class Handlers:
         elif not operator.store.see_session(body):
             return
         operator.wake_session(key)
+        operator.wake_pool(PoolKey(key.namespace, body["spec"]["poolRef"]["name"]))
 
     async def pool_event(self, event: Any, **_: Any) -> None:
         """A WalletPool was seen."""

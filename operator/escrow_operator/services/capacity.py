@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from escrow_operator.adapters.clock import Clock
-from escrow_operator.core.cap import choose_victim, evictions_needed, is_evictable
+from escrow_operator.core.cap import choose_victim, evictions_needed, is_evictable, is_leaving
 from escrow_operator.models.common import parse_time
 from escrow_operator.models.session import Session, SessionKey
 from escrow_operator.services.blocked import Blocked
@@ -33,7 +33,7 @@ class Capacity:
 
     def active(self) -> set[str]:
         """Uids of the sessions that hold a place."""
-        return self._store.sessions_with_slots() | self._claiming
+        return self._store.holders().keys() | self._claiming
 
     def admit(self, session: Session) -> None:
         """Give a session a place until ``settle_claim``; first come, first served.
@@ -53,17 +53,15 @@ class Capacity:
         """The claim is over: from now on the slots it has, or has not, say whether it holds a place."""
         self._claiming.discard(session.uid)
 
-    def leave(self, key: SessionKey, uid: str | None) -> None:
-        """The session is closed or gone, or no longer wants a place."""
+    def leave(self, key: SessionKey) -> None:
+        """The session no longer wants a place. One that has one keeps it until its slots are gone."""
         self._waiting.pop(key, None)
-        if uid is not None:
-            self._yielding.discard(uid)
 
     def must_yield(self, session: Session) -> bool:
         """Whether the session was chosen to give way, and still may; the next look of who waits chooses anew."""
         if session.uid not in self._yielding:
             return False
-        if is_evictable(session):
+        if session.uid in self.active() and is_evictable(session):
             return True
         self._yielding.discard(session.uid)
         self.wake_waiting()
@@ -79,26 +77,26 @@ class Capacity:
         return sum(1 for key, since in self._waiting.items() if (since, key) < mine)
 
     def _make_room(self, active: set[str]) -> None:
+        holders = self._store.holders()
+        self._yielding &= holders.keys()
+        leaving = {uid for uid, session in holders.items() if uid in self._yielding or is_leaving(session)}
         needed = evictions_needed(
-            max_active=self._max_active,
-            active=len(active),
-            waiting=len(self._waiting),
-            yielding=len(self._yielding & active),
+            max_active=self._max_active, active=len(active), waiting=len(self._waiting), yielding=len(leaving)
         )
-        holders = [session for session in self._store.sessions.values() if session.uid in active]
         for _ in range(needed):
-            victim = choose_victim(holders, excluded=self._yielding, now=self._clock.now())
+            candidates = (session for session in holders.values() if session is not None)
+            victim = choose_victim(candidates, excluded=self._yielding, now=self._clock.now())
             if victim is None:
                 break
             self._yielding.add(victim.uid)
+            leaving.add(victim.uid)
             self._wake(victim.key)
-        giving_way = bool(self._yielding & active)
         raise Blocked(
             "AtCapacity",
             f"{len(active)} of {self._max_active} sessions are active in the cluster"
             + (
-                "; the least recently used one is giving way."
-                if giving_way
+                "; one is giving way."
+                if leaving
                 else " and none of them may give way. The session goes on when one closes; sessions.maxActive is the"
                 " operator's setting."
             ),

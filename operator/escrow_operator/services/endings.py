@@ -142,7 +142,7 @@ class Endings:
 
     async def _close(self, session: Session) -> bool:
         self._claims.stop_waiting(session.key, pool_key(session))
-        self._capacity.leave(session.key, session.uid)
+        self._capacity.leave(session.key)
         self._activator.forget(session.uid)
         self._monitor.forget(session.uid)
         held = self._claims.held(session)

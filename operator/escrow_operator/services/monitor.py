@@ -96,22 +96,24 @@ class Monitor:
     async def _ask(self, wallet: WalletRpc) -> Reading:
         await wallet.refresh(deadline=REFRESH_SECONDS)
         balance = await wallet.balance()
-        incoming = await wallet.transfers(incoming=True, pool=True)
-        return Reading(balance=balance, incoming=tuple(incoming), height=await wallet.height())
+        transfers = await wallet.transfers(incoming=True, outgoing=True, pool=True)
+        return Reading(balance=balance, transfers=tuple(transfers), height=await wallet.height())
 
     async def _find(self, wallet: WalletRpc, txid: str) -> Transfer | None:
         await wallet.refresh(deadline=REFRESH_SECONDS)
         return await wallet.transfer_by_txid(txid)
 
     async def _exchange_key_images(self, session_uid: str, clients: Mapping[Role, WalletRpc], reading: Reading) -> bool:
-        """Once per new payment: give each wallet the others' key images; False if there is nothing new.
+        """Once per new output: give each wallet the others' key images; False if there is nothing new.
+
+        New outputs come with payments, and with the change of payouts.
 
         Without them a multisig wallet cannot tell whether its outputs are spent. Never on a timer: an export erases
         the nonces of the export before it, and a client may be about to sign with those (it gets error −35 and
         starts its round again).
         """
-        payments = frozenset((t.txid, t.height) for t in reading.incoming if t.confirmations)
-        if not payments or self._synced.get(session_uid) == payments:
+        mined = frozenset((t.txid, t.height) for t in reading.transfers if t.confirmations)
+        if not mined or self._synced.get(session_uid) == mined:
             return False
         await gather_all(clients[role].refresh(deadline=REFRESH_SECONDS) for role in ROLES)
         infos = await gather_all(clients[role].export_multisig_info() for role in ROLES)
@@ -121,5 +123,5 @@ class Monitor:
             )
             for role in ROLES
         )
-        self._synced[session_uid] = payments
+        self._synced[session_uid] = mined
         return True

@@ -97,6 +97,7 @@ class PoolService:
 
     def level(self, key: PoolKey) -> None:
         """Forget what was applied, so that the next look repairs what others changed."""
+        self._wallets.forget_login_key(key)
         self._applied = {k: v for k, v in self._applied.items() if k[0] != key}
 
     def wake_waiting(self, key: PoolKey) -> None:

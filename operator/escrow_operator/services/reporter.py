@@ -6,11 +6,12 @@ from typing import Any
 
 from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.kube import POOLS, SESSIONS, Kube
+from escrow_operator.core.cap import ENDING_PHASES
 from escrow_operator.core.conditions import Condition
 from escrow_operator.core.report import READY, Report, compose_status
 from escrow_operator.models.common import parse_time
 from escrow_operator.models.pool import Pool
-from escrow_operator.models.session import Phase, Session
+from escrow_operator.models.session import Session
 from escrow_operator.services.events import Recorder
 from escrow_operator.services.statistics import Statistics
 from escrow_operator.services.store import Store
@@ -52,7 +53,7 @@ class Reporter:
         return Session.parse(body)
 
     def _count(self, session: Session, report: Report) -> None:
-        if report.phase is not session.phase and report.phase in ENDED:
+        if report.phase is not session.phase and report.phase in ENDING_PHASES:
             self._statistics.endings.labels(phase=report.phase.value).inc()
         ready = any(condition.type == READY and condition.status for condition in report.conditions)
         if ready and "openedAt" not in session.status:
@@ -79,9 +80,6 @@ class Reporter:
     async def _record(self, about: Session | Pool, condition: Condition) -> None:
         await self._recorder.record(about, condition.reason, condition.message, warning=condition.reason in WARNINGS)
 
-
-ENDED = frozenset({Phase.COMPLETED, Phase.REFUNDED, Phase.EXPIRED, Phase.EVICTED, Phase.SUSPENDED, Phase.FAILED})
-"""Phases that the metrics count as endings."""
 
 WARNINGS = frozenset(
     {

@@ -89,7 +89,7 @@ class SessionService:
         """One look; returns the seconds until the next one that no event may bring."""
         session = self._store.sessions.get(key)
         if session is None:
-            self._capacity.leave(key, None)
+            self._capacity.leave(key)
             self._told.pop(key, None)
             self._behind.pop(key, None)
             return None
@@ -227,7 +227,7 @@ class SessionService:
         now = self._clock.now()
         if blocked.reason != "AtCapacity":
             # Nobody is to give way to a session that could not use the place.
-            self._capacity.leave(session.key, None)
+            self._capacity.leave(session.key)
         fields: dict[str, Any] = {}
         phase = session.phase
         if phase in OPEN_PHASES:

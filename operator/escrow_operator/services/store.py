@@ -112,9 +112,13 @@ class Store:
         """All pods that a session adopted, in no order."""
         return [self._slots[key] for key in self._by_session.get(uid, ())]
 
-    def sessions_with_slots(self) -> set[str]:
-        """Uids of the sessions that have adopted slots."""
-        return set(self._by_session)
+    def holders(self) -> dict[str, Session | None]:
+        """The sessions that have adopted slots, terminating ones included, by uid; None for one that is gone."""
+        found = {}
+        for uid, keys in self._by_session.items():
+            slot = self._slots[next(iter(keys))]
+            found[uid] = self.session_by_uid(slot.namespace, slot.session_name, uid)
+        return found
 
     def free_slots(self, pool: PoolKey) -> list[Slot]:
         """Slots that nobody has adopted or is about to adopt."""

@@ -25,7 +25,10 @@ class Wallets:
         self._clients: dict[str, WalletRpc] = {}
 
     async def ensure_login_key(self, pool: Pool) -> str:
-        """The id of the pool's login key; the key is made when there is none."""
+        """The id of the pool's login key, made when there is none; looked for once, until ``forget_login_key``."""
+        known = self._keys.get(pool.key)
+        if known is not None:
+            return key_id(known)
         try:
             secret = await self._kube.get(SECRETS, pool.key.namespace, login_key_name(pool.key))
         except NotFoundError:
@@ -37,6 +40,10 @@ class Wallets:
         key = secret_data(secret)["key"]
         self._keys[pool.key] = key
         return key_id(key)
+
+    def forget_login_key(self, pool: PoolKey) -> None:
+        """Read the pool's login key again when it is needed next: somebody may have deleted it."""
+        self._keys.pop(pool, None)
 
     async def login(self, slot: Slot) -> Login:
         """The slot's RPC login. Raises SlotBroken when its key is no longer there."""

@@ -51,7 +51,7 @@ class Cluster:
             name = f"{session.key.name}-{role}"
             self.store.drop_slot("shop", name, f"pod-{name}")
         del self.store.sessions[session.key]
-        self.capacity.leave(session.key, session.uid)
+        self.capacity.leave(session.key)
 
     def asked(self) -> set[str]:
         return {key.name for key in self.woken if self.capacity.must_yield(self.store.sessions[key])}
@@ -61,7 +61,7 @@ def test_i5_the_newcomer_waits_for_the_least_recently_used() -> None:
     cluster = Cluster(2)
     old, young = cluster.active("old", 10), cluster.active("young", 20)
     newcomer = cluster.newcomer("new")
-    with pytest.raises(Blocked, match="is giving way"):
+    with pytest.raises(Blocked, match="one is giving way"):
         cluster.capacity.admit(newcomer)
     assert cluster.capacity.must_yield(old)
     assert not cluster.capacity.must_yield(young)
@@ -79,6 +79,45 @@ def test_i5_asking_again_evicts_nobody_else() -> None:
         with pytest.raises(Blocked):
             cluster.capacity.admit(newcomer)
     assert cluster.asked() == {"old"}
+
+
+def test_i5_a_victim_whose_pods_are_still_ending_is_not_counted_again() -> None:
+    cluster = Cluster(2)
+    old = cluster.active("old", 10)
+    young = cluster.active("young", 20)
+    newcomer = cluster.newcomer("new")
+    with pytest.raises(Blocked):
+        cluster.capacity.admit(newcomer)
+    cluster.capacity.leave(old.key)
+    cluster.store.see_session(session_body("old", phase=Phase.EVICTED))
+    with pytest.raises(Blocked):
+        cluster.capacity.admit(newcomer)
+    del cluster.store.sessions[old.key]
+    with pytest.raises(Blocked):
+        cluster.capacity.admit(newcomer)
+    assert not cluster.capacity.must_yield(young)
+
+
+def test_i5_nobody_gives_way_for_a_place_that_becomes_free_anyway() -> None:
+    cluster = Cluster(2)
+    cluster.active("stays", 1)
+    cluster.active("ends", 20)
+    cluster.store.see_session(session_body("ends", phase=Phase.COMPLETED))
+    with pytest.raises(Blocked, match="one is giving way"):
+        cluster.capacity.admit(cluster.newcomer("new"))
+    assert cluster.asked() == set()
+
+
+def test_a_suspended_session_that_resumes_is_not_asked_again() -> None:
+    cluster = Cluster(1)
+    old = cluster.active("old", 10)
+    with pytest.raises(Blocked):
+        cluster.capacity.admit(cluster.newcomer("new"))
+    for role in ROLES:
+        cluster.store.drop_slot("shop", f"old-{role}", f"pod-old-{role}")
+    assert not cluster.capacity.must_yield(old)
+    cluster.holds(old)
+    assert not cluster.capacity.must_yield(old)
 
 
 def test_i5_two_newcomers_at_once_evict_two_and_pass_in_order() -> None:
