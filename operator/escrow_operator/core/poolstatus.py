@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from escrow_operator.core.conditions import Condition
 from escrow_operator.core.manifests.common import SLOT_LABELS
 from escrow_operator.core.report import READY
-from escrow_operator.models.common import ROLES, Label, SlotState, format_time
+from escrow_operator.models.common import ROLES, Label, SlotState, format_time, parse_time
 from escrow_operator.models.monero import DaemonInfo
 from escrow_operator.models.pool import Pool
 from escrow_operator.models.slot import Slot
@@ -87,11 +87,25 @@ def pool_status(
     return status
 
 
-def ready_condition(pool: Pool, slots: Sequence[Slot]) -> Condition:
+SCHEDULING_GRACE = timedelta(seconds=15)
+"""For which a pod may be without a node before that is trouble: its volume is being made, or a node is being added."""
+
+
+def slot_trouble(slot: Slot, *, now: datetime) -> tuple[str, str] | None:
+    """Why a free slot does not start, as (reason, message), when it will not mend itself."""
+    if slot.state is not SlotState.FREE or slot.terminating:
+        return None
+    if slot.unschedulable and now - parse_time(slot.unschedulable[0]) > SCHEDULING_GRACE:
+        return "Unschedulable", slot.unschedulable[1]
+    return slot.trouble
+
+
+def ready_condition(pool: Pool, slots: Sequence[Slot], *, now: datetime) -> Condition:
     """Ready when every role has as many free slots as the spec wants warm."""
     for slot in slots:
-        if slot.trouble and slot.state is SlotState.FREE and not slot.terminating:
-            reason, message = slot.trouble
+        trouble = slot_trouble(slot, now=now)
+        if trouble:
+            reason, message = trouble
             return Condition(
                 READY,
                 False,

@@ -95,6 +95,14 @@ class Pool(Resource):
     spec: PoolSpec
     status: dict[str, Any]
 
+    def status_condition(self, kind: str) -> dict[str, Any]:
+        """The condition of a type as last written; empty when there is none."""
+        for condition in self.status.get("conditions") or ():
+            if condition["type"] == kind:
+                found: dict[str, Any] = condition
+                return found
+        return {}
+
     @classmethod
     def parse(cls, body: dict[str, Any]) -> Pool:
         """From the API's JSON. Raises pydantic.ValidationError on an object no schema let through."""

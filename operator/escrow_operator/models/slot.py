@@ -31,6 +31,7 @@ class Slot(ApiModel):
     finished: bool
     restarts: int
     trouble: tuple[str, str] | None
+    unschedulable: tuple[str, str] | None
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> Slot:
@@ -59,6 +60,7 @@ class Slot(ApiModel):
             finished=status.get("phase") in ("Succeeded", "Failed"),
             restarts=sum(c.get("restartCount", 0) for c in containers),
             trouble=_trouble(status),
+            unschedulable=_unschedulable(status),
         )
 
     @property
@@ -106,7 +108,12 @@ def _trouble(status: dict[str, Any]) -> tuple[str, str] | None:
         waiting = (container.get("state") or {}).get("waiting")
         if waiting and waiting.get("reason") in _WAITING_IS_TROUBLE:
             return waiting["reason"], waiting.get("message", "")
+    return None
+
+
+def _unschedulable(status: dict[str, Any]) -> tuple[str, str] | None:
+    """Since when the scheduler has found no node for a pod, as (timestamp, message), or None."""
     for condition in status.get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return condition.get("reason", "Unschedulable"), condition.get("message", "")
+            return condition["lastTransitionTime"], condition.get("message", "")
     return None

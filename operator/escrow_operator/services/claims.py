@@ -24,6 +24,9 @@ _LOG = logging.getLogger(__name__)
 ADOPTION_TRIES = 3
 """Kubelet's own status updates move a pod's version: a look at the newer version settles that."""
 
+POOL_TROUBLE = frozenset({"SlotsNotStarting", "StorageClassNotFound", "Rejected"})
+"""Reasons of a pool that its waiting sessions tell as well."""
+
 CONTENTION_SECONDS = 1.0
 """Until the next try after a slot went away under a claim."""
 
@@ -162,8 +165,8 @@ class ClaimService:
             self._pool_changed(pool.key)
 
     def _pool_empty(self, pool: Pool, lacking: tuple[Role, ...]) -> Blocked:
-        trouble = next((s.trouble for s in self._store.slots_of_pool(pool.key) if s.trouble), None)
-        why = f" Its pods do not start: {trouble[0]} {trouble[1]}" if trouble else ""
+        problem = pool.status_condition("Ready")
+        why = f" {problem['message']}" if problem.get("reason") in POOL_TROUBLE else ""
         return Blocked(
             "PoolEmpty",
             f"WalletPool {pool.key.name} has no free slot for {', '.join(lacking)}; more are being started.{why}",

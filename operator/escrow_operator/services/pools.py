@@ -168,7 +168,7 @@ class PoolService:
     async def _report(self, pool: Pool, problem: Condition | None) -> None:
         slots = self._store.slots_of_pool(pool.key)
         conditions = (
-            problem or ready_condition(pool, slots),
+            problem or ready_condition(pool, slots, now=self._clock.now()),
             daemon_condition(self._daemons.view(pool.key), pool.spec.daemon),
         )
         view = self._daemons.view(pool.key)
