@@ -23,6 +23,9 @@ from .world import World
 TEST_LABEL = "xmr-escrow.dev/test-place"
 POOL = "pool"
 
+FIRST_PATIENCE = 2 * PATIENCE
+"""Seconds for a new pool: its volumes are made first, and a module's pool is made while the one before is busy."""
+
 _SLOTS = ",".join(f"{key}={value}" for key, value in SLOT_LABELS.items())
 
 
@@ -41,7 +44,7 @@ class Place:
         await self.api.create(NAMESPACES, None, {"metadata": {"name": self.namespace, "labels": labels}})
         if warm_slots is not None:
             await self.make_pool(warmSlots=warm_slots)
-            await self.until_warm()
+            await self.until_warm(within=FIRST_PATIENCE)
 
     async def close(self) -> None:
         """Ask for the namespace's removal; ``remove_places`` waits for it before the next run."""
