@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 import pytest_asyncio
 
 from harness.api import Body
 from harness.chain import Chain
 from harness.escrow import AMOUNT, Escrow, condition
 from harness.place import Place
+from harness.waiting import PATIENCE
+
+HUNG_WALLET_SECONDS = 600.0
+"""A wallet that was scanning when monerod's pod went waits on the dead connection, on its only thread, until Monero's
+own timeout of 210 s, and may do so once more before it connects anew."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -20,13 +26,15 @@ async def funded(place: Place, chain: Chain) -> Escrow:
     return escrow
 
 
-async def _until_funded(escrow: Escrow) -> Body:
+async def _until_funded(escrow: Escrow, *, within: float = PATIENCE) -> Body:
     return await escrow.until(
         lambda s: condition(s, "Funded").get("status") == condition(s, "Ready").get("status") == "True",
         "Ready and Funded",
+        within=within,
     )
 
 
+@pytest.mark.timeout(900, func_only=True)
 async def test_i8_not_ready_and_not_funded_while_monerod_is_down(funded: Escrow, chain: Chain) -> None:
     async with funded.history() as history:
         await chain.scale(0)
@@ -40,7 +48,7 @@ async def test_i8_not_ready_and_not_funded_while_monerod_is_down(funded: Escrow,
             assert funding["reason"] == "DaemonUnreachable"
         finally:
             await chain.scale(1)
-        await _until_funded(funded)
+        await _until_funded(funded, within=HUNG_WALLET_SECONDS)
     for status in history:
         if condition(status, "DaemonSynced")["status"] != "True":
             assert condition(status, "Ready")["status"] != "True"
