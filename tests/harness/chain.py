@@ -71,21 +71,32 @@ class Chain:
         return await self.customer.mine(blocks)
 
     async def scale(self, replicas: int) -> None:
-        """Stop (0) or start (1) monerod, and wait until that is so."""
-        patch = {"spec": {"replicas": replicas}}
-        await self._api.merge(DEPLOYMENTS, deployment.NAMESPACE, "monerod", patch, subresource="scale")
+        """Stop (0) or start (1) monerod, and wait until that is so.
+
+        The customer stops first and starts last: a wallet that scans while monerod's pod goes hangs for minutes, which
+        is for the wallets under test to survive and not for the one that pays in these tests.
+        """
+        customer, monerod = (CUSTOMER_NAMESPACE, "customer"), (deployment.NAMESPACE, "monerod")
         if replicas:
-            await wait_for(self._available, what="monerod to be ready")
+            await self._scale(*monerod, replicas)
+            await self._scale(*customer, replicas)
             await self.connect()
         else:
-            await wait_for(self._stopped, what="monerod to be stopped")
+            await self._connections.aclose()
+            await self._scale(*customer, replicas)
+            await self._scale(*monerod, replicas)
 
-    async def _available(self) -> bool:
-        body = await self._api.get(DEPLOYMENTS, deployment.NAMESPACE, "monerod")
-        return bool(body.get("status", {}).get("readyReplicas", 0) == 1)
+    async def _scale(self, namespace: str, name: str, replicas: int) -> None:
+        patch = {"spec": {"replicas": replicas}}
+        await self._api.merge(DEPLOYMENTS, namespace, name, patch, subresource="scale")
 
-    async def _stopped(self) -> bool:
-        return not await self._api.list(PODS, deployment.NAMESPACE)
+        async def done() -> bool:
+            if not replicas:
+                return not await self._api.list(PODS, namespace)
+            body = await self._api.get(DEPLOYMENTS, namespace, name)
+            return bool(body.get("status", {}).get("readyReplicas", 0) == replicas)
+
+        await wait_for(done, what=f"{name} to have {replicas} pods")
 
     async def _forward(self, namespace: str, target: str, port: int) -> str:
         forward = PortForward(self._cluster, namespace, target, port)
