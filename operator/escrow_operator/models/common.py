@@ -97,12 +97,21 @@ class ApiModel(BaseModel):
 
 
 class Resource(ApiModel):
-    """What the operator reads of any object's metadata."""
+    """What the operator reads of every object of its own."""
 
     uid: str
     generation: int
     resource_version: str
     deleting: bool
+    status: dict[str, Any]
+
+    def condition(self, kind: str) -> dict[str, Any] | None:
+        """The condition of a type as last written, or None."""
+        for condition in self.status.get("conditions") or ():
+            if condition["type"] == kind:
+                found: dict[str, Any] = condition
+                return found
+        return None
 
 
 def head(body: dict[str, Any]) -> dict[str, Any]:
@@ -113,6 +122,7 @@ def head(body: dict[str, Any]) -> dict[str, Any]:
         "generation": meta.get("generation", 1),
         "resource_version": meta["resourceVersion"],
         "deleting": "deletionTimestamp" in meta,
+        "status": body.get("status") or {},
     }
 
 

@@ -93,15 +93,6 @@ class Pool(Resource):
 
     key: PoolKey
     spec: PoolSpec
-    status: dict[str, Any]
-
-    def status_condition(self, kind: str) -> dict[str, Any]:
-        """The condition of a type as last written; empty when there is none."""
-        for condition in self.status.get("conditions") or ():
-            if condition["type"] == kind:
-                found: dict[str, Any] = condition
-                return found
-        return {}
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> Pool:
@@ -111,5 +102,4 @@ class Pool(Resource):
             key=PoolKey(meta["namespace"], meta["name"]),
             **head(body),
             spec=PoolSpec.model_validate(body["spec"]),
-            status=body.get("status") or {},
         )

@@ -131,7 +131,6 @@ class Session(Resource):
     annotations: dict[str, str]
     created_at: str
     spec: SessionSpec
-    status: dict[str, Any]
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> Session:
@@ -144,18 +143,9 @@ class Session(Resource):
             annotations=meta.get("annotations") or {},
             created_at=meta["creationTimestamp"],
             spec=SessionSpec.model_validate(body["spec"]),
-            status=body.get("status") or {},
         )
 
     @property
     def phase(self) -> Phase:
         """The phase last written; Pending before the first."""
         return Phase(self.status.get("phase", Phase.PENDING))
-
-    def condition(self, kind: str) -> dict[str, Any] | None:
-        """The condition of a type as last written, or None."""
-        for condition in self.status.get("conditions") or ():
-            if condition["type"] == kind:
-                found: dict[str, Any] = condition
-                return found
-        return None

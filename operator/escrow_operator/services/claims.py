@@ -165,7 +165,7 @@ class ClaimService:
             self._pool_changed(pool.key)
 
     def _pool_empty(self, pool: Pool, lacking: tuple[Role, ...]) -> Blocked:
-        problem = pool.status_condition("Ready")
+        problem = pool.condition("Ready") or {}
         why = f" {problem['message']}" if problem.get("reason") in POOL_TROUBLE else ""
         return Blocked(
             "PoolEmpty",
