@@ -7,7 +7,7 @@ from datetime import datetime
 
 from escrow_operator.core.expiry import last_activity
 from escrow_operator.core.settlement import is_followed
-from escrow_operator.models.session import Eviction, Phase, Session
+from escrow_operator.models.session import ENDING_PHASES, Eviction, Phase, Session
 
 
 def is_evictable(session: Session) -> bool:
@@ -18,11 +18,6 @@ def is_evictable(session: Session) -> bool:
         and session.spec.eviction is Eviction.LRU
         and not is_followed(session)
     )
-
-
-ENDING_PHASES = frozenset(
-    {Phase.COMPLETED, Phase.REFUNDED, Phase.EXPIRED, Phase.EVICTED, Phase.SUSPENDED, Phase.FAILED}
-)
 
 
 def is_leaving(session: Session | None) -> bool:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from escrow_operator.models.common import ApiModel, Duration, Resource, Role, head
+from escrow_operator.models.pool import PoolKey
 
 
 class Setup(StrEnum):
@@ -43,6 +44,12 @@ class Phase(StrEnum):
     SUSPENDED = "Suspended"
     FAILED = "Failed"
 
+
+CLOSED_PHASES = frozenset({Phase.COMPLETED, Phase.REFUNDED, Phase.EXPIRED, Phase.EVICTED, Phase.SUSPENDED})
+"""Without slots, for good or until somebody resumes the session."""
+
+ENDING_PHASES = CLOSED_PHASES | {Phase.FAILED}
+"""The slots of the session are, or are about to be, given up."""
 
 BEFORE_OPENING = frozenset({Phase.PENDING, Phase.FAILED})
 """No wallet of the session is open: slots it has claimed can go back to their pool."""
@@ -131,6 +138,11 @@ class Session(Resource):
     annotations: dict[str, str]
     created_at: str
     spec: SessionSpec
+
+    @property
+    def pool_key(self) -> PoolKey:
+        """The key of its pool, which is in the same namespace."""
+        return PoolKey(self.key.namespace, self.spec.pool_ref.name)
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> Session:

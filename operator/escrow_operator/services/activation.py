@@ -15,7 +15,7 @@ from escrow_operator.core.report import READY, Report
 from escrow_operator.errors import WalletError, WalletFileExists
 from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.deed import Deed
-from escrow_operator.models.pool import Pool, PoolKey
+from escrow_operator.models.pool import Pool
 from escrow_operator.models.session import BEFORE_OPENING, Phase, Session, Setup
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.blocked import RETRY_SECONDS, Blocked
@@ -95,7 +95,7 @@ class Activator:
         report = Report(
             Phase.OPENING,
             (Condition(READY, False, "Opening", "The wallets are being opened."),),
-            {"wallets": wallet_fields(session, pool_key(session), slots, opened=False)},
+            {"wallets": wallet_fields(session, slots, opened=False)},
         )
         session, _ = await asyncio.gather(
             self._reporter.report(session, report),
@@ -167,17 +167,12 @@ class Activator:
         self._published[session.uid] = mark
 
 
-def pool_key(session: Session) -> PoolKey:
-    """The key of a session's pool."""
-    return PoolKey(session.key.namespace, session.spec.pool_ref.name)
-
-
-def wallet_fields(session: Session, pool: PoolKey, slots: Slots, *, opened: bool) -> dict[str, Any]:
+def wallet_fields(session: Session, slots: Slots, *, opened: bool) -> dict[str, Any]:
     """The ``wallets`` of the status."""
     return {
         role.value: {
             "pod": slot.name,
-            "endpoint": endpoint_url(session.key, pool, role),
+            "endpoint": endpoint_url(session.key, session.pool_key, role),
             "secret": connection_name(session.key, role),
             "file": slot.wallet_file,
             "opened": opened,

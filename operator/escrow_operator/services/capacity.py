@@ -6,17 +6,13 @@ Everything here is synchronous: between counting and deciding no other session c
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 
 from escrow_operator.adapters.clock import Clock
 from escrow_operator.core.cap import choose_victim, evictions_needed, is_evictable, is_leaving
-from escrow_operator.models.common import parse_time
 from escrow_operator.models.session import Session, SessionKey
 from escrow_operator.services.blocked import Blocked
+from escrow_operator.services.line import WAIT_SECONDS, Line
 from escrow_operator.services.store import Store
-
-WAIT_SECONDS = 10.0
-"""Until a session that waits for a place looks again by itself; one that leaves wakes it at once."""
 
 
 class Capacity:
@@ -28,7 +24,7 @@ class Capacity:
         self._max_active = max_active
         self._wake = wake
         self._claiming: set[str] = set()
-        self._waiting: dict[SessionKey, datetime] = {}
+        self._waiting = Line()
         self._yielding: set[str] = set()
 
     def active(self) -> set[str]:
@@ -42,11 +38,10 @@ class Capacity:
         """
         active = self.active()
         if session.uid not in active:
-            self._waiting[session.key] = parse_time(session.created_at)
-            ahead = self._ahead(session)
-            if len(active) + ahead >= self._max_active:
+            self._waiting.join(session)
+            if len(active) + self._waiting.ahead(session) >= self._max_active:
                 self._make_room(active)
-        self._waiting.pop(session.key, None)
+        self._waiting.leave(session.key)
         self._claiming.add(session.uid)
 
     def settle_claim(self, session: Session) -> None:
@@ -55,7 +50,7 @@ class Capacity:
 
     def leave(self, key: SessionKey) -> None:
         """The session no longer wants a place. One that has one keeps it until its slots are gone."""
-        self._waiting.pop(key, None)
+        self._waiting.leave(key)
 
     def must_yield(self, session: Session) -> bool:
         """Whether the session was chosen to give way, and still may; the next look of who waits chooses anew."""
@@ -69,12 +64,8 @@ class Capacity:
 
     def wake_waiting(self) -> None:
         """A place may have become free: let those who wait look again, longest first."""
-        for key in sorted(self._waiting, key=lambda key: (self._waiting[key], key)):
+        for key in self._waiting.in_order():
             self._wake(key)
-
-    def _ahead(self, session: Session) -> int:
-        mine = (self._waiting[session.key], session.key)
-        return sum(1 for key, since in self._waiting.items() if (since, key) < mine)
 
     def _make_room(self, active: set[str]) -> None:
         holders = self._store.holders()

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Mapping
-from datetime import datetime
 
 from escrow_operator.adapters.kube import PODS, ConflictError, Kube, NotFoundError
 from escrow_operator.core.claim import plan_claim, wallet_holders
 from escrow_operator.core.manifests.session import adoption, give_back, note_wallet_file
-from escrow_operator.models.common import ROLES, Role, parse_time
+from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.session import BEFORE_OPENING, Session, SessionKey
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.blocked import RETRY_SECONDS, Blocked
 from escrow_operator.services.capacity import Capacity
+from escrow_operator.services.line import WAIT_SECONDS, Line
 from escrow_operator.services.store import Store
 from escrow_operator.services.together import gather_all
 
@@ -30,9 +31,6 @@ POOL_TROUBLE = frozenset({"SlotsNotStarting", "StorageClassNotFound", "Rejected"
 CONTENTION_SECONDS = 1.0
 """Until the next try after a slot went away under a claim."""
 
-WAIT_SECONDS = 10.0
-"""Until a waiting session looks again by itself; a slot that becomes free wakes it at once."""
-
 Slots = dict[Role, Slot]
 
 
@@ -46,7 +44,7 @@ class ClaimService:
         self._store = store
         self._capacity = capacity
         self._pool_changed = pool_changed
-        self._waiting: dict[PoolKey, dict[SessionKey, datetime]] = {}
+        self._waiting: dict[PoolKey, Line] = defaultdict(Line)
         self._taking: set[tuple[PoolKey, Role, str]] = set()
 
     def held(self, session: Session) -> Slots:
@@ -67,13 +65,11 @@ class ClaimService:
 
     def waiting(self, pool: PoolKey) -> list[SessionKey]:
         """Sessions that wait for slots of a pool, longest first."""
-        queue = self._waiting.get(pool, {})
-        return sorted(queue, key=lambda key: (queue[key], key))
+        return self._waiting[pool].in_order()
 
     def stop_waiting(self, session: SessionKey, pool: PoolKey) -> None:
         """A session has what it wanted, or no longer wants it."""
-        queue = self._waiting.get(pool)
-        if queue and queue.pop(session, None) is not None:
+        if self._waiting[pool].leave(session):
             self._pool_changed(pool)
 
     async def ensure(self, session: Session, pool: Pool, files: Mapping[Role, str]) -> Slots:
@@ -94,11 +90,12 @@ class ClaimService:
         plan = plan_claim(
             self._store.free_slots(pool.key),
             wanted,
-            ahead=0 if held else self._ahead(session, pool.key),
+            ahead=0 if held else self._waiting[pool.key].ahead(session),
             used_nodes={slot.node for slot in held.values() if slot.node},
         )
         if plan.lacking:
-            self._wait(session, pool)
+            if self._waiting[pool.key].join(session):
+                self._pool_changed(pool.key)
             if held and session.phase in BEFORE_OPENING:
                 await self.give_back(session)
             raise self._pool_empty(pool, plan.lacking)
@@ -135,12 +132,6 @@ class ClaimService:
         """Return slots in which no wallet was opened to their pool."""
         await asyncio.gather(*(self._give_back(slot) for slot in self.held(session).values()))
 
-    def _ahead(self, session: Session, pool: PoolKey) -> int:
-        """How many sessions have waited for this pool's slots for longer."""
-        queue = self._waiting.get(pool, {})
-        mine = (queue.get(session.key, parse_time(session.created_at)), session.key)
-        return sum(1 for key, since in queue.items() if (since, key) < mine)
-
     def _must_be_free(self, session: Session, pool: Pool, wanted: Mapping[Role, str]) -> None:
         """Invariant I1: a wallet is opened nowhere while a pod that may hold it is still there."""
         holders = wallet_holders(self._store.slots_of_pool(pool.key), wanted, session.uid)
@@ -157,12 +148,6 @@ class ClaimService:
             " twice. If its node is gone for good, remove the node or force-delete the pod.",
             retry_after=RETRY_SECONDS,
         )
-
-    def _wait(self, session: Session, pool: Pool) -> None:
-        queue = self._waiting.setdefault(pool.key, {})
-        if session.key not in queue:
-            queue[session.key] = parse_time(session.created_at)
-            self._pool_changed(pool.key)
 
     def _pool_empty(self, pool: Pool, lacking: tuple[Role, ...]) -> Blocked:
         problem = pool.condition("Ready") or {}

@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from escrow_operator.adapters.kube import ENDPOINT_SLICES, PODS, SECRETS, SESSIONS, Kube
-from escrow_operator.core.manifests.common import connection_name
+from escrow_operator.core.manifests.common import connection_name, endpoint_slice_name
 from escrow_operator.errors import NoWalletOpen, WalletError
 from escrow_operator.models.common import FINALIZER, ROLES
 from escrow_operator.models.session import Session
@@ -52,7 +52,7 @@ class Closer:
         """Delete what clients connect with, for a session that ends but stays as an object."""
         namespace = session.key.namespace
         await asyncio.gather(
-            self._kube.delete(ENDPOINT_SLICES, namespace, f"{session.key.name}-wallets"),
+            self._kube.delete(ENDPOINT_SLICES, namespace, endpoint_slice_name(session.key)),
             *(self._kube.delete(SECRETS, namespace, connection_name(session.key, role)) for role in ROLES),
         )
 

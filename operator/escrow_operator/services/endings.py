@@ -9,7 +9,7 @@ from escrow_operator.core.expiry import last_activity, touched_at
 from escrow_operator.core.report import READY, Report
 from escrow_operator.models.common import FINALIZER, format_time, parse_time
 from escrow_operator.models.session import Phase, Session
-from escrow_operator.services.activation import Activator, pool_key
+from escrow_operator.services.activation import Activator
 from escrow_operator.services.blocked import RECHECK_SECONDS, RETRY_SECONDS, Failed
 from escrow_operator.services.capacity import Capacity
 from escrow_operator.services.claims import ClaimService
@@ -141,7 +141,7 @@ class Endings:
         return None
 
     async def _close(self, session: Session) -> bool:
-        self._claims.stop_waiting(session.key, pool_key(session))
+        self._claims.stop_waiting(session.key, session.pool_key)
         self._capacity.leave(session.key)
         self._activator.forget(session.uid)
         self._monitor.forget(session.uid)

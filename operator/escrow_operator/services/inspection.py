@@ -9,7 +9,7 @@ from escrow_operator.core.settlement import SettlementView, assess_settlement
 from escrow_operator.errors import DaemonError
 from escrow_operator.models.pool import Pool
 from escrow_operator.models.session import Session
-from escrow_operator.services.activation import Escrow, pool_key
+from escrow_operator.services.activation import Escrow
 from escrow_operator.services.blocked import RECHECK_SECONDS, RETRY_SECONDS, Blocked
 from escrow_operator.services.daemons import DaemonService
 from escrow_operator.services.monitor import Monitor
@@ -30,7 +30,7 @@ class Inspector:
 
     def pool(self, session: Session) -> Pool:
         """The session's pool. Raises Blocked (PoolNotFound)."""
-        pool = self._store.pools.get(pool_key(session))
+        pool = self._store.pools.get(session.pool_key)
         if pool is None or pool.deleting:
             raise Blocked(
                 "PoolNotFound",
@@ -42,7 +42,7 @@ class Inspector:
 
     def daemon(self, session: Session) -> Condition:
         """The DaemonSynced condition."""
-        pool = self._store.pools.get(pool_key(session))
+        pool = self._store.pools.get(session.pool_key)
         if pool is None:
             return Condition(DAEMON_SYNCED, None, "PoolNotFound", "Not known without the WalletPool.")
         return daemon_condition(self._daemons.view(pool.key), pool.spec.daemon)

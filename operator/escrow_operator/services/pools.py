@@ -33,12 +33,10 @@ from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.session import SessionKey
 from escrow_operator.services.claims import ClaimService
 from escrow_operator.services.daemons import DaemonService
-from escrow_operator.services.reporter import Reporter
+from escrow_operator.services.reporter import CONFLICT_SECONDS, Reporter
 from escrow_operator.services.store import Store
 from escrow_operator.services.wallets import Wallets
 from escrow_operator.settings import Settings
-
-CONFLICT_SECONDS = 0.2
 
 
 class PoolService:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from escrow_operator.adapters.clock import Clock
-from escrow_operator.adapters.kube import POOLS, SESSIONS, Kube
-from escrow_operator.core.cap import ENDING_PHASES
+from escrow_operator.adapters.kube import POOLS, SESSIONS, JsonPatch, Kube
 from escrow_operator.core.conditions import Condition
 from escrow_operator.core.report import READY, Report, compose_status
 from escrow_operator.models.common import parse_time
 from escrow_operator.models.pool import Pool
-from escrow_operator.models.session import Session
+from escrow_operator.models.session import ENDING_PHASES, Session
 from escrow_operator.services.events import Recorder
 from escrow_operator.services.statistics import Statistics
 from escrow_operator.services.store import Store
+
+CONFLICT_SECONDS = 0.2
+"""Until the next look after somebody else's write: its watch event is usually there by then."""
 
 
 class Reporter:
@@ -36,19 +38,13 @@ class Reporter:
         if status == session.status:
             return session
         body = await self._kube.patch(
-            SESSIONS,
-            session.key.namespace,
-            session.key.name,
-            _replace_status(session.resource_version, status),
-            subresource="status",
+            SESSIONS, session.key.namespace, session.key.name, _replace_status(session, status), subresource="status"
         )
         self._store.see_session(body)
         self._count(session, report)
         for condition in report.conditions:
-            old = session.condition(condition.type)
-            if old is None and condition.status is None:
-                continue
-            if old is None or (old["status"], old["reason"]) != (condition.status_text, condition.reason):
+            unknown_as_ever = condition.status is None and session.condition(condition.type) is None
+            if not unknown_as_ever and _is_news(session, condition):
                 await self._record(session, condition)
         return Session.parse(body)
 
@@ -65,16 +61,11 @@ class Reporter:
         if status == pool.status:
             return
         body = await self._kube.patch(
-            POOLS,
-            pool.key.namespace,
-            pool.key.name,
-            _replace_status(pool.resource_version, status),
-            subresource="status",
+            POOLS, pool.key.namespace, pool.key.name, _replace_status(pool, status), subresource="status"
         )
         self._store.see_pool(body)
-        before = {c["type"]: (c["status"], c["reason"]) for c in pool.status.get("conditions") or ()}
         for condition in conditions:
-            if before.get(condition.type) != (condition.status_text, condition.reason):
+            if _is_news(pool, condition):
                 await self._record(pool, condition)
 
     async def _record(self, about: Session | Pool, condition: Condition) -> None:
@@ -115,8 +106,14 @@ WARNINGS = frozenset(
 """Reasons for which somebody should look: their Events are of type Warning."""
 
 
-def _replace_status(resource_version: str, status: dict[str, Any]) -> list[dict[str, Any]]:
+def _is_news(about: Session | Pool, condition: Condition) -> bool:
+    """Whether a condition's status or reason is another than the one written last."""
+    old = about.condition(condition.type)
+    return old is None or (old["status"], old["reason"]) != (condition.status_text, condition.reason)
+
+
+def _replace_status(about: Session | Pool, status: dict[str, Any]) -> JsonPatch:
     return [
-        {"op": "test", "path": "/metadata/resourceVersion", "value": resource_version},
+        {"op": "test", "path": "/metadata/resourceVersion", "value": about.resource_version},
         {"op": "add", "path": "/status", "value": status},
     ]

@@ -23,15 +23,15 @@ from escrow_operator.core.settlement import (
     is_followed,
 )
 from escrow_operator.models.common import FINALIZER, Label, format_time
-from escrow_operator.models.session import Phase, Session, SessionKey
-from escrow_operator.services.activation import Activator, Escrow, pool_key, wallet_fields
+from escrow_operator.models.session import CLOSED_PHASES, Phase, Session, SessionKey
+from escrow_operator.services.activation import Activator, Escrow, wallet_fields
 from escrow_operator.services.blocked import RECHECK_SECONDS, Blocked, Failed, SlotBroken
 from escrow_operator.services.capacity import Capacity
 from escrow_operator.services.claims import ClaimService
 from escrow_operator.services.endings import SETTLED_TEXT, Endings
 from escrow_operator.services.events import Recorder
 from escrow_operator.services.inspection import Inspector
-from escrow_operator.services.reporter import Reporter
+from escrow_operator.services.reporter import CONFLICT_SECONDS, Reporter
 from escrow_operator.services.store import Store
 from escrow_operator.settings import Settings
 
@@ -43,14 +43,8 @@ CATCH_UP_GRACE = 10.0
 """Seconds for which a Ready session's wallets may trail monerod, looked at every half second, before Ready is taken
 back. Blocks are two minutes apart, and scanning one takes milliseconds."""
 
-CONFLICT_SECONDS = 0.2
-"""Until the next look after somebody else's write: its watch event is usually there by then."""
-
 OPEN_PHASES = frozenset({Phase.ACTIVE, Phase.SETTLING})
 """With wallets open."""
-
-CLOSED_PHASES = frozenset({Phase.COMPLETED, Phase.REFUNDED, Phase.EXPIRED, Phase.EVICTED, Phase.SUSPENDED})
-"""Without slots, for good or until somebody resumes the session."""
 
 
 class SessionService:
@@ -162,7 +156,7 @@ class SessionService:
         phase = session.phase if session.phase in OPEN_PHASES else Phase.ACTIVE
         fields: dict[str, Any] = {
             "address": escrow.address,
-            "wallets": wallet_fields(session, pool_key(session), escrow.slots, opened=True),
+            "wallets": wallet_fields(session, escrow.slots, opened=True),
             "openedAt": session.status.get("openedAt") or format_time(now),
             "failure": None,
         } | self._clocks(session, now)
@@ -233,7 +227,7 @@ class SessionService:
         if phase in OPEN_PHASES:
             fields = self._clocks(session, now)
             held = self._claims.held(session)
-            fields["wallets"] = wallet_fields(session, pool_key(session), held, opened=False) | {
+            fields["wallets"] = wallet_fields(session, held, opened=False) | {
                 role: wallet
                 for role, wallet in (session.status.get("wallets") or {}).items()
                 if role in held and wallet.get("pod") == held[role].name and blocked.reason in STILL_OPEN

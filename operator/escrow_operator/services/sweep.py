@@ -54,8 +54,4 @@ class Sweep:
 
     def sessions_of(self, pool: PoolKey) -> list[SessionKey]:
         """All sessions of a pool."""
-        return [
-            key
-            for key, session in self._store.sessions.items()
-            if PoolKey(key.namespace, session.spec.pool_ref.name) == pool
-        ]
+        return [key for key, session in self._store.sessions.items() if session.pool_key == pool]

@@ -57,6 +57,11 @@ def connection_name(session: SessionKey, role: Role) -> str:
     return f"{session.name}-{role.value}-rpc"
 
 
+def endpoint_slice_name(session: SessionKey) -> str:
+    """The EndpointSlice with a session's host names."""
+    return f"{session.name}-wallets"
+
+
 def endpoint_host(session: SessionKey, pool: PoolKey, role: Role) -> str:
     """The DNS name of a session's wallet: stays the same when the pod behind it is replaced."""
     return f"{session.name}-{role.value}.{service_name(pool)}.{session.namespace}.svc"

@@ -11,6 +11,7 @@ from escrow_operator.core.manifests.common import (
     connection_name,
     deed_name,
     endpoint_host,
+    endpoint_slice_name,
     endpoint_url,
     owner_reference,
     service_name,
@@ -114,7 +115,7 @@ def endpoint_slice(session: Session, slots: Mapping[Role, Slot]) -> dict[str, An
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {
-            "name": f"{session.key.name}-wallets",
+            "name": endpoint_slice_name(session.key),
             "namespace": session.key.namespace,
             "labels": _labels(session)
             | {
