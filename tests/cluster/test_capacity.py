@@ -74,13 +74,13 @@ async def test_i5_the_11th_session_of_10_evicts_exactly_the_least_recently_used(
     await victim.until_gone()
     left = {body["metadata"]["name"] for body in await world.api.list(SESSIONS, place.namespace)}
     assert left == {escrow.name for escrow in escrows if escrow is not victim} | {"newcomer"}
-    assert "Evicted" in await victim.reasons()
+    await victim.until_event("Evicted")
 
     # Re-applied it opens the wallets it had; now the first one that was touched gives way.
     await victim.apply()
     again = await victim.until_active(within=2 * MINUTES)
     assert again["address"] == address
-    assert "WalletsReused" in await victim.reasons()
+    await victim.until_event("WalletsReused")
     await escrows[0].until_gone()
     for escrow in [*escrows, newcomer]:
         await escrow.delete(wait=False)

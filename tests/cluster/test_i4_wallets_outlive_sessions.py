@@ -59,7 +59,7 @@ async def test_i4_a_deleted_session_applied_again_opens_the_same_wallets(closed:
     escrow, before = closed
     await escrow.apply(confirmations=1)
     await _reopened(escrow, before)
-    assert "WalletsReused" in await escrow.reasons()
+    await escrow.until_event("WalletsReused")
     await escrow.delete()
 
 

@@ -16,21 +16,14 @@ async def _uids(escrow: Escrow) -> set[str]:
     return {pod["metadata"]["uid"] for pod in await escrow.pods()}
 
 
-async def _until_event(escrow: Escrow, reason: str, times: int = 1) -> None:
-    async def told() -> bool:
-        return (await escrow.reasons()).count(reason) >= times
-
-    await wait_for(told, what=f"event {reason}", explain=escrow.explain)
-
-
 async def test_i7_killed_in_the_key_exchange_and_again_after_it(place: Place, operator: OperatorUnderTest) -> None:
     escrow = place.escrow("interrupted")
     await escrow.apply()
-    await _until_event(escrow, "SlotsClaimed")
+    await escrow.until_event("SlotsClaimed")
     await operator.kill()
     held = await _uids(escrow)
     assert len(held) == len(ROLES)
-    await _until_event(escrow, "KeysExchanged")
+    await escrow.until_event("KeysExchanged")
     await operator.kill()
     status = await escrow.until_active()
     assert await _uids(escrow) == held, "a claim is sticky: the next operator takes the slots the session has"

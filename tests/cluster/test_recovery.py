@@ -48,7 +48,7 @@ async def test_a_deleted_pod_is_replaced_and_its_wallet_reopened(
     assert [after["wallets"][r]["pod"] for r in ("buyer", "arbiter")] == [
         before["wallets"][r]["pod"] for r in ("buyer", "arbiter")
     ]
-    assert "SlotReplaced" in await steady.reasons()
+    await steady.until_event("SlotReplaced")
     async with steady.wallets(Role.VENDOR) as wallets:  # with the login of the new pod
         assert await wallets[Role.VENDOR].address() == before["address"]
     host = (await steady.connection(Role.VENDOR))["host"]

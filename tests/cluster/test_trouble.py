@@ -60,7 +60,7 @@ async def _is_denied(escrow: Escrow, reason: str, *words: str) -> Body:
     assert [word for word in words if word not in ready["message"]] == [], ready["message"]
     status = await escrow.until(lambda s: not s.get("wallets"), "no wallets")
     assert "address" not in status or status["phase"] == "Failed"
-    assert reason in await escrow.reasons()
+    await escrow.until_event(reason)
     return status
 
 

@@ -120,6 +120,14 @@ class Escrow:
         """The reasons of its Events, in order."""
         return [event["reason"] for event in await self.events()]
 
+    async def until_event(self, reason: str, *, times: int = 1) -> None:
+        """Wait for an Event: it is written after the status that it tells of."""
+
+        async def told() -> bool:
+            return (await self.reasons()).count(reason) >= times
+
+        await wait_for(told, what=f"session {self.name}: event {reason}", explain=self.explain)
+
     async def connection(self, role: Role) -> dict[str, str]:
         """The connection Secret of a role, decoded."""
         return await self.place.read_secret(f"{self.name}-{role}-rpc")
