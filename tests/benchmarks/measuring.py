@@ -1,0 +1,154 @@
+"""What the benchmarks on the test cluster share: statistics, the operator's metrics, raw wallets, other settings."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import statistics
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+
+from escrow_operator.adapters.wallet_rpc import WalletRpc
+from escrow_operator.core.login import derive_login
+from escrow_operator.models.common import ROLES, Label, Role
+from harness.api import Body
+from harness.operator import CHART, INTERVALS, NAMESPACE, RELEASE
+from harness.place import POOL, Place
+from harness.waiting import PATIENCE, wait_for
+from harness.world import World
+from testbed.helm import Helm
+from testbed.portforward import PortForward
+
+METRICS_PORT = 9090
+
+DEFAULT_INTERVALS: Mapping[str, str] = {}
+"""``configured(intervals=…)`` with the chart's own, which people run; the tests' are shorter."""
+
+_LINE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)")
+_LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
+
+
+def summary(values: Sequence[float]) -> dict[str, float]:
+    """Median, minimum and maximum, in the unit of the values."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The smallest value that at least ``percent`` of all do not exceed: one that was measured, nothing in between."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(percent / 100 * len(ordered)) - 1)]
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """p50, p95 and the maximum, in the unit of the values."""
+    return {"p50": percentile(values, 50), "p95": percentile(values, 95), "max": max(values)}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The operator's metrics at one moment."""
+
+    lines: tuple[tuple[str, Mapping[str, str], float], ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Sample:
+        """From Prometheus' text format."""
+        found = (_LINE.fullmatch(line) for line in text.splitlines() if not line.startswith("#"))
+        return cls(tuple((m[1], dict(_LABEL.findall(m[2] or "")), float(m[3])) for m in found if m))
+
+    def total(self, name: str, **labels: str) -> float | None:
+        """The sum over all series of a metric that have these labels; None when there is no such metric."""
+        values = [v for n, ls, v in self.lines if n == name and labels.items() <= ls.items()]
+        return sum(values) if values else None
+
+    def by(self, name: str, label: str) -> dict[str, float]:
+        """The sums of a metric for each value of a label; empty when there is no such metric."""
+        sums: dict[str, float] = {}
+        for found, labels, value in self.lines:
+            if found == name and label in labels:
+                sums[labels[label]] = sums.get(labels[label], 0.0) + value
+        return sums
+
+
+class Metrics:
+    """Reads the operator's metrics over one connection; it is bound to the pod that runs now."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+
+    async def read(self) -> Sample:
+        """The metrics as of now."""
+        return Sample.parse((await self._http.get("/metrics")).raise_for_status().text)
+
+
+@asynccontextmanager
+async def operator_metrics(world: World) -> AsyncIterator[Metrics]:
+    """The metrics of the operator that runs now."""
+    forward = PortForward(world.cluster, NAMESPACE, f"deployment/{RELEASE}", METRICS_PORT)
+    await asyncio.to_thread(forward.__enter__)
+    try:
+        async with httpx.AsyncClient(base_url=forward.url, timeout=30.0, trust_env=False) as http:
+            yield Metrics(http)
+    finally:
+        await asyncio.to_thread(forward.close)
+
+
+@asynccontextmanager
+async def configured(
+    world: World, *, sessions: Mapping[str, object] | None = None, intervals: Mapping[str, str] = INTERVALS
+) -> AsyncIterator[None]:
+    """The operator with other values, and with those of the tests again afterwards."""
+    repository, _, tag = world.images.operator.rpartition(":")
+    values = {
+        "image": {"repository": repository, "tag": tag},
+        "intervals": dict(intervals),
+        "sessions": dict(sessions or {}),
+        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+    }
+    await asyncio.to_thread(Helm(world.cluster).upgrade_install, RELEASE, CHART, NAMESPACE, values)
+    await world.operator.until_ready()
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(world.operator.install, world.images.operator)
+        await world.operator.until_ready()
+
+
+async def until_free(place: Place, slots: int = 1, *, within: float = PATIENCE) -> list[Body]:
+    """Wait until there are this many free slots of each role, Ready and not about to end; their pods.
+
+    Unlike ``Place.until_warm`` it does not mind sessions that have adopted others.
+    """
+
+    async def look() -> list[Body] | None:
+        pods = [pod for pod in await place.free_slots() if _usable(pod)]
+        counts = [sum(pod["metadata"]["labels"][Label.ROLE] == role for pod in pods) for role in ROLES]
+        return pods if counts == [slots] * len(ROLES) else None
+
+    return await wait_for(look, what=f"{slots} free slots of each role", within=within, explain=place.explain)
+
+
+def _usable(pod: Body) -> bool:
+    conditions = pod.get("status", {}).get("conditions") or ()
+    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    return ready and "deletionTimestamp" not in pod["metadata"]
+
+
+@asynccontextmanager
+async def raw_slots(place: Place) -> AsyncIterator[Mapping[Role, WalletRpc]]:
+    """The RPC of one free slot of each role, past the operator, over connections that stand already."""
+    key = (await place.read_secret(f"{POOL}-slot-login"))["key"]
+    async with AsyncExitStack() as stack:
+        clients: dict[Role, WalletRpc] = {}
+        for pod in await until_free(place):
+            meta = pod["metadata"]
+            role = Role(meta["labels"][Label.ROLE])
+            url = await place.forward(stack, meta["name"])
+            clients[role] = WalletRpc(url, derive_login(key, meta["uid"]))
+            stack.push_async_callback(clients[role].aclose)
+            await clients[role].version()
+        yield clients
