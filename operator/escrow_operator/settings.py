@@ -33,9 +33,10 @@ class SessionSettings(BaseModel):
 class IntervalSettings(BaseModel):
     """How often the operator looks by itself; events make it look at once."""
 
-    sweep: Duration = Field(default=timedelta(seconds=60), description="TTL, orphans, full resync.")
+    sweep: Duration = Field(default=timedelta(seconds=60), description="Orphans, and what others changed.")
+    resync: Duration = Field(default=timedelta(minutes=10), description="Full lists, for what watches missed.")
     monitor: Duration = Field(default=timedelta(seconds=30), description="Balances, without a new block.")
-    daemon: Duration = Field(default=timedelta(seconds=2), description="Height and mempool of monerod.")
+    daemon: Duration = Field(default=timedelta(seconds=1), description="Height and mempool of monerod.")
 
 
 class Settings(BaseSettings):

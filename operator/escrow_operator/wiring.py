@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Sized
 from typing import Self
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.kube import Kube
 from escrow_operator.adapters.metrics import MetricsServer
+from escrow_operator.core.funding import awaits_money
 from escrow_operator.models.pool import PoolKey
 from escrow_operator.models.session import SessionKey
 from escrow_operator.services.activation import Activator
 from escrow_operator.services.capacity import Capacity
 from escrow_operator.services.claims import ClaimService
 from escrow_operator.services.closer import Closer
-from escrow_operator.services.daemons import DaemonService
+from escrow_operator.services.daemons import DaemonKey, DaemonService
 from escrow_operator.services.deeds import DeedService
+from escrow_operator.services.drift import Applied, Drift
 from escrow_operator.services.endings import Endings
 from escrow_operator.services.events import Recorder
 from escrow_operator.services.inspection import Inspector
+from escrow_operator.services.meters import Meters
 from escrow_operator.services.monitor import Monitor
 from escrow_operator.services.opener import Opener
 from escrow_operator.services.pools import PoolService
 from escrow_operator.services.queue import WorkQueue
 from escrow_operator.services.reporter import Reporter
 from escrow_operator.services.sessions import SessionService
+from escrow_operator.services.stages import Stages
 from escrow_operator.services.statistics import Statistics
 from escrow_operator.services.store import Store
 from escrow_operator.services.sweep import Sweep
@@ -47,28 +52,34 @@ DAEMONS_AT_ONCE = 32
 POOL_DELAY = 0.25
 """Seconds to gather what happens to a pool's pods into one look: a claim alone changes six of them."""
 
+SLOTS_PER_SECOND = 10_000
+"""Pods that looks at one pool may count: a pool with that many is looked at once in over a second at most."""
+
+LOOKS_PER_SECOND = 250
+"""At most so many sessions are woken by what concerns all of them, such as a new block."""
+
 
 class Operator:
-    """All services, and the two queues that call them."""
+    """All services, and the queues that call them."""
 
     def __init__(self, kube: Kube, settings: Settings, clock: Clock) -> None:
         self.settings = settings
         self.kube = kube
         self.clock = clock
         self.store = Store()
-        self.wallets = Wallets(kube)
+        self.metrics = CollectorRegistry()
+        self.meters = Meters(self.metrics)
+        self.wallets = Wallets(kube, self.meters)
         self.opener = Opener(self.wallets)
-        self.recorder = Recorder(kube, clock)
-        self.daemons = DaemonService(kube, self.daemon_changed)
+        self.recorder = Recorder(kube, clock, self.meters)
+        self.daemons = DaemonService(kube, self.meters, self.daemon_changed)
         self.deeds = DeedService(kube)
         self.capacity = Capacity(self.store, clock, max_active=settings.sessions.max_active, wake=self.wake_session)
-        self.metrics = CollectorRegistry()
-        statistics = Statistics(
-            self.metrics, kube, self.store, self.capacity, clock, max_active=settings.sessions.max_active
-        )
-        self.reporter = Reporter(kube, self.store, self.recorder, clock, statistics)
+        self.reporter = Reporter(kube, self.store, self.recorder, clock, self.meters)
         self.claims = ClaimService(kube, self.store, capacity=self.capacity, pool_changed=self.wake_pool)
         self.closer = Closer(kube, self.store, self.wallets, self.opener)
+        self.stages = Stages(self.meters, clock)
+        self.applied = Applied()
         self.sweep = Sweep(kube, self.store, self.wallets, self.opener, settings.namespaces)
         activator = Activator(
             kube,
@@ -78,7 +89,10 @@ class Operator:
             wallets=self.wallets,
             reporter=self.reporter,
             recorder=self.recorder,
+            stages=self.stages,
+            store=self.store,
         )
+        self.drift = Drift(kube, self.store, self.applied, settings.namespaces)
         monitor = Monitor(self.wallets, self.opener)
         endings = Endings(
             kube,
@@ -105,12 +119,14 @@ class Operator:
             inspector=Inspector(self.store, self.daemons, monitor),
             recorder=self.recorder,
             reporter=self.reporter,
+            stages=self.stages,
         )
         self.pool_service = PoolService(
             kube,
             self.store,
             settings,
             clock,
+            applied=self.applied,
             claims=self.claims,
             daemons=self.daemons,
             reporter=self.reporter,
@@ -118,12 +134,20 @@ class Operator:
             wake=self.wake_session,
         )
         self.session_queue: WorkQueue[SessionKey] = WorkQueue(
-            "sessions", self.session_service.reconcile, concurrency=settings.sessions.max_active + SPARE_PLACES
+            "sessions",
+            self.session_service.reconcile,
+            concurrency=settings.sessions.max_active + SPARE_PLACES,
+            meters=self.meters,
         )
-        self.pool_queue: WorkQueue[PoolKey] = WorkQueue("pools", self.pool_service.reconcile, concurrency=POOLS_AT_ONCE)
-        self.daemon_queue: WorkQueue[PoolKey] = WorkQueue("daemons", self.ask_daemon, concurrency=DAEMONS_AT_ONCE)
-        self.sweep_queue: WorkQueue[str] = WorkQueue("sweep", self.sweep_all, concurrency=1)
-        self.swept = clock.monotonic()
+        self.pool_queue: WorkQueue[PoolKey] = WorkQueue(
+            "pools", self.pool_service.reconcile, concurrency=POOLS_AT_ONCE, meters=self.meters
+        )
+        self.daemon_queue: WorkQueue[DaemonKey] = WorkQueue(
+            "daemons", self.ask_daemon, concurrency=DAEMONS_AT_ONCE, meters=self.meters
+        )
+        self.sweep_queue: WorkQueue[str] = WorkQueue("sweep", self.sweep_all, concurrency=1, meters=self.meters)
+        self._expose()
+        self.swept = self.resynced = clock.monotonic()
         self.metrics_server: MetricsServer | None = None
 
     @classmethod
@@ -132,14 +156,26 @@ class Operator:
         operator = cls(await Kube.connect(), settings, Clock())
         operator.metrics_server = await MetricsServer.start(operator.metrics, settings.metrics_port)
         await operator.sweep.level()
-        for pool in operator.store.pools:
-            operator.daemon_queue.add(pool)
-            operator.pool_queue.add(pool)
+        for key, pool in operator.store.pools.items():
+            operator.daemon_queue.add(await operator.daemons.watch(pool))
+            operator.pool_queue.add(key)
         for session in operator.store.sessions:
             operator.session_queue.add(session)
         operator.sweep_queue.add("all", settings.intervals.sweep.total_seconds())
         _LOG.info("started with %d pools and %d sessions", len(operator.store.pools), len(operator.store.sessions))
         return operator
+
+    def _expose(self) -> None:
+        queues: dict[str, Sized] = {
+            "sessions": self.session_queue,
+            "pools": self.pool_queue,
+            "daemons": self.daemon_queue,
+            "sweep": self.sweep_queue,
+        }
+        limit = self.settings.sessions.max_active
+        Statistics(self.metrics, self.kube, self.store, self.capacity, self.clock, max_active=limit, queues=queues)
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self.metrics)
 
     async def stop(self) -> None:
         """End all work and connections; the next operator carries on from what is in the cluster."""
@@ -147,41 +183,60 @@ class Operator:
             await self.metrics_server.close()
         for queue in (self.sweep_queue, self.daemon_queue, self.session_queue, self.pool_queue):
             await queue.close()
+        await self.recorder.close()
         await self.wallets.close()
         await self.daemons.close()
         await self.kube.close()
 
-    async def ask_daemon(self, key: PoolKey) -> float | None:
-        """One request to a pool's monerod; the next one after the interval."""
-        pool = self.store.pools.get(key)
-        if pool is None or pool.deleting:
-            await self.daemons.forget(key)
+    async def ask_daemon(self, key: DaemonKey) -> float | None:
+        """One request to a monerod; the next one after the interval."""
+        if not await self.daemons.poll(key):
             return None
-        await self.daemons.poll(pool)
         return self.settings.intervals.daemon.total_seconds()
 
     async def sweep_all(self, _: str) -> float:
-        """Level with full lists, heal orphans, and look at everything that may be due."""
-        await self.sweep.level()
+        """Heal orphans and what others changed; now and then level with full lists.
+
+        Sessions whose time is up need no sweep: each one's next look is in the queue.
+        """
+        with self.meters.sweep.time():
+            await self.sweep.heal_orphans()
+            await self.drift.look()
+            if self.clock.monotonic() - self.resynced >= self.settings.intervals.resync.total_seconds():
+                await self._resync()
         for pool in list(self.store.pools):
-            await self.sweep.heal_orphans(pool)
-            self.pool_service.level(pool)
             self.wake_pool(pool)
-        for session in self.store.sessions:
-            self.wake_session(session)
         self.swept = self.clock.monotonic()
         return self.settings.intervals.sweep.total_seconds()
+
+    async def _resync(self) -> None:
+        self.wake_sessions(await self.sweep.level())
+        for key, pool in list(self.store.pools.items()):
+            self.wallets.forget_login_key(key)
+            self.daemon_queue.add(await self.daemons.watch(pool))
+        self.resynced = self.clock.monotonic()
 
     def wake_session(self, key: SessionKey) -> None:
         """Look at a session now."""
         self.session_queue.add(key)
 
-    def wake_pool(self, key: PoolKey) -> None:
-        """Look at a pool soon."""
-        self.pool_queue.add(key, POOL_DELAY)
+    def wake_sessions(self, keys: Iterable[SessionKey]) -> None:
+        """Look at many sessions, in the order given, not all at the same moment."""
+        for number, key in enumerate(keys):
+            self.session_queue.add(key, number / LOOKS_PER_SECOND)
 
-    def daemon_changed(self, key: PoolKey) -> None:
-        """monerod has a new block, another mempool, or another state: the pool's sessions may have news."""
+    def wake_pool(self, key: PoolKey) -> None:
+        """Look at a pool soon: a look counts all its pods."""
+        self.pool_queue.add(key, POOL_DELAY + self.store.count_slots(key) / SLOTS_PER_SECOND)
+
+    def daemon_changed(self, key: PoolKey, only_mempool: bool) -> None:
+        """monerod has a new block, another mempool, or another state: the pool's sessions may have news.
+
+        What is new in the mempool concerns those who wait for a payment or follow one; the others hear of it at their
+        next look by themselves.
+        """
         self.wake_pool(key)
-        for session in self.sweep.sessions_of(key):
-            self.wake_session(session)
+        sessions = [self.store.sessions[name] for name in self.store.sessions_of_pool(key)]
+        self.wake_sessions(session.key for session in sessions if awaits_money(session))
+        if not only_mempool:
+            self.wake_sessions(session.key for session in sessions if not awaits_money(session))

@@ -20,7 +20,7 @@ CHART = REPO_ROOT / "charts" / "xmr-escrow-operator"
 CRDS = REPO_ROOT / "crds"
 LABELS = "app.kubernetes.io/name=xmr-escrow-operator"
 
-INTERVALS = {"sweep": "5s", "monitor": "2s", "daemon": "1s"}
+INTERVALS = {"sweep": "5s", "resync": "10s", "monitor": "2s", "daemon": "1s"}
 """Short ones: a test waits for what the operator does by itself."""
 
 TAIL_LINES = 40

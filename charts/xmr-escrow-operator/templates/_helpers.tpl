@@ -95,11 +95,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 # One headless Service per pool, applied (server-side apply makes what is missing: it needs create and patch).
 - apiGroups: [""]
   resources: [services]
-  verbs: [create, patch]
+  verbs: [create, list, patch]
 # The wallets' volumes: made once. It can neither change nor delete them.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
-  verbs: [create]
+  verbs: [create, get, list]
 # What kubectl describe tells.
 - apiGroups: [""]
   resources: [events]
@@ -107,7 +107,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 # The warm wallet pods of each role, applied. Garbage collection removes them with their pool.
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [create, patch]
+  verbs: [create, list, patch]
 # A session's host names, applied; withdrawn when it closes.
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
@@ -115,7 +115,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 # The guard of a pool's pods, applied; removed when the spec turns it off.
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
-  verbs: [create, patch, delete]
+  verbs: [create, list, patch, delete]
 {{- end -}}
 
 {{/* What it needs to know of the cluster, wherever it serves. */}}

@@ -7,7 +7,7 @@ carry passwords and key material; neither is quoted in an error or a log.
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeVar
@@ -128,6 +128,7 @@ class JsonRpcClient:
     """One server's JSON-RPC endpoint (`base_url` + /json_rpc).
 
     `verify` is httpx's: an SSL context, or whether to check certificates. `transport` replaces the network.
+    `on_request` is called for every HTTP request, those of a digest challenge included.
     """
 
     def __init__(
@@ -138,12 +139,19 @@ class JsonRpcClient:
         login: Login | None = None,
         verify: ssl.SSLContext | bool = True,
         transport: httpx.AsyncBaseTransport | None = None,
+        on_request: Callable[[], None] | None = None,
     ) -> None:
         if httpx.URL(base_url).userinfo:
             raise ValueError("put user and password into login, not into the URL: URLs get logged")
         self._errors = errors
         self._lock = asyncio.Lock()
+
+        async def note(_: httpx.Request) -> None:
+            if on_request is not None:
+                on_request()
+
         self._client = httpx.AsyncClient(
+            event_hooks={"request": [note]},
             base_url=base_url,
             auth=None if login is None else httpx.DigestAuth(login.user, login.password),
             verify=verify,

@@ -7,6 +7,7 @@ used here. Every call has a deadline; errors are told apart by what the caller c
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
@@ -94,8 +95,8 @@ class Kube:
 
     def __init__(self, api: client.ApiClient) -> None:
         self._api = api
-        self.requests: dict[str, int] = {}
-        """Requests so far by verb, for metrics and benchmarks."""
+        self.requests: Counter[tuple[str, str]] = Counter()
+        """Requests so far by verb and resource, for metrics. kopf's watches have connections of their own."""
 
     @classmethod
     async def connect(cls) -> Self:
@@ -113,7 +114,7 @@ class Kube:
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> dict[str, Any]:
         """One object. Raises NotFoundError."""
-        return await self._call("GET", resource.path(namespace, name))
+        return await self._call("GET", resource, resource.path(namespace, name))
 
     async def list(
         self, resource: Resource, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
@@ -124,7 +125,7 @@ class Kube:
             query["labelSelector"] = ",".join(f"{key}={value}" for key, value in labels.items())
         items: list[dict[str, Any]] = []
         while True:
-            page = await self._call("GET", resource.path(namespace), query=query, verb="LIST")
+            page = await self._call("GET", resource, resource.path(namespace), query=query, verb="LIST")
             items += page["items"]
             token = page["metadata"].get("continue")
             if not token:
@@ -133,12 +134,13 @@ class Kube:
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """A new object. Raises ConflictError when the name is taken."""
-        return await self._call("POST", resource.path(namespace), body=body)
+        return await self._call("POST", resource, resource.path(namespace), body=body)
 
     async def apply(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Server-side apply as this operator: it owns the fields it names, others keep theirs."""
         return await self._call(
             "PATCH",
+            resource,
             resource.path(namespace, body["metadata"]["name"]),
             query={"fieldManager": OPERATOR_NAME, "force": "true"},
             body=body,
@@ -152,6 +154,7 @@ class Kube:
         """A JSON patch. Raises ConflictError when one of its ``test`` operations fails."""
         return await self._call(
             "PATCH",
+            resource,
             resource.path(namespace, name, subresource),
             body=ops,
             content_type="application/json-patch+json",
@@ -163,13 +166,14 @@ class Kube:
         if uid:
             body["preconditions"] = {"uid": uid}
         try:
-            await self._call("DELETE", resource.path(namespace, name), body=body)
+            await self._call("DELETE", resource, resource.path(namespace, name), body=body)
         except (NotFoundError, ConflictError):
             return
 
     async def _call(
         self,
         method: str,
+        resource: Resource,
         path: str,
         *,
         query: Mapping[str, Any] | None = None,
@@ -177,7 +181,7 @@ class Kube:
         content_type: str = "application/json",
         verb: str | None = None,
     ) -> dict[str, Any]:
-        self.requests[verb or method] = self.requests.get(verb or method, 0) + 1
+        self.requests[(verb or method).lower(), resource.plural] += 1
         request = await self._api.param_serialize(
             method=method,
             resource_path=path,

@@ -4,6 +4,7 @@ Source of names and fields: https://docs.getmonero.org/rpc-library/monerod-rpc/
 """
 
 import ssl
+from collections.abc import Callable, Sequence
 
 import httpx
 
@@ -29,7 +30,7 @@ _ERRORS = ErrorTypes(
 
 
 class Daemon:
-    """One monerod. `verify` and `transport` are httpx's."""
+    """One monerod. `verify` and `transport` are httpx's; `on_request` is JsonRpcClient's."""
 
     def __init__(
         self,
@@ -38,29 +39,34 @@ class Daemon:
         login: Login | None = None,
         verify: ssl.SSLContext | bool = True,
         transport: httpx.AsyncBaseTransport | None = None,
+        on_request: Callable[[], None] | None = None,
     ) -> None:
-        self._rpc = JsonRpcClient(base_url, _ERRORS, login=login, verify=verify, transport=transport)
+        self._rpc = JsonRpcClient(
+            base_url, _ERRORS, login=login, verify=verify, transport=transport, on_request=on_request
+        )
 
     async def aclose(self) -> None:
         """Close the connection."""
         await self._rpc.aclose()
 
-    async def transaction(self, txid: str, *, deadline: float = INFO_DEADLINE) -> ChainTransaction | None:
-        """A transaction in a block or in the pool; None when the daemon knows neither.
+    async def transactions(
+        self, txids: Sequence[str], *, deadline: float = INFO_DEADLINE
+    ) -> dict[str, ChainTransaction]:
+        """Transactions in a block or in the pool, by txid; those that the daemon knows in neither are left out.
 
         Raises DaemonUnreachable, DaemonTimeout, DaemonUnauthorized, DaemonProtocolError.
         """
-        answer = await self._rpc.post("/get_transactions", {"txs_hashes": [txid], "prune": True}, deadline)
+        answer = await self._rpc.post("/get_transactions", {"txs_hashes": list(txids), "prune": True}, deadline)
         if answer.text("status") != "OK":
             raise DaemonProtocolError("/get_transactions: the daemon is busy or refused")
-        found = answer.items("txs")
-        if not found:
-            return None
-        return ChainTransaction(
-            in_pool=found[0].flag("in_pool"),
-            confirmations=found[0].integer("confirmations", 0),
-            double_spend_seen=found[0].flag("double_spend_seen"),
-        )
+        return {
+            found.text("tx_hash"): ChainTransaction(
+                in_pool=found.flag("in_pool"),
+                confirmations=found.integer("confirmations", 0),
+                double_spend_seen=found.flag("double_spend_seen"),
+            )
+            for found in answer.items("txs")
+        }
 
     async def info(self, *, deadline: float = INFO_DEADLINE) -> DaemonInfo:
         """State of the daemon and its chain.

@@ -8,7 +8,7 @@ documentation says so; behaviour it does not mention was measured on v0.18.5.3.
 
 import re
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import httpx
 
@@ -57,8 +57,9 @@ _ERRORS = ErrorTypes(
 class WalletRpc:
     """Keep one per pod: calls share one connection (digest nonces are tied to it) and run one by one.
 
-    `verify` and `transport` are httpx's. `deadline` of a method is in seconds and includes waiting for
-    earlier calls of this client; a call that ran into it may still be running in the process.
+    `verify` and `transport` are httpx's; `on_request` is JsonRpcClient's. `deadline` of a method is in
+    seconds and includes waiting for earlier calls of this client; a call that ran into it may
+    still be running in the process.
     """
 
     def __init__(
@@ -68,8 +69,11 @@ class WalletRpc:
         *,
         verify: ssl.SSLContext | bool = True,
         transport: httpx.AsyncBaseTransport | None = None,
+        on_request: Callable[[], None] | None = None,
     ) -> None:
-        self._rpc = JsonRpcClient(base_url, _ERRORS, login=login, verify=verify, transport=transport)
+        self._rpc = JsonRpcClient(
+            base_url, _ERRORS, login=login, verify=verify, transport=transport, on_request=on_request
+        )
 
     async def aclose(self) -> None:
         """Close the connection; the wallet stays open."""

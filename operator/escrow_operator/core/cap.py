@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from escrow_operator.core.expiry import last_activity
 from escrow_operator.core.settlement import is_followed
-from escrow_operator.models.session import ENDING_PHASES, Eviction, Phase, Session
+from escrow_operator.models.session import ENDING_PHASES, Eviction, Phase, Session, SessionKey
 
 
 def is_evictable(session: Session) -> bool:
@@ -25,16 +24,9 @@ def is_leaving(session: Session | None) -> bool:
     return session is None or session.deleting or session.phase in ENDING_PHASES
 
 
-def choose_victim(active: Iterable[Session], *, excluded: Collection[str], now: datetime) -> Session | None:
-    """The least recently used session that may give way and was not asked to yet; None when there is none.
-
-    Ties go to the one that was created first, then by name: the same answer on every call.
-    """
-    return min(
-        (session for session in active if session.uid not in excluded and is_evictable(session)),
-        key=lambda session: (last_activity(session, now=now), session.created_at, session.key),
-        default=None,
-    )
+def use_order(session: Session, *, now: datetime) -> tuple[datetime, str, SessionKey]:
+    """Sorts sessions by their last use. Ties go to the one that was created first, then by name."""
+    return last_activity(session, now=now), session.created_at, session.key
 
 
 def evictions_needed(*, max_active: int, active: int, waiting: int, yielding: int) -> int:

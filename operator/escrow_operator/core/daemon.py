@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from escrow_operator.core.conditions import Condition
 from escrow_operator.models.monero import DaemonInfo
@@ -17,12 +18,26 @@ BEHIND_BLOCKS = 2
 """Blocks by which monerod may trail its peers: around a new block it always does for a moment."""
 
 
+class ChainMark(NamedTuple):
+    """Changes whenever a wallet may have news: another top block, or another number of transactions in the mempool."""
+
+    top: str
+    height: int
+    pool_size: int
+
+
 @dataclass(frozen=True)
 class DaemonView:
     """The last answer of a monerod, or why there is none. ``info`` is None when it did not answer."""
 
     info: DaemonInfo | None
     problem: str = ""
+
+    @property
+    def mark(self) -> ChainMark | None:
+        """None when monerod did not answer."""
+        info = self.info
+        return ChainMark(info.top_block_hash, info.height, info.tx_pool_size) if info else None
 
 
 def daemon_condition(view: DaemonView | None, spec: DaemonSpec) -> Condition:

@@ -8,7 +8,7 @@ from typing import Any
 
 from escrow_operator.core.conditions import Condition
 from escrow_operator.models.monero import Transfer, TransferType, WalletBalance, format_xmr, parse_xmr
-from escrow_operator.models.session import FundingState
+from escrow_operator.models.session import FundingState, Session
 
 FUNDED = "Funded"
 
@@ -35,6 +35,12 @@ class Funding:
 
     fields: dict[str, Any]
     condition: Condition
+
+
+def awaits_money(session: Session) -> bool:
+    """Whether what is new in the mempool may concern a session: its payment is not confirmed, or it pays out."""
+    funding = session.status.get("funding") or {}
+    return funding.get("state") != FundingState.CONFIRMED or session.spec.settlement is not None
 
 
 def assess(reading: Reading, *, amount: str, confirmations: int, payout: str | None = None) -> Funding:

@@ -12,6 +12,9 @@ from escrow_operator.models.session import Phase, Session
 
 READY = "Ready"
 
+OPENING = "Opening"
+"""The reason for not being Ready while the wallets are opened."""
+
 
 @dataclass(frozen=True)
 class Report:

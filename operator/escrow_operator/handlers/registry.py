@@ -11,6 +11,7 @@ from escrow_operator.core.manifests.common import SLOT_LABELS
 from escrow_operator.models.common import GROUP, VERSION
 from escrow_operator.models.pool import PoolKey
 from escrow_operator.models.session import SessionKey
+from escrow_operator.services.store import session_key
 from escrow_operator.settings import Settings
 from escrow_operator.wiring import Operator
 
@@ -80,14 +81,15 @@ class Handlers:
     async def session_event(self, event: Any, **_: Any) -> None:
         """An EscrowSession was seen."""
         body = event["object"]
-        key = SessionKey(body["metadata"]["namespace"], body["metadata"]["name"])
+        key = session_key(body)
         operator = self.operator
         if event["type"] == "DELETED":
-            known = operator.store.sessions.get(key)
-            if known and known.uid == body["metadata"]["uid"]:
-                del operator.store.sessions[key]
-        elif not operator.store.see_session(body):
-            return
+            operator.store.drop_session(key, body["metadata"]["uid"])
+        else:
+            if key not in operator.store.sessions and "status" not in body:
+                operator.stages.begin(body["metadata"]["uid"])
+            if not operator.store.see_session(body):
+                return
         operator.wake_session(key)
         operator.wake_pool(PoolKey(key.namespace, body["spec"]["poolRef"]["name"]))
 
@@ -103,10 +105,11 @@ class Handlers:
                 await operator.daemons.forget(key)
         elif not operator.store.see_pool(body):
             return
-        operator.daemon_queue.add(key)
+        pool = operator.store.pools.get(key)
+        if pool:
+            operator.daemon_queue.add(await operator.daemons.watch(pool))
         operator.wake_pool(key)
-        for session in operator.sweep.sessions_of(key):
-            operator.wake_session(session)
+        operator.wake_sessions(operator.store.sessions_of_pool(key))
 
     async def slot_event(self, event: Any, **_: Any) -> None:
         """A wallet-rpc pod was seen."""

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from escrow_operator.adapters.kube import ENDPOINT_SLICES, SECRETS, Kube
+from escrow_operator.adapters.kube import ENDPOINT_SLICES, SECRETS, SESSIONS, Kube
 from escrow_operator.core.conditions import Condition
 from escrow_operator.core.manifests.common import connection_name, endpoint_url
 from escrow_operator.core.manifests.session import connection_secret, endpoint_slice
-from escrow_operator.core.report import READY, Report
+from escrow_operator.core.report import OPENING, READY, Report
 from escrow_operator.errors import WalletError, WalletFileExists
-from escrow_operator.models.common import ROLES, Role
+from escrow_operator.models.common import FINALIZER, ROLES, Role
 from escrow_operator.models.deed import Deed
 from escrow_operator.models.pool import Pool
 from escrow_operator.models.session import BEFORE_OPENING, Phase, Session, Setup
@@ -25,7 +24,9 @@ from escrow_operator.services.events import Recorder
 from escrow_operator.services.exchange import create_escrow
 from escrow_operator.services.opener import Opener
 from escrow_operator.services.reporter import Reporter
-from escrow_operator.services.together import gather_all
+from escrow_operator.services.stages import Stage, Stages
+from escrow_operator.services.store import Store
+from escrow_operator.services.together import both, gather_all
 from escrow_operator.services.wallets import Wallets
 
 
@@ -51,8 +52,12 @@ class Activator:
         wallets: Wallets,
         reporter: Reporter,
         recorder: Recorder,
+        stages: Stages,
+        store: Store,
     ) -> None:
         self._kube = kube
+        self._stages = stages
+        self._store = store
         self._claims = claims
         self._deeds = deeds
         self._opener = opener
@@ -64,6 +69,7 @@ class Activator:
     def forget(self, session_uid: str) -> None:
         """The session is gone or closed."""
         self._published.pop(session_uid, None)
+        self._stages.forget(session_uid)
 
     async def activate(self, session: Session, pool: Pool, height: int) -> Escrow:
         """Open what is not open yet. ``height`` is monerod's. Raises Blocked or Failed."""
@@ -71,14 +77,36 @@ class Activator:
         slots = self._claims.held(session)
         if address and len(slots) == len(ROLES) and all(self._is_open(slot) for slot in slots.values()):
             return Escrow(session, slots, address)
-        deeds: Mapping[Role, Deed] = await self._deeds.resolve(session, height)
+        deeds: Mapping[Role, Deed]
+        session, deeds = await both(self._protect(session), self._deeds.resolve(session, height))
+        self._stages.mark(session.uid, Stage.PREPARE)
         before = {slot.uid for slot in slots.values()}
         slots = await self._claims.ensure(session, pool, {role: deed.file for role, deed in deeds.items()})
+        self._stages.mark(session.uid, Stage.CLAIM)
+        # Before any wallet is opened: slots of a session that is still Pending may go back to their pool.
         session = await self._tell(session, slots, before)
+        self._stages.mark(session.uid, Stage.STATUS)
         deeds, slots, address = await self._open(session, slots, deeds, height)
         await self._deeds.record_address(session, deeds, address)
-        await self._publish(session, slots)
+        self._stages.mark(session.uid, Stage.OPEN)
         return Escrow(session, slots, address)
+
+    async def _protect(self, session: Session) -> Session:
+        """The finalizer is there before a wallet is open. Raises ConflictError."""
+        if FINALIZER in session.finalizers:
+            return session
+        path = "/metadata/finalizers/-" if session.finalizers else "/metadata/finalizers"
+        body = await self._kube.patch(
+            SESSIONS,
+            session.key.namespace,
+            session.key.name,
+            [
+                {"op": "test", "path": "/metadata/resourceVersion", "value": session.resource_version},
+                {"op": "add", "path": path, "value": FINALIZER if session.finalizers else [FINALIZER]},
+            ],
+        )
+        self._store.see_session(body)
+        return Session.parse(body)
 
     def _is_open(self, slot: Slot) -> bool:
         return slot.wallet_file is not None and self._opener.is_open(slot, slot.wallet_file)
@@ -90,18 +118,15 @@ class Activator:
             return session
         names = ", ".join(f"{slot.role} {slot.name}" for slot in fresh)
         if session.phase not in BEFORE_OPENING | {Phase.OPENING}:
-            await self._recorder.record(session, "SlotReplaced", f"Adopted {names}.")
+            self._recorder.record(session, "SlotReplaced", f"Adopted {names}.")
             return session
+        self._recorder.record(session, "SlotsClaimed", f"Adopted {names}.")
         report = Report(
             Phase.OPENING,
-            (Condition(READY, False, "Opening", "The wallets are being opened."),),
+            (Condition(READY, False, OPENING, "The wallets are being opened."),),
             {"wallets": wallet_fields(session, slots, opened=False)},
         )
-        session, _ = await asyncio.gather(
-            self._reporter.report(session, report),
-            self._recorder.record(session, "SlotsClaimed", f"Adopted {names}."),
-        )
-        return session
+        return await self._reporter.report(session, report)
 
     async def _open(
         self, session: Session, slots: Slots, deeds: Mapping[Role, Deed], height: int
@@ -115,12 +140,13 @@ class Activator:
             # published that was not seen to open.
             deeds = await self._deeds.resolve(session, height)
         elif session.spec.setup is Setup.CREATE and "address" not in session.status:
-            await self._recorder.record(
+            self._recorder.record(
                 session,
                 "WalletsReused",
                 "An earlier session of this name made wallets; they are opened again, with their address and balance.",
             )
-        return deeds, slots, await self._opener.open_all(slots, deeds, expected)
+        address, _ = await both(self._opener.open_all(slots, deeds, expected), self._publish(session, slots))
+        return deeds, slots, address
 
     async def _create(
         self, session: Session, slots: Slots, deeds: Mapping[Role, Deed], height: int
@@ -141,7 +167,7 @@ class Activator:
                 " no address was published yet.",
                 retry_after=RETRY_SECONDS,
             ) from None
-        await self._recorder.record(
+        self._recorder.record(
             session,
             "KeysExchanged",
             "The three wallets share a 2-of-3 multisig; they are opened again to prove it.",

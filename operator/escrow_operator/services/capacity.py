@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from escrow_operator.adapters.clock import Clock
-from escrow_operator.core.cap import choose_victim, evictions_needed, is_evictable, is_leaving
+from escrow_operator.core.cap import evictions_needed, is_evictable
 from escrow_operator.models.session import Session, SessionKey
 from escrow_operator.services.blocked import Blocked
 from escrow_operator.services.line import WAIT_SECONDS, Line
@@ -29,17 +29,25 @@ class Capacity:
 
     def active(self) -> set[str]:
         """Uids of the sessions that hold a place."""
-        return self._store.holders().keys() | self._claiming
+        return self._store.holders() | self._claiming
+
+    def count_active(self) -> int:
+        """How many sessions hold a place."""
+        return self._store.count_holders(self._claiming)
+
+    def is_active(self, uid: str) -> bool:
+        """Whether a session holds a place."""
+        return uid in self._claiming or self._store.is_holder(uid)
 
     def admit(self, session: Session) -> None:
         """Give a session a place until ``settle_claim``; first come, first served.
 
         Raises Blocked (AtCapacity) when there is none, after asking as many sessions to give way as are needed.
         """
-        active = self.active()
-        if session.uid not in active:
+        if not self.is_active(session.uid):
             self._waiting.join(session)
-            if len(active) + self._waiting.ahead(session) >= self._max_active:
+            active = self.count_active()
+            if active + self._waiting.ahead(session) >= self._max_active:
                 self._make_room(active)
         self._waiting.leave(session.key)
         self._claiming.add(session.uid)
@@ -56,7 +64,7 @@ class Capacity:
         """Whether the session was chosen to give way, and still may; the next look of who waits chooses anew."""
         if session.uid not in self._yielding:
             return False
-        if session.uid in self.active() and is_evictable(session):
+        if self.is_active(session.uid) and is_evictable(session):
             return True
         self._yielding.discard(session.uid)
         self.wake_waiting()
@@ -67,16 +75,17 @@ class Capacity:
         for key in self._waiting.in_order():
             self._wake(key)
 
-    def _make_room(self, active: set[str]) -> None:
-        holders = self._store.holders()
-        self._yielding &= holders.keys()
-        leaving = {uid for uid, session in holders.items() if uid in self._yielding or is_leaving(session)}
+    def _may_be_asked(self, uid: str) -> bool:
+        return uid not in self._yielding and self._store.is_holder(uid)
+
+    def _make_room(self, active: int) -> None:
+        self._yielding = {uid for uid in self._yielding if self._store.is_holder(uid)}
+        leaving = self._yielding | self._store.leaving
         needed = evictions_needed(
-            max_active=self._max_active, active=len(active), waiting=len(self._waiting), yielding=len(leaving)
+            max_active=self._max_active, active=active, waiting=len(self._waiting), yielding=len(leaving)
         )
         for _ in range(needed):
-            candidates = (session for session in holders.values() if session is not None)
-            victim = choose_victim(candidates, excluded=self._yielding, now=self._clock.now())
+            victim = self._store.used.first(may_go=self._may_be_asked, now=self._clock.now())
             if victim is None:
                 break
             self._yielding.add(victim.uid)
@@ -84,7 +93,7 @@ class Capacity:
             self._wake(victim.key)
         raise Blocked(
             "AtCapacity",
-            f"{len(active)} of {self._max_active} sessions are active in the cluster"
+            f"{active} of {self._max_active} sessions are active in the cluster"
             + (
                 "; one is giving way."
                 if leaving

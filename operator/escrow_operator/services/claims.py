@@ -134,7 +134,8 @@ class ClaimService:
 
     def _must_be_free(self, session: Session, pool: Pool, wanted: Mapping[Role, str]) -> None:
         """Invariant I1: a wallet is opened nowhere while a pod that may hold it is still there."""
-        holders = wallet_holders(self._store.slots_of_pool(pool.key), wanted, session.uid)
+        slots = (slot for file in set(wanted.values()) for slot in self._store.slots_of_file(pool.key, file))
+        holders = wallet_holders(slots, wanted, session.uid)
         for role, file in wanted.items():
             if (pool.key, role, file) in self._taking:
                 raise Blocked("WalletInUse", f"The {role} wallet {file} is being opened.", retry_after=RETRY_SECONDS)

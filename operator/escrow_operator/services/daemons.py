@@ -1,96 +1,148 @@
-"""Watches the monerod of each pool: one cheap request at a time, however many sessions there are."""
+"""Watches each monerod: one cheap request a second at most, however many pools and sessions it serves."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from escrow_operator.adapters.kube import SECRETS, Kube, KubeError
 from escrow_operator.adapters.monerod import Daemon
 from escrow_operator.adapters.tls import client_context
 from escrow_operator.core.daemon import DaemonView, daemon_condition
-from escrow_operator.errors import DaemonError
+from escrow_operator.errors import DaemonError, DaemonUnreachable
 from escrow_operator.models.deed import secret_data
 from escrow_operator.models.monero import ChainTransaction, Login
 from escrow_operator.models.pool import DaemonSpec, Pool, PoolKey
+from escrow_operator.services.lookups import Lookups
+from escrow_operator.services.meters import Meters
+
+NEXT_ANSWER_SECONDS = 10.0
+"""To wait at most for a monerod's next answer: longer than its interval, as long as one request may take."""
+
+
+class DaemonKey(NamedTuple):
+    """One monerod as pools name it; ``namespace`` is that of the Secrets, empty when it needs none."""
+
+    namespace: str
+    spec: DaemonSpec
 
 
 @dataclass
 class _Watched:
-    spec: DaemonSpec
-    client: Daemon
+    client: Daemon | None = None
+    lookups: Lookups | None = None
+    view: DaemonView | None = None
+    mark: tuple[Any, ...] = ()
+    pools: set[PoolKey] = field(default_factory=set)
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class DaemonService:
-    """The last view of each pool's monerod. ``changed`` is called when wallets may have news."""
+    """The last view of each monerod. ``changed(pool, only_mempool)`` is called when wallets may have news."""
 
-    def __init__(self, kube: Kube, changed: Callable[[PoolKey], None]) -> None:
+    def __init__(self, kube: Kube, meters: Meters, changed: Callable[[PoolKey, bool], None]) -> None:
         self._kube = kube
+        self._meters = meters
         self._changed = changed
-        self._watched: dict[PoolKey, _Watched] = {}
-        self._views: dict[PoolKey, DaemonView] = {}
-        self._marks: dict[PoolKey, tuple[Any, ...]] = {}
+        self._watched: dict[DaemonKey, _Watched] = {}
+        self._keys: dict[PoolKey, DaemonKey] = {}
+
+    async def watch(self, pool: Pool) -> DaemonKey:
+        """Note which monerod a pool has; that is to be polled."""
+        spec = pool.spec.daemon
+        key = DaemonKey(pool.key.namespace if spec.login_secret_ref or spec.tls.ca_secret_ref else "", spec)
+        if self._keys.get(pool.key) != key:
+            await self.forget(pool.key)
+            self._keys[pool.key] = key
+            self._watched.setdefault(key, _Watched()).pools.add(pool.key)
+        return key
 
     def view(self, pool: PoolKey) -> DaemonView | None:
         """What monerod last said; None before it was first asked."""
-        return self._views.get(pool)
+        watched = self._of(pool)
+        return watched.view if watched else None
 
-    async def poll(self, pool: Pool) -> None:
-        """Ask once. A new block, another mempool size or another verdict is a change."""
+    async def poll(self, key: DaemonKey) -> bool:
+        """Ask once; False when no pool has this monerod any more."""
+        watched = self._watched.get(key)
+        if watched is None:
+            return False
         try:
-            watched = await self._connection(pool)
-            view = DaemonView(await watched.client.info())
+            view = DaemonView(await (await self._client(key, watched)).info())
         except (DaemonError, KubeError, ValueError) as error:
             view = DaemonView(None, str(error))
-        self._views[pool.key] = view
-        info = view.info
-        mark = (
-            daemon_condition(view, pool.spec.daemon).reason,
-            info and info.top_block_hash,
-            info and info.tx_pool_size,
-        )
-        if mark != self._marks.get(pool.key):
-            self._marks[pool.key] = mark
-            self._changed(pool.key)
+        watched.view = view
+        watched.answered.set()
+        watched.answered = asyncio.Event()
+        before, watched.mark = watched.mark, (daemon_condition(view, key.spec).reason, *(view.mark or ()))
+        if watched.mark != before:
+            only_mempool = watched.mark[:-1] == before[:-1]
+            for pool in list(watched.pools):
+                self._changed(pool, only_mempool)
+        return True
+
+    async def next_view(self, pool: PoolKey) -> DaemonView | None:
+        """What monerod says at its next turn: asking out of turn would be a request per session."""
+        watched = self._of(pool)
+        if watched is None:
+            return None
+        try:
+            async with asyncio.timeout(NEXT_ANSWER_SECONDS):
+                await watched.answered.wait()
+        except TimeoutError:
+            pass
+        return watched.view
 
     async def transaction(self, pool: Pool, txid: str) -> ChainTransaction | None:
-        """What monerod knows of a transaction. Raises DaemonError."""
-        return await (await self._connection(pool)).client.transaction(txid)
+        """What monerod knows of a transaction; asked for together with those of other sessions. Raises DaemonError."""
+        watched = self._of(pool.key)
+        if watched is None or watched.lookups is None:
+            raise DaemonUnreachable("it was not asked yet")
+        return await watched.lookups.transaction(txid)
 
     async def forget(self, pool: PoolKey) -> None:
-        """The pool is gone."""
-        self._views.pop(pool, None)
-        self._marks.pop(pool, None)
-        watched = self._watched.pop(pool, None)
-        if watched:
-            await watched.client.aclose()
+        """The pool is gone, or has another monerod."""
+        key = self._keys.pop(pool, None)
+        if key is None:
+            return
+        watched = self._watched[key]
+        watched.pools.discard(pool)
+        if not watched.pools:
+            del self._watched[key]
+            if watched.lookups:
+                await watched.lookups.close()
+            if watched.client:
+                await watched.client.aclose()
 
     async def close(self) -> None:
         """End all connections."""
-        for pool in list(self._watched):
+        for pool in list(self._keys):
             await self.forget(pool)
 
-    async def _connection(self, pool: Pool) -> _Watched:
-        """The connection that fits the pool's spec. Raises KubeError or ValueError for what its Secrets lack."""
-        spec = pool.spec.daemon
-        watched = self._watched.get(pool.key)
-        if watched and watched.spec == spec:
-            return watched
+    def _of(self, pool: PoolKey) -> _Watched | None:
+        key = self._keys.get(pool)
+        return self._watched.get(key) if key else None
+
+    async def _client(self, key: DaemonKey, watched: _Watched) -> Daemon:
+        """The connection. Raises KubeError or ValueError for what its Secrets lack."""
+        if watched.client is not None:
+            return watched.client
+        spec = key.spec
         login = ca = None
         if spec.login_secret_ref:
-            data = await self._secret(pool, spec.login_secret_ref.name, "username", "password")
+            data = await self._secret(key.namespace, spec.login_secret_ref.name, "username", "password")
             login = Login(data["username"], data["password"])
         if spec.tls.ca_secret_ref:
-            ca = (await self._secret(pool, spec.tls.ca_secret_ref.name, "ca.crt"))["ca.crt"]
-        fresh = _Watched(spec, Daemon(spec.url, login=login, verify=client_context(ca)))
-        if watched:
-            await watched.client.aclose()
-        self._watched[pool.key] = fresh
-        return fresh
+            ca = (await self._secret(key.namespace, spec.tls.ca_secret_ref.name, "ca.crt"))["ca.crt"]
+        count = self._meters.daemon_requests.inc
+        watched.client = Daemon(spec.url, login=login, verify=client_context(ca), on_request=count)
+        watched.lookups = Lookups(watched.client)
+        return watched.client
 
-    async def _secret(self, pool: Pool, name: str, *keys: str) -> dict[str, str]:
-        data = secret_data(await self._kube.get(SECRETS, pool.key.namespace, name))
+    async def _secret(self, namespace: str, name: str, *keys: str) -> dict[str, str]:
+        data = secret_data(await self._kube.get(SECRETS, namespace, name))
         missing = [key for key in keys if key not in data]
         if missing:
             raise ValueError(f"Secret {name} has no key {', '.join(missing)}")

@@ -17,6 +17,7 @@ from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.deed import Deed, secret_data
 from escrow_operator.models.session import Session, Setup
 from escrow_operator.services.blocked import RECHECK_SECONDS, Blocked
+from escrow_operator.services.together import gather_all
 
 Deeds = dict[Role, Deed]
 
@@ -38,10 +39,9 @@ class DeedService:
         found = dict(await asyncio.gather(*(self._made(session, role) for role in ROLES)))
         self._must_agree(session, found)
         suffix = secrets.token_hex(4)
-        deeds: Deeds = {}
-        for role, deed in found.items():
-            deeds[role] = deed or await self._make(session, role, suffix, height)
-        return deeds
+        lacking = [role for role in ROLES if found[role] is None]
+        made = await gather_all(self._make(session, role, suffix, height) for role in lacking)
+        return {role: deed for role, deed in found.items() if deed} | {deed.role: deed for deed in made}
 
     def _must_agree(self, session: Session, found: Mapping[Role, Deed | None]) -> None:
         """Refuse to make fresh wallets beside ones that money may have been paid to."""
@@ -91,7 +91,7 @@ class DeedService:
             role: dataclasses.replace(deed, file=_file_name(session, suffix), restore_height=height)
             for role, deed in deeds.items()
         }
-        return {role: await self._write(session, deed) for role, deed in fresh.items()}
+        return {deed.role: deed for deed in await gather_all(self._write(session, deed) for deed in fresh.values())}
 
     async def versions(self, session: Session) -> str:
         """The resource versions of the Secrets a session opens with: changes when the user mends one."""

@@ -134,7 +134,7 @@ class Endings:
             waiting = Condition(READY, False, "Closing", "Waiting for a pod to store its wallet and end.")
             await self._reporter.report(session, Report(session.phase, (waiting,)))
             return RETRY_SECONDS
-        await self._recorder.record(
+        self._recorder.record(
             session, "WalletsClosed", "The wallets were stored and closed; their files and Secrets are kept."
         )
         await self._closer.drop_finalizer(session)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from escrow_operator.core.conditions import Condition
-from escrow_operator.core.daemon import DAEMON_SYNCED, daemon_condition
+from escrow_operator.core.daemon import DAEMON_SYNCED, ChainMark, daemon_condition
 from escrow_operator.core.funding import Reading
 from escrow_operator.core.settlement import SettlementView, assess_settlement
 from escrow_operator.errors import DaemonError
@@ -18,6 +18,10 @@ from escrow_operator.services.store import Store
 LOOKS_FOR_ONE_HEIGHT = 2
 """Equal heights are asked for, not "at least monerod's": in a reorganisation a wallet stays higher than its daemon, on
 blocks that are no more."""
+
+
+SYNCING_SECONDS = 1.0
+"""Until the next look at wallets that trail monerod."""
 
 
 class Inspector:
@@ -49,12 +53,15 @@ class Inspector:
 
     def height(self, session: Session) -> int:
         """monerod's height. Raises Blocked when it does not answer or is on the wrong network."""
+        return self._chain(session).height
+
+    def _chain(self, session: Session) -> ChainMark:
         pool = self.pool(session)
         view = self._daemons.view(pool.key)
         condition = daemon_condition(view, pool.spec.daemon)
-        if view is None or view.info is None or condition.reason == "WrongNetwork":
+        if view is None or view.mark is None or condition.reason == "WrongNetwork":
             raise Blocked(condition.reason, condition.message, retry_after=RETRY_SECONDS)
-        return view.info.height
+        return view.mark
 
     async def read(self, escrow: Escrow) -> Reading:
         """What the wallets hold at monerod's height. Raises Blocked when the two cannot be brought together."""
@@ -65,17 +72,18 @@ class Inspector:
         settlement = session.spec.settlement
         payout = settlement.txid if settlement else None
         for _ in range(LOOKS_FOR_ONE_HEIGHT):
-            reading = await self._monitor.read(session.uid, escrow.slots, escrow.address, payout)
+            chain = self._chain(session)
+            reading = await self._monitor.read(session.uid, escrow.slots, escrow.address, payout, chain)
             if reading.height == self.height(session):
                 return reading
-            # Around a new block the one or the other is ahead: ask monerod again, then the wallets.
-            await self._daemons.poll(self.pool(session))
+            # Around a new block the one or the other is ahead: hear monerod again, then the wallets.
+            await self._daemons.next_view(session.pool_key)
             if reading.height == self.height(session):
                 return reading
         raise Blocked(
             "WalletSyncing",
             f"The wallets are at block {reading.height}, monerod is at {self.height(session)}.",
-            retry_after=RETRY_SECONDS,
+            retry_after=SYNCING_SECONDS,
         )
 
     async def payout(self, session: Session, reading: Reading) -> SettlementView | None:

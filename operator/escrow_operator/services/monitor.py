@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from escrow_operator.adapters.wallet_rpc import WalletRpc
+from escrow_operator.core.daemon import ChainMark
 from escrow_operator.core.funding import Reading
 from escrow_operator.errors import (
     NoWalletOpen,
@@ -23,39 +24,69 @@ from escrow_operator.services.opener import Opener
 from escrow_operator.services.together import gather_all
 from escrow_operator.services.wallets import Wallets
 
+TELLER = Role.ARBITER
+"""The wallet that is asked for balance and payments: all three know the same."""
+
 REFRESH_SECONDS = 20.0
 """For one look. A wallet that has more to scan goes on scanning; the session says WalletSyncing meanwhile."""
 
 
+FULL_LOOK_EVERY = 10
+"""Looks of which one reads everything, whatever seems unchanged."""
+
+
+@dataclasses.dataclass
+class _Known:
+    """What the last full look at a session found, and as of when."""
+
+    wallets: tuple[str, ...]
+    chain: ChainMark
+    reading: Reading
+    looks: int = 0
+
+
 class Monitor:
-    """Reads one session at a time; the caller holds the session."""
+    """Reads one session at a time; the caller holds the session.
+
+    A look at a session of which nothing can have changed is one request: whether one of the three wallets, each in its
+    turn, is still the one that was opened.
+    """
 
     def __init__(self, wallets: Wallets, opener: Opener) -> None:
         self._wallets = wallets
         self._opener = opener
         self._synced: dict[str, frozenset[tuple[str, int]]] = {}
+        self._known: dict[str, _Known] = {}
 
     def forget(self, session_uid: str) -> None:
         """The session is gone or closed."""
         self._synced.pop(session_uid, None)
+        self._known.pop(session_uid, None)
 
-    async def read(self, session_uid: str, slots: Mapping[Role, Slot], address: str, payout: str | None) -> Reading:
+    async def read(
+        self, session_uid: str, slots: Mapping[Role, Slot], address: str, payout: str | None, chain: ChainMark
+    ) -> Reading:
         """What the wallets hold, as of the height they are at, and what they know of a payout's txid.
 
+        ``chain`` is what monerod said last. The very reading of before is returned where it still holds.
         Raises Blocked with what is wrong.
         """
         clients = {role: await self._wallets.client(slots[role]) for role in ROLES}
-        await gather_all(self._must_hold(slots[role], clients[role], address) for role in ROLES)
-        teller = clients[Role.ARBITER]
+        wallets = tuple(slots[role].incarnation for role in ROLES)
+        known = self._known.get(session_uid)
+        if known is not None and known.wallets != wallets:
+            known = None
+        checks = []
+        if known:
+            # Wallets that were opened a moment ago need no such proof.
+            known.looks += 1
+            role = ROLES[known.looks % len(ROLES)]
+            checks.append(self._must_hold(slots[role], clients[role], address))
         try:
-            reading = await self._ask(teller)
-            if reading.balance.multisig_import_needed and await self._exchange_key_images(
-                session_uid, clients, reading
-            ):
-                reading = await self._ask(teller)
-            if payout is not None:
-                seen = await gather_all(self._find(clients[role], payout) for role in ROLES)
-                reading = dataclasses.replace(reading, payout=tuple(seen))
+            reading, *_ = await gather_all([self._look(session_uid, clients, known, payout, chain), *checks])
+        except NoWalletOpen:
+            self._opener.forget(slots[TELLER].uid)
+            raise _closed(slots[TELLER]) from None
         except WalletDaemonUnavailable:
             raise Blocked("DaemonUnreachable", "The wallets cannot reach monerod.", retry_after=RETRY_SECONDS) from None
         except WalletTimeout:
@@ -64,9 +95,44 @@ class Monitor:
             ) from None
         except WalletError as error:
             raise Blocked("WalletError", f"A wallet refused a read: {error}.", retry_after=RETRY_SECONDS) from None
+        assert reading is not None  # noqa: S101 - the first call is the one that returns it
+        if reading.height == chain.height:
+            self._known[session_uid] = _Known(wallets, chain, reading, known.looks if known else 0)
+        else:
+            # Around a new block: what was read is of another one than monerod spoke of.
+            self._known.pop(session_uid, None)
         return reading
 
-    async def _must_hold(self, slot: Slot, wallet: WalletRpc, address: str) -> None:
+    async def _look(
+        self,
+        session_uid: str,
+        clients: Mapping[Role, WalletRpc],
+        known: _Known | None,
+        payout: str | None,
+        chain: ChainMark,
+    ) -> Reading | None:
+        teller = clients[TELLER]
+        if known and payout is None and known.looks % FULL_LOOK_EVERY and await self._still_holds(known, teller, chain):
+            return known.reading
+        reading = await self._ask(teller)
+        if reading.balance.multisig_import_needed and await self._exchange_key_images(session_uid, clients, reading):
+            reading = await self._ask(teller)
+        if payout is not None:
+            seen = await gather_all(self._find(clients[role], payout) for role in ROLES)
+            reading = dataclasses.replace(reading, payout=tuple(seen))
+        return reading
+
+    async def _still_holds(self, known: _Known, teller: WalletRpc, chain: ChainMark) -> bool:
+        """Whether nothing can have changed since the last full look; what the mempool brought is asked for."""
+        last = known.reading
+        if known.chain.top != chain.top or last.payout or last.balance.multisig_import_needed:
+            return False
+        if known.chain == chain:
+            return True
+        transfers = await teller.transfers(incoming=True, outgoing=True, pool=True)
+        return tuple(transfers) == last.transfers and await teller.balance() == last.balance
+
+    async def _must_hold(self, slot: Slot, wallet: WalletRpc, address: str) -> Reading | None:
         """Check that the wallet is still the one that was opened: its clients may close or replace it."""
         try:
             current = await wallet.address()
@@ -76,7 +142,7 @@ class Monitor:
             raise SlotBroken(slot, f"Pod {slot.name} refuses the login it was started with.") from None
         except WalletTimeout:
             # Busy with a client's call: that is no sign of another wallet.
-            return
+            return None
         except WalletUnreachable:
             raise Blocked(
                 "WalletUnreachable",
@@ -87,11 +153,8 @@ class Monitor:
             raise Blocked("WalletError", f"The {slot.role} wallet: {error}.", retry_after=RETRY_SECONDS) from None
         if current != address:
             self._opener.forget(slot.uid)
-            raise Blocked(
-                "WalletClosed",
-                f"The {slot.role} wallet is no longer open in pod {slot.name}; it is opened again.",
-                retry_after=0.0,
-            )
+            raise _closed(slot)
+        return None
 
     async def _ask(self, wallet: WalletRpc) -> Reading:
         await wallet.refresh(deadline=REFRESH_SECONDS)
@@ -125,3 +188,11 @@ class Monitor:
         )
         self._synced[session_uid] = mined
         return True
+
+
+def _closed(slot: Slot) -> Blocked:
+    return Blocked(
+        "WalletClosed",
+        f"The {slot.role} wallet is no longer open in pod {slot.name}; it is opened again.",
+        retry_after=0.0,
+    )

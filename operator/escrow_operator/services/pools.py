@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import json
 from collections.abc import Callable
@@ -33,10 +32,15 @@ from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.session import SessionKey
 from escrow_operator.services.claims import ClaimService
 from escrow_operator.services.daemons import DaemonService
+from escrow_operator.services.drift import Applied
 from escrow_operator.services.reporter import CONFLICT_SECONDS, Reporter
 from escrow_operator.services.store import Store
 from escrow_operator.services.wallets import Wallets
 from escrow_operator.settings import Settings
+
+CREATED = "created"
+REMOVED = "removed"
+"""Digests of what was made once, and of what must not be there."""
 
 
 class PoolService:
@@ -49,6 +53,7 @@ class PoolService:
         settings: Settings,
         clock: Clock,
         *,
+        applied: Applied,
         claims: ClaimService,
         daemons: DaemonService,
         reporter: Reporter,
@@ -64,13 +69,14 @@ class PoolService:
         self._reporter = reporter
         self._wallets = wallets
         self._wake = wake
-        self._applied: dict[tuple[PoolKey, str, str], str] = {}
+        self._applied = applied
 
     async def reconcile(self, key: PoolKey) -> float | None:
         """One look. Objects are applied only when what is wanted of them changed or somebody changed them."""
         pool = self._store.pools.get(key)
         if pool is None or pool.deleting:
-            self._applied = {k: v for k, v in self._applied.items() if k[0] != key}
+            self._applied.forget(key)
+            await self._daemons.forget(key)
             return None
         problem = None
         try:
@@ -92,11 +98,6 @@ class PoolService:
         except ConflictError:
             return CONFLICT_SECONDS
         return None
-
-    def level(self, key: PoolKey) -> None:
-        """Forget what was applied, so that the next look repairs what others changed."""
-        self._wallets.forget_login_key(key)
-        self._applied = {k: v for k, v in self._applied.items() if k[0] != key}
 
     def wake_waiting(self, key: PoolKey) -> None:
         """A slot became free: let those who wait look again, longest first."""
@@ -125,27 +126,27 @@ class PoolService:
         await asyncio.gather(*(self._apply(pool, resource, body) for resource, body in wanted))
 
     async def _apply(self, pool: Pool, resource: Resource, body: dict[str, Any]) -> None:
-        digest = _digest(body)
-        mark = (pool.key, resource.plural, body["metadata"]["name"])
-        if self._applied.get(mark) == digest:
+        digest, name = _digest(body), body["metadata"]["name"]
+        if self._applied.is_current(pool.key, resource, name, digest):
             return
-        await self._kube.apply(resource, pool.key.namespace, body)
-        self._applied[mark] = digest
+        seen = await self._kube.apply(resource, pool.key.namespace, body)
+        self._applied.note(pool.key, resource, seen, digest)
 
     async def _ensure_claim(self, pool: Pool, body: dict[str, Any], name: str) -> None:
         """Claims are made once and never changed or deleted: they hold the wallets (invariant I4)."""
-        mark = (pool.key, CLAIMS.plural, name)
-        if mark in self._applied:
+        if self._applied.is_current(pool.key, CLAIMS, name, CREATED):
             return
-        with contextlib.suppress(ConflictError):
-            await self._kube.create(CLAIMS, pool.key.namespace, body)
-        self._applied[mark] = "created"
+        try:
+            seen = await self._kube.create(CLAIMS, pool.key.namespace, body)
+        except ConflictError:
+            seen = await self._kube.get(CLAIMS, pool.key.namespace, name)
+        self._applied.note(pool.key, CLAIMS, seen, CREATED)
 
     async def _remove_policy(self, pool: Pool) -> None:
-        mark = (pool.key, NETWORK_POLICIES.plural, service_name(pool.key))
-        if self._applied.get(mark) != "removed":
-            await self._kube.delete(NETWORK_POLICIES, pool.key.namespace, service_name(pool.key))
-            self._applied[mark] = "removed"
+        name = service_name(pool.key)
+        if not self._applied.is_current(pool.key, NETWORK_POLICIES, name, REMOVED):
+            await self._kube.delete(NETWORK_POLICIES, pool.key.namespace, name)
+            self._applied.note_removed(pool.key, NETWORK_POLICIES, name, REMOVED)
 
     async def _storage_problem(self, pool: Pool) -> Condition | None:
         name = pool.spec.storage.storage_class_name

@@ -12,6 +12,8 @@ import logging
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from escrow_operator.services.meters import Meters
+
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 60.0
 """Seconds between attempts after an error: doubling from the first to the longest."""
@@ -22,8 +24,11 @@ K = TypeVar("K", bound=Hashable)
 class WorkQueue(Generic[K]):
     """``handler(key)`` returns the seconds after which to look again by itself, or None."""
 
-    def __init__(self, name: str, handler: Callable[[K], Awaitable[float | None]], *, concurrency: int) -> None:
+    def __init__(
+        self, name: str, handler: Callable[[K], Awaitable[float | None]], *, concurrency: int, meters: Meters
+    ) -> None:
         self._log = logging.getLogger(f"{__name__}.{name}")
+        self._wait, self._work = meters.queue_wait.labels(queue=name), meters.queue_work.labels(queue=name)
         self._handler = handler
         self._places = asyncio.Semaphore(concurrency)
         self._timers: dict[K, asyncio.TimerHandle] = {}
@@ -42,7 +47,8 @@ class WorkQueue(Generic[K]):
             if waiting.when() <= loop.time() + delay:
                 return
             waiting.cancel()
-        self._timers[key] = loop.call_later(delay, self._due, key)
+        due = loop.time() + delay
+        self._timers[key] = loop.call_at(due, self._due, key, due)
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -57,18 +63,20 @@ class WorkQueue(Generic[K]):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _due(self, key: K) -> None:
+    def _due(self, key: K, due: float) -> None:
         self._timers.pop(key, None)
         if key in self._tasks:
             self._again.add(key)
             return
-        self._tasks[key] = asyncio.get_running_loop().create_task(self._run(key))
+        self._tasks[key] = asyncio.get_running_loop().create_task(self._run(key, due))
 
-    async def _run(self, key: K) -> None:
+    async def _run(self, key: K, due: float) -> None:
         delay: float | None = None
         try:
             async with self._places:
-                delay = await self._handler(key)
+                self._wait.observe(asyncio.get_running_loop().time() - due)
+                with self._work.time():
+                    delay = await self._handler(key)
             self._failures.pop(key, None)
         except Exception as error:
             failures = self._failures[key] = self._failures.get(key, 0) + 1

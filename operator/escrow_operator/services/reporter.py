@@ -7,12 +7,13 @@ from typing import Any
 from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.kube import POOLS, SESSIONS, JsonPatch, Kube
 from escrow_operator.core.conditions import Condition
-from escrow_operator.core.report import READY, Report, compose_status
+from escrow_operator.core.daemon import DAEMON_SYNCED
+from escrow_operator.core.report import OPENING, READY, Report, compose_status
 from escrow_operator.models.common import parse_time
 from escrow_operator.models.pool import Pool
 from escrow_operator.models.session import ENDING_PHASES, Session
 from escrow_operator.services.events import Recorder
-from escrow_operator.services.statistics import Statistics
+from escrow_operator.services.meters import Meters
 from escrow_operator.services.store import Store
 
 CONFLICT_SECONDS = 0.2
@@ -22,12 +23,12 @@ CONFLICT_SECONDS = 0.2
 class Reporter:
     """Writes the status of sessions and pools, and Events where a condition changed its reason."""
 
-    def __init__(self, kube: Kube, store: Store, recorder: Recorder, clock: Clock, statistics: Statistics) -> None:
+    def __init__(self, kube: Kube, store: Store, recorder: Recorder, clock: Clock, meters: Meters) -> None:
         self._kube = kube
         self._store = store
         self._recorder = recorder
         self._clock = clock
-        self._statistics = statistics
+        self._meters = meters
 
     async def report(self, session: Session, report: Report) -> Session:
         """Write a session's status if it says something new; returns the session as it is then.
@@ -43,18 +44,17 @@ class Reporter:
         self._store.see_session(body)
         self._count(session, report)
         for condition in report.conditions:
-            unknown_as_ever = condition.status is None and session.condition(condition.type) is None
-            if not unknown_as_ever and _is_news(session, condition):
-                await self._record(session, condition)
+            if _is_news(session, condition) and not _goes_without_saying(session, condition):
+                self._record(session, condition)
         return Session.parse(body)
 
     def _count(self, session: Session, report: Report) -> None:
         if report.phase is not session.phase and report.phase in ENDING_PHASES:
-            self._statistics.endings.labels(phase=report.phase.value).inc()
+            self._meters.endings.labels(phase=report.phase.value).inc()
         ready = any(condition.type == READY and condition.status for condition in report.conditions)
         if ready and "openedAt" not in session.status:
             age = self._clock.now() - parse_time(session.created_at)
-            self._statistics.time_to_ready.observe(age.total_seconds())
+            self._meters.time_to_ready.observe(age.total_seconds())
 
     async def report_pool(self, pool: Pool, status: dict[str, Any], conditions: tuple[Condition, ...]) -> None:
         """Write a pool's status if it says something new. Raises ConflictError."""
@@ -66,10 +66,10 @@ class Reporter:
         self._store.see_pool(body)
         for condition in conditions:
             if _is_news(pool, condition):
-                await self._record(pool, condition)
+                self._record(pool, condition)
 
-    async def _record(self, about: Session | Pool, condition: Condition) -> None:
-        await self._recorder.record(about, condition.reason, condition.message, warning=condition.reason in WARNINGS)
+    def _record(self, about: Session | Pool, condition: Condition) -> None:
+        self._recorder.record(about, condition.reason, condition.message, warning=condition.reason in WARNINGS)
 
 
 WARNINGS = frozenset(
@@ -110,6 +110,15 @@ def _is_news(about: Session | Pool, condition: Condition) -> bool:
     """Whether a condition's status or reason is another than the one written last."""
     old = about.condition(condition.type)
     return old is None or (old["status"], old["reason"]) != (condition.status_text, condition.reason)
+
+
+def _goes_without_saying(session: Session, condition: Condition) -> bool:
+    """What everybody expects of a new session makes no Event: each is a request, and hides others in the story."""
+    if condition.type == READY and condition.reason == OPENING:
+        # "SlotsClaimed" tells it, and which pods.
+        return True
+    usual = condition.status is None or (condition.type == DAEMON_SYNCED and condition.status)
+    return bool(usual) and session.condition(condition.type) is None
 
 
 def _replace_status(about: Session | Pool, status: dict[str, Any]) -> JsonPatch:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from escrow_operator.adapters.clock import Clock
-from escrow_operator.adapters.kube import PODS, SESSIONS, ConflictError, Kube, KubeError, UnavailableError
+from escrow_operator.adapters.kube import PODS, ConflictError, Kube, KubeError, UnavailableError
 from escrow_operator.core.conditions import Condition
 from escrow_operator.core.daemon import NOT_CHECKED
 from escrow_operator.core.expiry import expires_at, last_activity, touched_at
@@ -22,7 +22,7 @@ from escrow_operator.core.settlement import (
     final_phase,
     is_followed,
 )
-from escrow_operator.models.common import FINALIZER, Label, format_time
+from escrow_operator.models.common import Label, format_time
 from escrow_operator.models.session import CLOSED_PHASES, Phase, Session, SessionKey
 from escrow_operator.services.activation import Activator, Escrow, wallet_fields
 from escrow_operator.services.blocked import RECHECK_SECONDS, Blocked, Failed, SlotBroken
@@ -32,6 +32,7 @@ from escrow_operator.services.endings import SETTLED_TEXT, Endings
 from escrow_operator.services.events import Recorder
 from escrow_operator.services.inspection import Inspector
 from escrow_operator.services.reporter import CONFLICT_SECONDS, Reporter
+from escrow_operator.services.stages import Stage, Stages
 from escrow_operator.services.store import Store
 from escrow_operator.settings import Settings
 
@@ -64,6 +65,7 @@ class SessionService:
         inspector: Inspector,
         recorder: Recorder,
         reporter: Reporter,
+        stages: Stages,
     ) -> None:
         self._kube = kube
         self._store = store
@@ -76,6 +78,7 @@ class SessionService:
         self._inspector = inspector
         self._recorder = recorder
         self._reporter = reporter
+        self._stages = stages
         self._told: dict[SessionKey, str] = {}
         self._behind: dict[SessionKey, float] = {}
 
@@ -87,6 +90,7 @@ class SessionService:
             self._told.pop(key, None)
             self._behind.pop(key, None)
             return None
+        self._stages.mark(session.uid, Stage.QUEUE)
         try:
             if session.deleting:
                 return await self._endings.finish(session)
@@ -99,23 +103,21 @@ class SessionService:
             return CONFLICT_SECONDS
 
     async def _advance(self, session: Session) -> float | None:
-        if FINALIZER not in session.finalizers:
-            session = await self._add_finalizer(session)
         now = self._clock.now()
         if self._capacity.must_yield(session):
             return await self._endings.give_way(session)
         if session.phase is Phase.ACTIVE and not is_followed(session) and self._expires_at(session, now) <= now:
             return await self._endings.expire(session)
-        await self._check_touch(session)
+        self._check_touch(session)
         return await self._keep_open(session)
 
-    async def _check_touch(self, session: Session) -> None:
+    def _check_touch(self, session: Session) -> None:
         """A touch that cannot be read would let the session expire under its user: say so, once."""
         text = session.annotations.get(Label.TOUCH)
         if text is None or touched_at(session) is not None or self._told.get(session.key) == text:
             return
         self._told[session.key] = text
-        await self._recorder.record(
+        self._recorder.record(
             session,
             "TouchInvalid",
             f"The annotation {Label.TOUCH} is {text!r}, not a time such as {format_time(self._clock.now())}. It does"
@@ -164,6 +166,7 @@ class SessionService:
         try:
             reading = await self._inspector.read(escrow)
             view = await self._inspector.payout(session, reading)
+            self._stages.mark(session.uid, Stage.VERIFY)
         except Blocked as blocked:
             if blocked.reason not in STILL_OPEN:
                 raise
@@ -191,6 +194,8 @@ class SessionService:
             return await self._endings.stay_closed(await self._reporter.report(session, final))
         phase = view.phase if view else Phase.ACTIVE
         session = await self._reporter.report(session, Report(phase, tuple(conditions), fields))
+        self._stages.mark(session.uid, Stage.STATUS)
+        self._stages.ready(session.uid)
         interval = self._settings.intervals.monitor.total_seconds()
         if is_followed(session):
             return interval
@@ -247,20 +252,6 @@ class SessionService:
         if funded and funded["status"] == "True":
             conditions.append(Condition(FUNDED, None, blocked.reason, "Not known while the session is not Ready."))
         return tuple(conditions)
-
-    async def _add_finalizer(self, session: Session) -> Session:
-        path = "/metadata/finalizers/-" if session.finalizers else "/metadata/finalizers"
-        body = await self._kube.patch(
-            SESSIONS,
-            session.key.namespace,
-            session.key.name,
-            [
-                {"op": "test", "path": "/metadata/resourceVersion", "value": session.resource_version},
-                {"op": "add", "path": path, "value": FINALIZER if session.finalizers else [FINALIZER]},
-            ],
-        )
-        self._store.see_session(body)
-        return Session.parse(body)
 
     def _latest(self, session: Session) -> Session:
         """The session after the writes of this look."""

@@ -1,4 +1,4 @@
-"""What the operator counts, as Prometheus metrics.
+"""What there is at the moment, as Prometheus gauges.
 
 Gauges are computed from the store when they are read, so that a deleted pool or session leaves no stale label behind.
 """
@@ -6,9 +6,8 @@ Gauges are computed from the store when they are read, so that a deleted pool or
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sized
 
-from prometheus_client import Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
@@ -17,16 +16,12 @@ from escrow_operator.adapters.kube import Kube
 from escrow_operator.core.poolstatus import count_slots
 from escrow_operator.models.common import parse_time
 from escrow_operator.services.capacity import Capacity
+from escrow_operator.services.meters import PREFIX
 from escrow_operator.services.store import Store
-
-PREFIX = "xmr_escrow"
-
-READY_BUCKETS = (0.5, 1, 2, 3, 5, 8, 13, 30, 60, 120, 300)
-"""Seconds from creation to Ready: opening takes 1 to 3 s, a key exchange 5 to 10 s, an empty pool more."""
 
 
 class Statistics(Collector):
-    """A Prometheus collector over the store, and the counters of events that no store remembers."""
+    """A Prometheus collector over the store, the queues and the API connection."""
 
     def __init__(
         self,
@@ -37,21 +32,14 @@ class Statistics(Collector):
         clock: Clock,
         *,
         max_active: int,
+        queues: Mapping[str, Sized],
     ) -> None:
         self._kube = kube
         self._store = store
         self._capacity = capacity
         self._clock = clock
         self._max_active = max_active
-        self.endings = Counter(
-            f"{PREFIX}_sessions_ended", "Sessions that ended, by the phase they ended in.", ["phase"], registry=registry
-        )
-        self.time_to_ready = Histogram(
-            f"{PREFIX}_session_ready_seconds",
-            "Seconds from a session's creation to Ready for the first time.",
-            buckets=READY_BUCKETS,
-            registry=registry,
-        )
+        self._queues = queues
         registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
@@ -69,10 +57,16 @@ class Statistics(Collector):
         )
         yield self._phases()
         yield from self._slots()
-        requests = CounterMetricFamily(f"{PREFIX}_api_requests", "Requests to the API server.", labels=["verb"])
-        for verb, number in self._kube.requests.items():
-            requests.add_metric([verb.lower()], number)
+        requests = CounterMetricFamily(
+            f"{PREFIX}_api_requests", "Requests to the API server, kopf's watches apart.", labels=["verb", "resource"]
+        )
+        for labels, number in self._kube.requests.items():
+            requests.add_metric(labels, number)
         yield requests
+        depths = GaugeMetricFamily(f"{PREFIX}_queue_depth", "Looks that are due or under way.", labels=["queue"])
+        for name, queue in self._queues.items():
+            depths.add_metric([name], len(queue))
+        yield depths
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: registering must not read the store."""

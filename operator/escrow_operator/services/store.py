@@ -7,16 +7,18 @@ late watch event never hides a claim that was just made.
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict, defaultdict
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from escrow_operator.adapters.kube import Listing
+from escrow_operator.core.cap import is_leaving
 from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.session import Session, SessionKey
 from escrow_operator.models.slot import Slot
+from escrow_operator.services.indexes import Index, LeastRecentlyUsed
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,16 +34,42 @@ class Store:
     def __init__(self) -> None:
         self.sessions: dict[SessionKey, Session] = {}
         self.pools: dict[PoolKey, Pool] = {}
+        self.used = LeastRecentlyUsed(self.sessions)
+        self._sessions_of: Index[PoolKey, SessionKey] = Index()
         self._slots: dict[SlotKey, Slot] = {}
-        self._by_pool: dict[PoolKey, set[SlotKey]] = defaultdict(set)
-        self._by_session: dict[str, set[SlotKey]] = defaultdict(set)
+        self._by_pool: Index[PoolKey, SlotKey] = Index()
+        self._free: Index[PoolKey, SlotKey] = Index()
+        self._by_session: Index[str, SlotKey] = Index()
+        self._by_file: Index[tuple[PoolKey, str], SlotKey] = Index()
+        self.leaving: set[str] = set()
+        """Uids of the sessions that hold slots and are about to free them, those that are gone included."""
         self._reserved: set[str] = set()
         self._gone: OrderedDict[str, None] = OrderedDict()
 
     def see_session(self, body: dict[str, Any]) -> bool:
         """Note an EscrowSession; False when nothing newer was said."""
         session = _parse(Session, body)
-        return session is not None and _note(self.sessions, session.key, session)
+        if session is None:
+            return False
+        former = self.sessions.get(session.key)
+        if not _note(self.sessions, session.key, session):
+            return False
+        if former and former.uid != session.uid:
+            self._note_leaving(former.uid, None)
+        self._sessions_of.add(session.pool_key, session.key)
+        self.used.note(session)
+        self._note_leaving(session.uid, session)
+        return True
+
+    def drop_session(self, key: SessionKey, uid: str) -> bool:
+        """Forget a session that is gone from the API; False when it was not known."""
+        session = self.sessions.get(key)
+        if session is None or session.uid != uid:
+            return False
+        del self.sessions[key]
+        self._sessions_of.discard(session.pool_key, key)
+        self._note_leaving(uid, None)
+        return True
 
     def see_pool(self, body: dict[str, Any]) -> bool:
         """Note a WalletPool; False when nothing newer was said."""
@@ -63,9 +91,11 @@ class Store:
         if old:
             self._unindex(old)
         self._slots[key] = slot
-        self._by_pool[slot.pool].add(key)
+        for index, entry in self._entries(slot):
+            index.add(entry, key)
         if slot.session_uid:
-            self._by_session[slot.session_uid].add(key)
+            owner = self.session_by_uid(slot.namespace, slot.session_name, slot.session_uid)
+            self._note_leaving(slot.session_uid, owner)
         return slot
 
     def drop_slot(self, namespace: str, name: str, uid: str) -> Slot | None:
@@ -81,12 +111,13 @@ class Store:
         self._reserved.discard(uid)
         return slot
 
-    def replace_sessions(self, namespace: str | None, listing: Listing) -> None:
-        """Level with a full list of a namespace (None: the cluster)."""
-        for body in listing.items:
-            self.see_session(body)
+    def replace_sessions(self, namespace: str | None, listing: Listing) -> list[SessionKey]:
+        """Level with a full list of a namespace (None: the cluster); returns those of which it said something new."""
+        news = [session_key(body) for body in listing.items if self.see_session(body)]
         for session in _absent(self.sessions.values(), namespace, listing):
-            del self.sessions[session.key]
+            self.drop_session(session.key, session.uid)
+            news.append(session.key)
+        return news
 
     def replace_pools(self, namespace: str | None, listing: Listing) -> None:
         """The same for pools."""
@@ -95,34 +126,55 @@ class Store:
         for pool in _absent(self.pools.values(), namespace, listing):
             del self.pools[pool.key]
 
-    def replace_slots(self, namespace: str | None, listing: Listing) -> list[Slot]:
-        """The same for slots; returns those that were gone."""
-        for body in listing.items:
-            self.see_slot(body)
+    def replace_slots(self, namespace: str | None, listing: Listing) -> tuple[list[Slot], list[Slot]]:
+        """The same for slots; returns those that changed and those that were gone."""
+        seen = [self.see_slot(body) for body in listing.items]
         gone = _absent(self._slots.values(), namespace, listing)
         for slot in gone:
             self.drop_slot(slot.namespace, slot.name, slot.uid)
-        return gone
+        return [slot for slot in seen if slot], gone
+
+    def sessions_of_pool(self, pool: PoolKey) -> list[SessionKey]:
+        """All sessions of a pool, in no order."""
+        return list(self._sessions_of.get(pool))
 
     def slots_of_pool(self, pool: PoolKey) -> list[Slot]:
         """All pods of a pool, free and adopted, in no order."""
-        return [self._slots[key] for key in self._by_pool.get(pool, ())]
+        return [self._slots[key] for key in self._by_pool.get(pool)]
+
+    def count_slots(self, pool: PoolKey) -> int:
+        """How many pods a pool has, free and adopted."""
+        return len(self._by_pool.get(pool))
 
     def slots_of_session(self, uid: str) -> list[Slot]:
         """All pods that a session adopted, in no order."""
-        return [self._slots[key] for key in self._by_session.get(uid, ())]
+        return [self._slots[key] for key in self._by_session.get(uid)]
 
-    def holders(self) -> dict[str, Session | None]:
-        """The sessions that have adopted slots, terminating ones included, by uid; None for one that is gone."""
-        found = {}
-        for uid, keys in self._by_session.items():
-            slot = self._slots[next(iter(keys))]
-            found[uid] = self.session_by_uid(slot.namespace, slot.session_name, uid)
-        return found
+    def slots_of_file(self, pool: PoolKey, file: str) -> list[Slot]:
+        """The pods of a pool, of any role and terminating ones included, that a wallet file was noted on."""
+        return [self._slots[key] for key in self._by_file.get((pool, file))]
+
+    def count_holders(self, others: Collection[str] = ()) -> int:
+        """How many sessions have adopted slots; ``others`` are uids to count as well."""
+        return len(self._by_session) + sum(1 for uid in others if uid not in self._by_session)
+
+    def orphans(self) -> list[Slot]:
+        """Adopted pods of sessions that are gone."""
+        slots = [slot for uid in self.leaving for slot in self.slots_of_session(uid)]
+        return [s for s in slots if self.session_by_uid(s.namespace, s.session_name, s.session_uid) is None]
+
+    def is_holder(self, uid: str) -> bool:
+        """Whether a session has adopted slots."""
+        return uid in self._by_session
+
+    def holders(self) -> set[str]:
+        """Uids of the sessions that have adopted slots, terminating ones included."""
+        return set(self._by_session)
 
     def free_slots(self, pool: PoolKey) -> list[Slot]:
         """Slots that nobody has adopted or is about to adopt."""
-        return [slot for slot in self.slots_of_pool(pool) if slot.claimable and slot.uid not in self._reserved]
+        slots = (self._slots[key] for key in self._free.get(pool))
+        return [slot for slot in slots if slot.uid not in self._reserved]
 
     def reserve(self, slots: Iterable[Slot]) -> None:
         """Keep other claims of this process off some slots while their patches are under way."""
@@ -139,11 +191,30 @@ class Store:
 
     def _unindex(self, slot: Slot) -> None:
         key = (slot.namespace, slot.name)
-        self._by_pool[slot.pool].discard(key)
+        for index, entry in self._entries(slot):
+            index.discard(entry, key)
+        if slot.session_uid and slot.session_uid not in self._by_session:
+            self.leaving.discard(slot.session_uid)
+
+    def _note_leaving(self, uid: str, session: Session | None) -> None:
+        if uid in self._by_session and is_leaving(session):
+            self.leaving.add(uid)
+        else:
+            self.leaving.discard(uid)
+
+    def _entries(self, slot: Slot) -> Iterator[tuple[Index[Any, SlotKey], Any]]:
+        yield self._by_pool, slot.pool
+        if slot.claimable:
+            yield self._free, slot.pool
         if slot.session_uid:
-            self._by_session[slot.session_uid].discard(key)
-            if not self._by_session[slot.session_uid]:
-                del self._by_session[slot.session_uid]
+            yield self._by_session, slot.session_uid
+        if slot.wallet_file:
+            yield self._by_file, (slot.pool, slot.wallet_file)
+
+
+def session_key(body: dict[str, Any]) -> SessionKey:
+    """The key of an EscrowSession's JSON."""
+    return SessionKey(body["metadata"]["namespace"], body["metadata"]["name"])
 
 
 R = TypeVar("R", Session, Pool)

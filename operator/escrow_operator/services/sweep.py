@@ -6,8 +6,6 @@ import logging
 
 from escrow_operator.adapters.kube import PODS, POOLS, SESSIONS, Kube
 from escrow_operator.core.manifests.common import SLOT_LABELS
-from escrow_operator.models.common import SlotState
-from escrow_operator.models.pool import PoolKey
 from escrow_operator.models.session import SessionKey
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.opener import Opener
@@ -27,31 +25,33 @@ class Sweep:
         self._opener = opener
         self._namespaces: tuple[str | None, ...] = namespaces or (None,)
 
-    async def level(self) -> None:
-        """Fill the store from full lists: at start, and again for what silent watches missed."""
+    async def level(self) -> set[SessionKey]:
+        """Fill the store from full lists: at start, and again for what silent watches missed.
+
+        Returns the sessions of which that said something new.
+        """
+        news: set[SessionKey] = set()
         for namespace in self._namespaces:
             self._store.replace_pools(namespace, await self._kube.list(POOLS, namespace))
-            self._store.replace_sessions(namespace, await self._kube.list(SESSIONS, namespace))
+            news.update(self._store.replace_sessions(namespace, await self._kube.list(SESSIONS, namespace)))
             pods = await self._kube.list(PODS, namespace, labels=SLOT_LABELS)
-            for slot in self._store.replace_slots(namespace, pods):
+            changed, gone = self._store.replace_slots(namespace, pods)
+            for slot in gone:
                 await self.slot_gone(slot)
+            news.update(SessionKey(slot.namespace, slot.session_name) for slot in changed + gone if slot.session_name)
+        return news
 
     async def slot_gone(self, slot: Slot) -> None:
         """Forget all about a pod."""
         self._opener.forget(slot.uid)
         await self._wallets.forget(slot.uid)
 
-    async def heal_orphans(self, pool: PoolKey) -> None:
+    async def heal_orphans(self) -> None:
         """Delete adopted pods whose session no longer exists.
 
         Garbage collection does it; this is for the pod whose adoption was answered after its session had gone.
         """
-        for slot in self._store.slots_of_pool(pool):
-            owned = self._store.session_by_uid(slot.namespace, slot.session_name, slot.session_uid)
-            if slot.state is SlotState.ADOPTED and owned is None and not slot.terminating:
+        for slot in self._store.orphans():
+            if not slot.terminating:
                 _LOG.warning("pod %s was adopted by a session that is gone; deleting it", slot.name)
                 await self._kube.delete(PODS, slot.namespace, slot.name, uid=slot.uid)
-
-    def sessions_of(self, pool: PoolKey) -> list[SessionKey]:
-        """All sessions of a pool."""
-        return [key for key, session in self._store.sessions.items() if session.pool_key == pool]

@@ -14,13 +14,15 @@ from escrow_operator.models.monero import Login
 from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.blocked import SlotBroken
+from escrow_operator.services.meters import Meters
 
 
 class Wallets:
     """One client per slot, kept while the slot lives: a digest nonce is tied to its connection."""
 
-    def __init__(self, kube: Kube) -> None:
+    def __init__(self, kube: Kube, meters: Meters) -> None:
         self._kube = kube
+        self._meters = meters
         self._keys: dict[PoolKey, str] = {}
         self._clients: dict[str, WalletRpc] = {}
 
@@ -67,7 +69,8 @@ class Wallets:
         if found is None:
             login = await self.login(slot)
             host = f"[{slot.ip}]" if ":" in (slot.ip or "") else slot.ip
-            found = self._clients.setdefault(slot.uid, WalletRpc(f"http://{host}:{RPC_PORT}", login))
+            client = WalletRpc(f"http://{host}:{RPC_PORT}", login, on_request=self._meters.wallet_requests.inc)
+            found = self._clients.setdefault(slot.uid, client)
         return found
 
     async def forget(self, slot_uid: str) -> None:

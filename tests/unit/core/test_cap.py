@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escrow_operator.core.cap import choose_victim, evictions_needed, is_evictable
+from escrow_operator.core.cap import evictions_needed, is_evictable
 from escrow_operator.models.common import format_time
 from escrow_operator.models.session import Phase, Session
+from escrow_operator.services.indexes import LeastRecentlyUsed
 from unit.factories import at, session
 
 PAYOUT = {"settlement": {"outcome": "Refund", "txid": "e" * 64}}
@@ -20,6 +24,19 @@ def active(name: str, used: int, *, pinned: bool = False, phase: Phase = Phase.A
         spec={"eviction": "Never" if pinned else "LRU"} | (PAYOUT if paying else {}),
         status={"lastActivityTime": format_time(at(used))},
     )
+
+
+def anybody(_: str) -> bool:
+    return True
+
+
+def choose_victim(sessions: Sequence[Session], *, excluded: Collection[str], now: datetime) -> Session | None:
+    used = LeastRecentlyUsed({one.key: one for one in sessions})
+    for one in sessions:
+        used.note(one)
+    victim = used.first(may_go=lambda uid: uid not in excluded, now=now)
+    assert used.first(may_go=lambda uid: uid not in excluded, now=now) == victim, "the same answer on every call"
+    return victim
 
 
 def test_the_least_recently_used_gives_way() -> None:
@@ -44,6 +61,27 @@ def test_nobody_is_asked_twice() -> None:
     victim = choose_victim(sessions, excluded={sessions[0].uid}, now=at(100))
     assert victim is not None
     assert victim.key.name == "b"
+
+
+def test_use_and_pinning_after_the_note_count() -> None:
+    known = {one.key: one for one in (active("a", 10), active("b", 20), active("c", 30))}
+    used = LeastRecentlyUsed(known)
+    for one in known.values():
+        used.note(one)
+
+    def change(one: Session) -> None:
+        known[one.key] = one
+        used.note(one)
+
+    change(active("a", 40))
+    change(active("b", 20, pinned=True))
+    assert (victim := used.first(may_go=anybody, now=at(100))) is not None
+    assert victim.key.name == "c"
+    change(active("b", 20))
+    assert (victim := used.first(may_go=anybody, now=at(100))) is not None
+    assert victim.key.name == "b"
+    known.clear()
+    assert used.first(may_go=anybody, now=at(100)) is None
 
 
 _ONE = st.tuples(st.integers(0, 50), st.booleans(), st.sampled_from([Phase.ACTIVE, Phase.SETTLING]), st.booleans())

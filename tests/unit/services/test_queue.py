@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from escrow_operator.services import queue as queue_module
+from escrow_operator.services.meters import Meters
 from escrow_operator.services.queue import WorkQueue
 
 
@@ -18,7 +20,7 @@ async def test_many_adds_make_one_look() -> None:
         seen.append(key)
         done.set()
 
-    queue = WorkQueue("test", look, concurrency=2)
+    queue = WorkQueue("test", look, concurrency=2, meters=Meters(CollectorRegistry()))
     for _ in range(5):
         queue.add("a")
     await done.wait()
@@ -44,7 +46,7 @@ async def test_a_key_added_while_it_is_looked_at_is_looked_at_again_and_never_tw
         if rounds == 2:
             twice.set()
 
-    queue = WorkQueue("test", look, concurrency=8)
+    queue = WorkQueue("test", look, concurrency=8, meters=Meters(CollectorRegistry()))
     queue.add("a")
     await started.wait()
     queue.add("a")
@@ -61,7 +63,7 @@ async def test_an_earlier_look_replaces_a_later_one() -> None:
     async def look(_: str) -> None:
         done.set()
 
-    queue = WorkQueue("test", look, concurrency=1)
+    queue = WorkQueue("test", look, concurrency=1, meters=Meters(CollectorRegistry()))
     queue.add("a", 3600)
     queue.add("a", 0)
     await asyncio.wait_for(done.wait(), 5)
@@ -83,7 +85,7 @@ async def test_i10_a_failing_key_is_tried_again_and_delays_nobody(monkeypatch: p
             raise RuntimeError("not yet")
         mended.set()
 
-    queue = WorkQueue("test", look, concurrency=4)
+    queue = WorkQueue("test", look, concurrency=4, meters=Meters(CollectorRegistry()))
     queue.add("bad")
     queue.add("good")
     await asyncio.wait_for(asyncio.gather(good.wait(), mended.wait()), 5)
@@ -103,7 +105,7 @@ async def test_a_look_may_ask_for_the_next_one() -> None:
             return None
         return 0.0
 
-    queue = WorkQueue("test", look, concurrency=1)
+    queue = WorkQueue("test", look, concurrency=1, meters=Meters(CollectorRegistry()))
     queue.add("a")
     await asyncio.wait_for(done.wait(), 5)
     await queue.close()

@@ -48,7 +48,8 @@ def test_levelling_drops_what_is_gone_but_not_what_came_after_the_list() -> None
     store.see_slot(stays)
     listing = Listing([stays], stays["metadata"]["resourceVersion"])
     store.see_slot(slot_body("late"))
-    assert [s.name for s in store.replace_slots("shop", listing)] == ["gone"]
+    changed, lost = store.replace_slots("shop", listing)
+    assert ([s.name for s in changed], [s.name for s in lost]) == ([], ["gone"])
     assert {s.name for s in store.slots_of_pool(POOL)} == {"stays", "late"}
 
 

@@ -1,0 +1,94 @@
+"""Notices what others changed in, or deleted of, the objects that pools are made of.
+
+By lists that carry the operator's label, a few requests for all pools of the cluster; nothing is written before
+something differs.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from escrow_operator.adapters.kube import CLAIMS, DEPLOYMENTS, NETWORK_POLICIES, SERVICES, Kube, Listing, Resource
+from escrow_operator.core.manifests.common import BASE_LABELS
+from escrow_operator.models.pool import PoolKey
+from escrow_operator.services.store import Store
+
+
+class Mark(NamedTuple):
+    """One object of a pool."""
+
+    resource: str
+    name: str
+
+
+class State(NamedTuple):
+    """What was wanted of an object, and which version of it the API server answered with; None for one removed."""
+
+    digest: str
+    version: tuple[str, str] | None
+
+
+class Applied:
+    """What the operator applied of each pool, so that it applies nothing twice."""
+
+    def __init__(self) -> None:
+        self._pools: dict[PoolKey, dict[Mark, State]] = {}
+
+    def is_current(self, pool: PoolKey, resource: Resource, name: str, digest: str) -> bool:
+        """Whether this was applied, and nobody was seen to change it since."""
+        state = self._pools.get(pool, {}).get(Mark(resource.plural, name))
+        return state is not None and state.digest == digest
+
+    def note(self, pool: PoolKey, resource: Resource, body: dict[str, Any], digest: str) -> None:
+        """The API server's answer to applying something."""
+        mark = Mark(resource.plural, body["metadata"]["name"])
+        self._pools.setdefault(pool, {})[mark] = State(digest, _version(resource, body))
+
+    def note_removed(self, pool: PoolKey, resource: Resource, name: str, digest: str) -> None:
+        """Something was deleted, or was not there."""
+        self._pools.setdefault(pool, {})[Mark(resource.plural, name)] = State(digest, None)
+
+    def forget(self, pool: PoolKey) -> None:
+        """The pool is gone."""
+        self._pools.pop(pool, None)
+
+    def compare(self, resource: Resource, namespace: str | None, listing: Listing) -> None:
+        """Forget what is no longer as it was applied: the pool's next look applies it again."""
+        found = {(b["metadata"]["namespace"], b["metadata"]["name"]): _version(resource, b) for b in listing.items}
+        for pool, states in self._pools.items():
+            if namespace not in (None, pool.namespace):
+                continue
+            for mark, state in list(states.items()):
+                if mark.resource == resource.plural and found.get((pool.namespace, mark.name)) != state.version:
+                    del states[mark]
+
+
+class Drift:
+    """Compares with what there is."""
+
+    def __init__(self, kube: Kube, store: Store, applied: Applied, namespaces: tuple[str, ...]) -> None:
+        self._kube = kube
+        self._store = store
+        self._applied = applied
+        self._namespaces: tuple[str | None, ...] = namespaces or (None,)
+
+    async def look(self) -> None:
+        """One list of each kind and namespace served. What changes while they are read is compared the next time."""
+        if not self._store.pools:
+            return
+        for namespace in self._namespaces:
+            for resource, listing in (
+                (CLAIMS, await self._kube.list(CLAIMS, namespace, labels=BASE_LABELS)),
+                (SERVICES, await self._kube.list(SERVICES, namespace, labels=BASE_LABELS)),
+                (DEPLOYMENTS, await self._kube.list(DEPLOYMENTS, namespace, labels=BASE_LABELS)),
+                (NETWORK_POLICIES, await self._kube.list(NETWORK_POLICIES, namespace, labels=BASE_LABELS)),
+            ):
+                self._applied.compare(resource, namespace, listing)
+
+
+def _version(resource: Resource, body: dict[str, Any]) -> tuple[str, str]:
+    """Changes with what matters of an object: its spec where that is counted, of a claim only that it is the same."""
+    meta = body["metadata"]
+    if resource is CLAIMS:
+        return meta["uid"], ""
+    return meta["uid"], str(meta.get("generation") or meta["resourceVersion"])
