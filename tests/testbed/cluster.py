@@ -19,6 +19,7 @@ from testbed.errors import ToolingError
 from testbed.kindconfig import CLUSTER_LABEL, kind_config
 from testbed.registry import registry_reachable
 from testbed.settings import (
+    BENCH_CLUSTER,
     DEMO_CLUSTER,
     IMAGE_PREFIX,
     SHARED_MOUNT,
@@ -142,7 +143,8 @@ class Cluster:
         kind = tools.kind()
         with tempfile.TemporaryDirectory() as folder:
             config = Path(folder) / "kind.json"
-            config.write_text(json.dumps(kind_config(nodes, self._shared, own_network=not stock)))
+            crowded = self.name == BENCH_CLUSTER
+            config.write_text(json.dumps(kind_config(nodes, self._shared, own_network=not stock, crowded=crowded)))
             argv = [str(kind), "create", "cluster", "--name", self.name, "--image", image]
             argv += ["--config", str(config), "--kubeconfig", str(self.kubeconfig)]
             if stock:

@@ -12,6 +12,8 @@ GO_MODULES_DIR = TESTBED_DIR / "go"
 
 DEMO_CLUSTER = "xmr-escrow"
 TEST_CLUSTER = "xmr-escrow-test"
+# Simulated nodes and slots by the thousand: tuned for many objects, see kindconfig.py.
+BENCH_CLUSTER = "xmr-escrow-bench"
 CLUSTER_PREFIX = "xmr-escrow"
 
 IMAGE_PREFIX = "localhost/xmr-escrow"

@@ -1,4 +1,4 @@
-"""kind, helm, kubectl and Kubernetes itself: taken from PATH if they fit, else built from pinned modules."""
+"""kind, helm, kubectl, kwok and Kubernetes itself: taken from PATH if they fit, else built from pinned modules."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "local-path-provisioner": ("github.com/rancher/local-path-provisioner",),
     "helm": ("helm.sh/helm/v4/cmd/helm",),
     "kind": ("sigs.k8s.io/kind",),
+    "kwok": ("sigs.k8s.io/kwok/cmd/kwok",),
 }
 _RENAMED = {"etcd": ("server", "etcd")}
 
@@ -52,6 +53,11 @@ def kind() -> Path:
 def helm() -> Path:
     """Return a helm that fits."""
     return _installed("helm", ("version", "--short"), MIN_HELM) or go_build("helm") / "helm"
+
+
+def kwok() -> Path:
+    """Return the controller that plays kubelet for simulated nodes."""
+    return go_build("kwok") / "kwok"
 
 
 def kubectl() -> Path:
