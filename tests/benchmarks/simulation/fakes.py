@@ -1,0 +1,199 @@
+"""A monero-wallet-rpc and a monerod that know no money, for thousands of wallets at one address.
+
+It runs as pods of the cluster, from a ConfigMap and with the standard library alone, so it imports nothing of this
+repository. Slots are told apart by the user of the digest login. Passwords are not checked; the challenge is sent once
+per connection, as by the real server, whose nonces belong to a connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import resource
+import secrets
+from collections import Counter
+from typing import Any
+
+WALLET_PORT = 18083
+DAEMON_PORT = 18081
+HEIGHT = 3_000_000
+NO_WALLET = -13
+
+_USER = re.compile(rb'username="([^"]+)"')
+_NONCE = re.compile(rb'nonce="([^"]+)"')
+_LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+_CHALLENGE = b'WWW-authenticate: Digest qop="auth",algorithm=MD5,realm="monero-rpc",nonce="%s",stale=%s\r\n'
+
+INFO = {
+    "height": HEIGHT,
+    "target_height": 0,
+    "nettype": "fakechain",
+    "synchronized": True,
+    "offline": True,
+    "busy_syncing": False,
+    "top_block_hash": "ab" * 32,
+    "tx_pool_size": 0,
+    "version": "0.18.5.1-release",
+    "status": "OK",
+}
+BALANCE = {
+    "balance": 0,
+    "unlocked_balance": 0,
+    "blocks_to_unlock": 0,
+    "time_to_unlock": 0,
+    "multisig_import_needed": False,
+}
+
+
+class Wallets:
+    """What is open in each slot, and what was asked. ``begin_open``: every slot holds the wallet from the start."""
+
+    def __init__(self, address: str, *, begin_open: bool = False) -> None:
+        self._address = address
+        self._begin_open = begin_open
+        self._is_open: dict[bytes, bool] = {}
+        self._constant: dict[str, dict[str, Any]] = {
+            "get_address": {"address": address, "addresses": []},
+            "is_multisig": {"multisig": True, "ready": True, "threshold": 2, "total": 3},
+            "refresh": {"blocks_fetched": 0, "received_money": False},
+            "get_balance": BALANCE,
+            "get_transfers": {},
+            "get_height": {"height": HEIGHT},
+            "store": {},
+        }
+        self.calls: Counter[str] = Counter()
+        self.users: set[bytes] = set()
+        self.connections = 0
+
+    def answer(self, user: bytes, method: str) -> dict[str, Any]:
+        """The ``result`` or the ``error`` of one call."""
+        self.calls[method] += 1
+        self.users.add(user)
+        if method == "get_version":
+            return {"result": {"version": 65566}}
+        if method == "open_wallet":
+            self._is_open[user] = True
+            return {"result": {}}
+        if not self._is_open.get(user, self._begin_open):
+            return {"error": {"code": NO_WALLET, "message": "No wallet file"}}
+        if method == "close_wallet":
+            self._is_open[user] = False
+            return {"result": {}}
+        result = self._constant.get(method)
+        return {"error": {"code": -32601, "message": "Method not found"}} if result is None else {"result": result}
+
+    def report(self, *, reset: bool) -> dict[str, Any]:
+        """Calls by method, slots that called, and open connections; ``reset`` begins to count anew."""
+        report = {"calls": dict(self.calls), "users": len(self.users), "connections": self.connections}
+        if reset:
+            self.calls.clear()
+            self.users.clear()
+        return report
+
+
+class _Http(asyncio.Protocol):
+    """Just enough of HTTP/1.1 for clients that send Content-Length and wait for each answer."""
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember where to write."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Answer every whole request that has arrived."""
+        self._buffer += data
+        while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
+            head = self._buffer[:end]
+            found = _LENGTH.search(head)
+            stop = end + 4 + (int(found[1]) if found else 0)
+            if len(self._buffer) < stop:
+                return
+            body, self._buffer = self._buffer[end + 4 : stop], self._buffer[stop:]
+            if self._transport is not None:
+                self._transport.write(self.respond(head, body))
+
+    def respond(self, head: bytes, body: bytes) -> bytes:
+        """The whole answer."""
+        raise NotImplementedError
+
+
+def http(status: bytes, body: bytes, headers: bytes = b"") -> bytes:
+    """An HTTP answer that keeps the connection."""
+    return b"HTTP/1.1 %s\r\n%sContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
+        status,
+        headers,
+        len(body),
+        body,
+    )
+
+
+class WalletHttp(_Http):
+    """One connection of a slot's client."""
+
+    def __init__(self, wallets: Wallets) -> None:
+        super().__init__()
+        self._wallets = wallets
+        self._nonce = secrets.token_hex(8).encode()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count it."""
+        super().connection_made(transport)
+        self._wallets.connections += 1
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """Count it no more."""
+        self._wallets.connections -= 1
+
+    def respond(self, head: bytes, body: bytes) -> bytes:
+        """Challenge, or answer."""
+        user, nonce = _USER.search(head), _NONCE.search(head)
+        if user is None or nonce is None or nonce[1] != self._nonce:
+            self._wallets.calls["challenge"] += 1
+            return http(b"401 Unauthorized", b"", _CHALLENGE % (self._nonce, b"true" if nonce else b"false"))
+        answer = self._wallets.answer(user[1], json.loads(body)["method"])
+        return http(b"200 Ok", json.dumps({"jsonrpc": "2.0", "id": "0", **answer}).encode())
+
+
+class DaemonHttp(_Http):
+    """monerod's get_info, and /stats of this process for the benchmark."""
+
+    def __init__(self, wallets: Wallets) -> None:
+        super().__init__()
+        self._wallets = wallets
+
+    def respond(self, head: bytes, body: bytes) -> bytes:
+        """Answer by the path."""
+        path = head.split(b" ", 2)[1]
+        if path.startswith(b"/stats"):
+            return http(b"200 Ok", json.dumps(self._wallets.report(reset=path.endswith(b"reset"))).encode())
+        if path == b"/json_rpc" and json.loads(body)["method"] == "get_info":
+            return http(b"200 Ok", json.dumps({"jsonrpc": "2.0", "id": "0", "result": INFO}).encode())
+        return http(b"404 Not Found", b"{}")
+
+
+async def serve(wallets: Wallets, host: str, wallet_port: int, daemon_port: int) -> list[asyncio.Server]:
+    """Listen on both ports."""
+    loop = asyncio.get_running_loop()
+    return [
+        await loop.create_server(lambda: WalletHttp(wallets), host, wallet_port, backlog=4096),
+        await loop.create_server(lambda: DaemonHttp(wallets), host, daemon_port, backlog=128),
+    ]
+
+
+async def _main() -> None:
+    # One connection per slot: the usual soft limit of 1,024 files would end it early.
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    wallets = Wallets(os.environ["ADDRESS"], begin_open=os.environ.get("BEGIN_OPEN") == "yes")
+    servers = await serve(wallets, "0.0.0.0", WALLET_PORT, DAEMON_PORT)  # noqa: S104
+    await asyncio.gather(*(server.serve_forever() for server in servers))
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())

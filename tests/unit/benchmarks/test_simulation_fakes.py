@@ -1,0 +1,89 @@
+"""The fake wallets answer the operator's own clients, as the real ones do where it matters."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from benchmarks.simulation.fakes import HEIGHT, Wallets, serve
+from escrow_operator.adapters.monerod import Daemon
+from escrow_operator.adapters.wallet_rpc import WalletRpc
+from escrow_operator.errors import NoWalletOpen
+from escrow_operator.models.monero import Login, NetType
+
+ADDRESS = "4" + "B" * 94
+
+
+@dataclass
+class Running:
+    wallets: Wallets
+    wallet_url: str
+    daemon_url: str
+
+    def slot(self, user: str) -> WalletRpc:
+        return WalletRpc(self.wallet_url, Login(user, "any"))
+
+
+@pytest.fixture
+async def fakes() -> AsyncIterator[Running]:
+    wallets = Wallets(ADDRESS)
+    servers = await serve(wallets, "127.0.0.1", 0, 0)
+    ports = [server.sockets[0].getsockname()[1] for server in servers]
+    yield Running(wallets, *(f"http://127.0.0.1:{port}" for port in ports))
+    for server in servers:
+        server.close()
+
+
+async def test_a_slot_opens_reads_and_closes(fakes: Running) -> None:
+    slot = fakes.slot("slot-1")
+    with pytest.raises(NoWalletOpen):
+        await slot.address()
+    await slot.open_wallet("wallet", "password")
+    assert await slot.address() == ADDRESS
+    state = await slot.is_multisig()
+    assert (state.multisig, state.ready, state.threshold, state.total) == (True, True, 2, 3)
+    await slot.refresh()
+    balance = await slot.balance()
+    assert (balance.total, balance.multisig_import_needed) == (0, False)
+    assert await slot.transfers(incoming=True, outgoing=True, pool=True) == []
+    assert await slot.height() == HEIGHT
+    await slot.close_wallet()
+    with pytest.raises(NoWalletOpen):
+        await slot.address()
+    await slot.aclose()
+
+
+async def test_slots_are_told_apart_by_their_login_and_challenged_once_per_connection(fakes: Running) -> None:
+    first, second = fakes.slot("slot-1"), fakes.slot("slot-2")
+    await first.open_wallet("wallet", "password")
+    with pytest.raises(NoWalletOpen):
+        await second.address()
+    await first.address()
+    assert fakes.wallets.calls["challenge"] == 2
+    assert fakes.wallets.users == {b"slot-1", b"slot-2"}
+    await first.aclose()
+    await second.aclose()
+
+
+async def test_slots_may_have_their_wallets_open_from_the_start() -> None:
+    wallets = Wallets(ADDRESS, begin_open=True)
+    assert wallets.answer(b"slot-1", "get_address") == {"result": {"address": ADDRESS, "addresses": []}}
+    wallets.answer(b"slot-1", "close_wallet")
+    assert "error" in wallets.answer(b"slot-1", "get_address")
+
+
+async def test_monerod_is_at_the_height_of_the_wallets_and_counts_are_read_and_reset(fakes: Running) -> None:
+    daemon = Daemon(fakes.daemon_url)
+    info = await daemon.info()
+    assert (info.height, info.nettype, info.synchronized) == (HEIGHT, NetType.FAKECHAIN, True)
+    await daemon.aclose()
+    slot = fakes.slot("slot-1")
+    await slot.version()
+    async with httpx.AsyncClient(base_url=fakes.daemon_url, trust_env=False) as client:
+        report = (await client.get("/stats/reset")).json()
+        assert report == {"calls": {"challenge": 1, "get_version": 1}, "users": 1, "connections": 1}
+        assert (await client.get("/stats")).json()["users"] == 0
+    await slot.aclose()
