@@ -36,6 +36,7 @@ from escrow_operator.services.statistics import Statistics
 from escrow_operator.services.store import Store
 from escrow_operator.services.sweep import Sweep
 from escrow_operator.services.wallets import Wallets
+from escrow_operator.services.warmups import WarmUps
 from escrow_operator.settings import Settings
 
 _LOG = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ class Operator:
         self.stages = Stages(self.meters, clock)
         self.applied = Applied()
         self.sweep = Sweep(kube, self.store, self.wallets, self.opener, settings.namespaces)
+        warm_ups = WarmUps(kube, self.store, clock, pool_changed=self.wake_pool)
         activator = Activator(
             kube,
             claims=self.claims,
@@ -91,6 +93,7 @@ class Operator:
             recorder=self.recorder,
             stages=self.stages,
             store=self.store,
+            warm_ups=warm_ups,
         )
         self.drift = Drift(kube, self.store, self.applied, settings.namespaces)
         monitor = Monitor(self.wallets, self.opener)
@@ -131,6 +134,7 @@ class Operator:
             daemons=self.daemons,
             reporter=self.reporter,
             wallets=self.wallets,
+            warm_ups=warm_ups,
             wake=self.wake_session,
         )
         self.session_queue: WorkQueue[SessionKey] = WorkQueue(

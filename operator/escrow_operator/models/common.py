@@ -47,6 +47,8 @@ class Label:
     """Annotation of an adopted pod: the wallet file that it may hold open (invariant I1)."""
     LOGIN_KEY = f"{GROUP}/login-key"
     """Annotation of the pod template: which login key the slots' credentials derive from."""
+    WARM_UP = f"{GROUP}/warm-up"
+    """Scheduling gate of fresh slots: the operator takes it away when they may start."""
     TOUCH = f"{GROUP}/touched-at"
     """Annotation that clients set on an EscrowSession to say that it is in use."""
 

@@ -26,6 +26,8 @@ class Slot(ApiModel):
     wallet_file: str | None
     ip: str | None
     node: str | None
+    gate: int | None
+    """Index of the operator's scheduling gate among the pod's, None without."""
     ready: bool
     terminating: bool
     finished: bool
@@ -55,6 +57,7 @@ class Slot(ApiModel):
             wallet_file=annotations.get(Label.WALLET_FILE),
             ip=status.get("podIP"),
             node=(body.get("spec") or {}).get("nodeName"),
+            gate=_gate(body.get("spec") or {}),
             ready=any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ()),
             terminating="deletionTimestamp" in meta,
             finished=status.get("phase") in ("Succeeded", "Failed"),
@@ -101,6 +104,11 @@ _WAITING_IS_TROUBLE = frozenset(
 """Reasons for which kubelet keeps a container waiting that do not mend themselves."""
 
 
+def _gate(spec: dict[str, Any]) -> int | None:
+    gates = [gate["name"] for gate in spec.get("schedulingGates") or ()]
+    return gates.index(Label.WARM_UP) if Label.WARM_UP in gates else None
+
+
 def _trouble(status: dict[str, Any]) -> tuple[str, str] | None:
     """Why a pod does not start, as (reason, message), or None."""
     statuses = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
@@ -114,6 +122,8 @@ def _trouble(status: dict[str, Any]) -> tuple[str, str] | None:
 def _unschedulable(status: dict[str, Any]) -> tuple[str, str] | None:
     """Since when the scheduler has found no node for a pod, as (timestamp, message), or None."""
     for condition in status.get("conditions") or ():
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+        if condition["type"] != "PodScheduled" or condition.get("reason") == "SchedulingGated":
+            continue
+        if condition["status"] == "False":
             return condition["lastTransitionTime"], condition.get("message", "")
     return None

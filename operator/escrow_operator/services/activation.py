@@ -28,6 +28,7 @@ from escrow_operator.services.stages import Stage, Stages
 from escrow_operator.services.store import Store
 from escrow_operator.services.together import both, gather_all
 from escrow_operator.services.wallets import Wallets
+from escrow_operator.services.warmups import WarmUps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,10 +55,12 @@ class Activator:
         recorder: Recorder,
         stages: Stages,
         store: Store,
+        warm_ups: WarmUps,
     ) -> None:
         self._kube = kube
         self._stages = stages
         self._store = store
+        self._warm_ups = warm_ups
         self._claims = claims
         self._deeds = deeds
         self._opener = opener
@@ -86,7 +89,8 @@ class Activator:
         # Before any wallet is opened: slots of a session that is still Pending may go back to their pool.
         session = await self._tell(session, slots, before)
         self._stages.mark(session.uid, Stage.STATUS)
-        deeds, slots, address = await self._open(session, slots, deeds, height)
+        with self._warm_ups.opening():
+            deeds, slots, address = await self._open(session, slots, deeds, height)
         await self._deeds.record_address(session, deeds, address)
         self._stages.mark(session.uid, Stage.OPEN)
         return Escrow(session, slots, address)

@@ -36,6 +36,7 @@ from escrow_operator.services.drift import Applied
 from escrow_operator.services.reporter import CONFLICT_SECONDS, Reporter
 from escrow_operator.services.store import Store
 from escrow_operator.services.wallets import Wallets
+from escrow_operator.services.warmups import WarmUps
 from escrow_operator.settings import Settings
 
 CREATED = "created"
@@ -58,6 +59,7 @@ class PoolService:
         daemons: DaemonService,
         reporter: Reporter,
         wallets: Wallets,
+        warm_ups: WarmUps,
         wake: Callable[[SessionKey], None],
     ) -> None:
         self._kube = kube
@@ -68,6 +70,7 @@ class PoolService:
         self._daemons = daemons
         self._reporter = reporter
         self._wallets = wallets
+        self._warm_ups = warm_ups
         self._wake = wake
         self._applied = applied
 
@@ -93,11 +96,12 @@ class PoolService:
                 f"The API server refused a part of the pool: {error}. Correct the spec.",
             )
         problem = problem or await self._storage_problem(pool)
+        next_start = await self._warm_ups.look(key, waiting=len(self._claims.waiting(key)))
         try:
             await self._report(pool, problem)
         except ConflictError:
             return CONFLICT_SECONDS
-        return None
+        return next_start
 
     def wake_waiting(self, key: PoolKey) -> None:
         """A slot became free: let those who wait look again, longest first."""

@@ -39,6 +39,7 @@ class Store:
         self._slots: dict[SlotKey, Slot] = {}
         self._by_pool: Index[PoolKey, SlotKey] = Index()
         self._free: Index[PoolKey, SlotKey] = Index()
+        self._gated: Index[PoolKey, SlotKey] = Index()
         self._by_session: Index[str, SlotKey] = Index()
         self._by_file: Index[tuple[PoolKey, str], SlotKey] = Index()
         self.leaving: set[str] = set()
@@ -176,6 +177,10 @@ class Store:
         slots = (self._slots[key] for key in self._free.get(pool))
         return [slot for slot in slots if slot.uid not in self._reserved]
 
+    def gated_slots(self, pool: PoolKey) -> list[Slot]:
+        """Pods that are not started yet, oldest first."""
+        return sorted((self._slots[key] for key in self._gated.get(pool)), key=lambda slot: slot.created_at)
+
     def reserve(self, slots: Iterable[Slot]) -> None:
         """Keep other claims of this process off some slots while their patches are under way."""
         self._reserved.update(slot.uid for slot in slots)
@@ -206,6 +211,8 @@ class Store:
         yield self._by_pool, slot.pool
         if slot.claimable:
             yield self._free, slot.pool
+        if slot.gate is not None:
+            yield self._gated, slot.pool
         if slot.session_uid:
             yield self._by_session, slot.session_uid
         if slot.wallet_file:

@@ -18,6 +18,7 @@ from escrow_operator.core.manifests.common import (
 )
 from escrow_operator.models.common import OPERATOR_NAME, Label, Role
 from escrow_operator.models.pool import Network, Pool
+from escrow_operator.models.slot import Slot
 
 SLOT_UID = 65532
 """User and group of the slots, whatever the image says: the files of a claim have one owner."""
@@ -133,6 +134,12 @@ def deployment(pool: Pool, role: Role, *, replicas: int, login_key: str, login_i
     }
 
 
+def ungate(slot: Slot) -> list[dict[str, Any]]:
+    """The JSON patch that lets a fresh slot be scheduled."""
+    path = f"/spec/schedulingGates/{slot.gate}"
+    return [{"op": "test", "path": f"{path}/name", "value": Label.WARM_UP}, {"op": "remove", "path": path}]
+
+
 def _pod_spec(pool: Pool, role: Role, login_image: str) -> dict[str, Any]:
     spec = pool.spec
     volumes: list[dict[str, Any]] = [
@@ -168,6 +175,7 @@ def _pod_spec(pool: Pool, role: Role, login_image: str) -> dict[str, Any]:
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
+        "schedulingGates": [{"name": Label.WARM_UP}],
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,
