@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
 import statistics
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 
 import httpx
 
@@ -23,13 +21,12 @@ from harness.world import World
 from testbed.helm import Helm
 from testbed.portforward import PortForward
 
+from .simulation.numbers import Scrape
+
 METRICS_PORT = 9090
 
 DEFAULT_INTERVALS: Mapping[str, str] = {}
 """``configured(intervals=…)`` with the chart's own, which people run; the tests' are shorter."""
-
-_LINE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)")
-_LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:
@@ -48,41 +45,15 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"p50": percentile(values, 50), "p95": percentile(values, 95), "max": max(values)}
 
 
-@dataclass(frozen=True)
-class Sample:
-    """The operator's metrics at one moment."""
-
-    lines: tuple[tuple[str, Mapping[str, str], float], ...]
-
-    @classmethod
-    def parse(cls, text: str) -> Sample:
-        """From Prometheus' text format."""
-        found = (_LINE.fullmatch(line) for line in text.splitlines() if not line.startswith("#"))
-        return cls(tuple((m[1], dict(_LABEL.findall(m[2] or "")), float(m[3])) for m in found if m))
-
-    def total(self, name: str, **labels: str) -> float | None:
-        """The sum over all series of a metric that have these labels; None when there is no such metric."""
-        values = [v for n, ls, v in self.lines if n == name and labels.items() <= ls.items()]
-        return sum(values) if values else None
-
-    def by(self, name: str, label: str) -> dict[str, float]:
-        """The sums of a metric for each value of a label; empty when there is no such metric."""
-        sums: dict[str, float] = {}
-        for found, labels, value in self.lines:
-            if found == name and label in labels:
-                sums[labels[label]] = sums.get(labels[label], 0.0) + value
-        return sums
-
-
 class Metrics:
     """Reads the operator's metrics over one connection; it is bound to the pod that runs now."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
 
-    async def read(self) -> Sample:
+    async def read(self) -> Scrape:
         """The metrics as of now."""
-        return Sample.parse((await self._http.get("/metrics")).raise_for_status().text)
+        return Scrape.parse((await self._http.get("/metrics")).raise_for_status().text)
 
 
 @asynccontextmanager

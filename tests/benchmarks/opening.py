@@ -121,9 +121,9 @@ async def _warm(place: Place, wallets: Wallets, metrics: Metrics, rounds: int) -
     figures: dict[str, Any] = {"operator": [], "claimed": [], "raw": [], "stages": {}}
     for number in range(1, rounds + 1):
         await place.until_warm()
-        before = (await metrics.read()).by(f"{STAGES}_sum", "stage")
+        before = (await metrics.read()).by_labels(f"{STAGES}_sum", "stage")
         opened, claimed = await apply_until_ready(place, wallets)
-        after = (await metrics.read()).by(f"{STAGES}_sum", "stage")
+        after = (await metrics.read()).by_labels(f"{STAGES}_sum", "stage")
         figures["operator"].append(opened)
         figures["claimed"].append(claimed)
         for stage, total in after.items():

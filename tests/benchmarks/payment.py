@@ -141,12 +141,11 @@ async def _payments(escrow: Escrow, client: Client, metrics: Metrics, number: in
         await asyncio.sleep(random.uniform(0, SPREAD_SECONDS))
         await chain.customer.relay(payment)
         sent = time.monotonic()
-        received = format_xmr(count * parse_xmr(PIECE))
-        shown = await client.sees(lambda s, sum_=received: s.get("funding", {}).get("received") == sum_)
+        shown = await client.sees(_received(count))
         await asyncio.sleep(random.uniform(0, SPREAD_SECONDS))
         await chain.mine(1)
         mined = time.monotonic()
-        confirmed = await client.sees(lambda s, txid=payment.txid: _confirmations(s, txid) == 1)
+        confirmed = await client.sees(_in_a_block(payment.txid))
         for moment, since, values in ((shown, sent, mempool), (confirmed, mined, block)):
             if moment is None:
                 unseen += 1
@@ -164,13 +163,24 @@ async def _payments(escrow: Escrow, client: Client, metrics: Metrics, number: in
     }
 
 
-def _confirmations(status: Body, txid: str) -> int:
-    funding = status.get("funding", {})
-    return int(funding.get("confirmations", 0)) if funding.get("txid") == txid else 0
+def _received(payments: int) -> Callable[[Body], bool]:
+    """Whether a status shows the sum of so many."""
+    total = format_xmr(payments * parse_xmr(PIECE))
+    return lambda status: status.get("funding", {}).get("received") == total
+
+
+def _in_a_block(txid: str) -> Callable[[Body], bool]:
+    """Whether a status shows the first confirmation of a payment."""
+
+    def test(status: Body) -> bool:
+        funding = status.get("funding", {})
+        return funding.get("txid") == txid and funding.get("confirmations") == 1
+
+    return test
 
 
 async def _asked(metrics: Metrics) -> float | None:
-    return (await metrics.read()).total(REQUESTS)
+    return (await metrics.read()).value(REQUESTS)
 
 
 async def _requests(metrics: Metrics, window: float) -> float | None:
