@@ -121,13 +121,15 @@ async def _warm(place: Place, wallets: Wallets, metrics: Metrics, rounds: int) -
     figures: dict[str, Any] = {"operator": [], "claimed": [], "raw": [], "stages": {}}
     for number in range(1, rounds + 1):
         await place.until_warm()
-        before = (await metrics.read()).by_labels(f"{STAGES}_sum", "stage")
+        before = await metrics.read()
         opened, claimed = await apply_until_ready(place, wallets)
-        after = (await metrics.read()).by_labels(f"{STAGES}_sum", "stage")
+        change = (await metrics.read()).since(before)
         figures["operator"].append(opened)
         figures["claimed"].append(claimed)
-        for stage, total in after.items():
-            figures["stages"].setdefault(stage, []).append(total - before.get(stage, 0.0))
+        # One that the operator did not take the time of (it first saw the session in a list) is no session of 0 s.
+        if change.value(f"{STAGES}_count"):
+            for stage, seconds in change.by_labels(f"{STAGES}_sum", "stage").items():
+                figures["stages"].setdefault(stage, []).append(seconds)
         await place.until_warm()
         figures["raw"].append(await _raw(place, wallets))
         progress.say(f"round {number} of {rounds}: operator {opened:.2f} s, raw {figures['raw'][-1]:.2f} s")

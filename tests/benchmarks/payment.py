@@ -174,7 +174,7 @@ def _in_a_block(txid: str) -> Callable[[Body], bool]:
 
     def test(status: Body) -> bool:
         funding = status.get("funding", {})
-        return funding.get("txid") == txid and funding.get("confirmations") == 1
+        return bool(funding.get("txid") == txid and funding.get("confirmations") == 1)
 
     return test
 
