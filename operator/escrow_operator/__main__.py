@@ -28,7 +28,7 @@ def main() -> int:
     )
     logging.getLogger().setLevel(settings.log_level)
     # A line per watch event and per request of every wallet drowns the story.
-    for noisy in ("kopf.objects", "kopf.activities", "httpx", "aiohttp.access"):
+    for noisy in ("kopf.objects", "kopf.activities", "aiohttp.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     handlers = Handlers(settings)
     asyncio.run(

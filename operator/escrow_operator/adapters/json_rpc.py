@@ -6,14 +6,18 @@ carry passwords and key material; neither is quoted in an error or a log.
 """
 
 import asyncio
-import functools
+import json
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from http import HTTPStatus
 from typing import Protocol, TypeVar
+from urllib.parse import urlsplit
 
-import httpx
+import aiohttp
+from aiohttp import ClientHandlerType, DigestAuthMiddleware
+from aiohttp.client_middlewares import ClientMiddlewareType
 
 from escrow_operator.errors import EscrowError
 from escrow_operator.models.monero import MAX_PICONERO, Login
@@ -60,10 +64,17 @@ class Fault(Exception):
         self.message = message
 
 
-@functools.cache
-def _default_context() -> ssl.SSLContext:
-    """One for all clients: reading the system's certificates takes 18 ms of CPU, and there is a client per wallet."""
-    return httpx.create_ssl_context()
+_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT)
+"""The deadline of a call bounds reading and writing."""
+
+
+def rpc_session() -> aiohttp.ClientSession:
+    """Connections to any number of servers; each client of one uses one connection at a time, and the same again.
+
+    A proxy or .netrc of the environment has no business between operator and wallet, so they are not looked at.
+    """
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 
 class Answer:
@@ -134,8 +145,9 @@ class Answer:
 class JsonRpcClient:
     """One server's JSON-RPC endpoint (`base_url` + /json_rpc).
 
-    `verify` is httpx's: an SSL context, or whether to check certificates. `transport` replaces the network.
-    `on_request` is called for every HTTP request, those of a digest challenge included.
+    `tls` is the SSL context for https URLs, None trusts the system's certificates. `session` is used instead of one of
+    its own, and stays open; its connector must keep connections. `on_request` is called for every HTTP request, those
+    of a digest challenge included.
     """
 
     def __init__(
@@ -144,35 +156,37 @@ class JsonRpcClient:
         errors: ErrorTypes,
         *,
         login: Login | None = None,
-        verify: ssl.SSLContext | bool = True,
-        transport: httpx.AsyncBaseTransport | None = None,
+        tls: ssl.SSLContext | None = None,
+        session: aiohttp.ClientSession | None = None,
         on_request: Callable[[], None] | None = None,
     ) -> None:
-        if httpx.URL(base_url).userinfo:
+        parts = urlsplit(base_url)
+        if parts.username is not None or parts.password is not None:
             raise ValueError("put user and password into login, not into the URL: URLs get logged")
+        self._base_url = base_url.rstrip("/")
         self._errors = errors
         self._lock = asyncio.Lock()
-
-        async def note(_: httpx.Request) -> None:
-            if on_request is not None:
-                on_request()
-
-        self._client = httpx.AsyncClient(
-            event_hooks={"request": [note]},
-            base_url=base_url,
-            auth=None if login is None else httpx.DigestAuth(login.user, login.password),
-            verify=_default_context() if verify is True else verify,
-            transport=transport,
-            # The deadline of the call bounds reading and writing.
-            timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT),
-            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE),
-            # A proxy or .netrc of the environment has no business between operator and wallet.
-            trust_env=False,
-        )
+        self._tls: ssl.SSLContext | bool = True if tls is None else tls
+        self._session = session
+        self._owned: aiohttp.ClientSession | None = None
+        self._on_request = on_request
+        digest = () if login is None else (DigestAuthMiddleware(login.user, login.password),)
+        self._middlewares: tuple[ClientMiddlewareType, ...] = (*digest, self._send)
 
     async def aclose(self) -> None:
         """Close the connection."""
-        await self._client.aclose()
+        if self._owned is not None:
+            await self._owned.close()
+            self._owned = None
+
+    async def _send(self, request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
+        if self._on_request is not None:
+            self._on_request()
+        response = await handler(request)
+        if response.status == HTTPStatus.UNAUTHORIZED:
+            # Read to its end, so that the answer to the challenge goes over the same connection.
+            await response.read()
+        return response
 
     async def call(self, method: str, params: Mapping[str, object], deadline: float) -> Answer:
         """The result of one call; `deadline` seconds include waiting for earlier calls of this client.
@@ -191,33 +205,48 @@ class JsonRpcClient:
         return Answer(await self._body(path, path, params, deadline), path, self._errors.protocol)
 
     async def _body(self, method: str, path: str, request: Mapping[str, object], deadline: float) -> dict[str, object]:
-        response = await self._post(method, path, request, deadline)
-        if response.status_code == httpx.codes.UNAUTHORIZED:
+        status, data = await self._post(method, path, request, deadline)
+        if status == HTTPStatus.UNAUTHORIZED:
             raise self._errors.unauthorized(f"{method}: the RPC login was refused")
-        if response.status_code != httpx.codes.OK:
-            raise self._errors.protocol(f"{method}: unexpected HTTP status {response.status_code}")
+        if status != HTTPStatus.OK:
+            raise self._errors.protocol(f"{method}: unexpected HTTP status {status}")
         try:
-            body = response.json()
+            body = json.loads(data)
         except ValueError:
             body = None
         if not isinstance(body, dict):
             raise self._errors.protocol(f"{method}: the answer is not a JSON object")
         return body
 
-    async def _post(self, method: str, path: str, request: Mapping[str, object], deadline: float) -> httpx.Response:
+    async def _post(self, method: str, path: str, request: Mapping[str, object], deadline: float) -> tuple[int, bytes]:
         sent = False
-        # `from None` below: httpx's exceptions hold the request, and with it the password it carries.
+        # `from None` below: a client's exceptions hold the request, and with it the password it carries.
         try:
             async with asyncio.timeout(deadline), self._lock:
                 sent = True
-                return await self._client.post(path, json=request)
+                async with self._http().post(
+                    self._base_url + path,
+                    json=request,
+                    ssl=self._tls,
+                    timeout=_TIMEOUT,
+                    middlewares=self._middlewares,
+                    allow_redirects=False,
+                ) as response:
+                    return response.status, await response.read()
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
+            raise self._errors.unreachable(f"{method}: {error or type(error).__name__}") from None
         except TimeoutError:
             what = "no answer" if sent else "still waiting for an earlier call"
             raise self._errors.timeout(f"{method}: {what} after {deadline:g} s") from None
-        except httpx.TransportError as error:
-            raise self._errors.unreachable(f"{method}: {error or type(error).__name__}") from None
-        except httpx.HTTPError as error:
+        except aiohttp.ClientError as error:
             raise self._errors.protocol(f"{method}: {type(error).__name__}") from None
+
+    def _http(self) -> aiohttp.ClientSession:
+        if self._session is not None:
+            return self._session
+        if self._owned is None:
+            self._owned = rpc_session()
+        return self._owned
 
     def _fault(self, method: str, error: object) -> Exception:
         if not isinstance(error, dict) or not isinstance(error.get("code"), int):

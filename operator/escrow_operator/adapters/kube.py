@@ -104,6 +104,8 @@ class Kube:
         configuration = client.Configuration()
         try:
             config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            # No proxy is on the way, and for every request a thread would look for a .netrc file.
+            configuration.client_session_kwargs = {"trust_env": False}
         except config.ConfigException:
             await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         return cls(client.ApiClient(configuration=configuration))

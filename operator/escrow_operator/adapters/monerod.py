@@ -6,7 +6,7 @@ Source of names and fields: https://docs.getmonero.org/rpc-library/monerod-rpc/
 import ssl
 from collections.abc import Callable, Sequence
 
-import httpx
+import aiohttp
 
 from escrow_operator.adapters.json_rpc import ErrorTypes, Fault, JsonRpcClient
 from escrow_operator.errors import (
@@ -30,20 +30,18 @@ _ERRORS = ErrorTypes(
 
 
 class Daemon:
-    """One monerod. `verify` and `transport` are httpx's; `on_request` is JsonRpcClient's."""
+    """One monerod. `tls`, `session` and `on_request` are JsonRpcClient's."""
 
     def __init__(
         self,
         base_url: str,
         *,
         login: Login | None = None,
-        verify: ssl.SSLContext | bool = True,
-        transport: httpx.AsyncBaseTransport | None = None,
+        tls: ssl.SSLContext | None = None,
+        session: aiohttp.ClientSession | None = None,
         on_request: Callable[[], None] | None = None,
     ) -> None:
-        self._rpc = JsonRpcClient(
-            base_url, _ERRORS, login=login, verify=verify, transport=transport, on_request=on_request
-        )
+        self._rpc = JsonRpcClient(base_url, _ERRORS, login=login, tls=tls, session=session, on_request=on_request)
 
     async def aclose(self) -> None:
         """Close the connection."""

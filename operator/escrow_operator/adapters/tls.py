@@ -5,10 +5,13 @@ from __future__ import annotations
 import ssl
 
 
-def client_context(ca: str | None) -> ssl.SSLContext | bool:
-    """Trust a private CA (PEM) instead of the public ones. Raises ValueError when it is no certificate."""
+def client_context(ca: str | None) -> ssl.SSLContext | None:
+    """Trust a private CA (PEM) instead of the public ones, None those.
+
+    Raises ValueError when it is no certificate.
+    """
     if ca is None:
-        return True
+        return None
     try:
         return ssl.create_default_context(cadata=ca)
     except ssl.SSLError as error:

@@ -10,7 +10,7 @@ import re
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 
-import httpx
+import aiohttp
 
 from escrow_operator.adapters.json_rpc import Answer, ErrorTypes, Fault, JsonRpcClient
 from escrow_operator.adapters.wallet_faults import TRANSACTION_NOT_FOUND, wallet_error
@@ -57,7 +57,7 @@ _ERRORS = ErrorTypes(
 class WalletRpc:
     """Keep one per pod: calls share one connection (digest nonces are tied to it) and run one by one.
 
-    `verify` and `transport` are httpx's; `on_request` is JsonRpcClient's. `deadline` of a method is in
+    `tls`, `session` and `on_request` are JsonRpcClient's. `deadline` of a method is in
     seconds and includes waiting for earlier calls of this client; a call that ran into it may
     still be running in the process.
     """
@@ -67,13 +67,11 @@ class WalletRpc:
         base_url: str,
         login: Login | None,
         *,
-        verify: ssl.SSLContext | bool = True,
-        transport: httpx.AsyncBaseTransport | None = None,
+        tls: ssl.SSLContext | None = None,
+        session: aiohttp.ClientSession | None = None,
         on_request: Callable[[], None] | None = None,
     ) -> None:
-        self._rpc = JsonRpcClient(
-            base_url, _ERRORS, login=login, verify=verify, transport=transport, on_request=on_request
-        )
+        self._rpc = JsonRpcClient(base_url, _ERRORS, login=login, tls=tls, session=session, on_request=on_request)
 
     async def aclose(self) -> None:
         """Close the connection; the wallet stays open."""

@@ -137,7 +137,7 @@ class DaemonService:
         if spec.tls.ca_secret_ref:
             ca = (await self._secret(key.namespace, spec.tls.ca_secret_ref.name, "ca.crt"))["ca.crt"]
         count = self._meters.daemon_requests.inc
-        watched.client = Daemon(spec.url, login=login, verify=client_context(ca), on_request=count)
+        watched.client = Daemon(spec.url, login=login, tls=client_context(ca), on_request=count)
         watched.lookups = Lookups(watched.client)
         return watched.client
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import secrets
 
+import aiohttp
+
+from escrow_operator.adapters.json_rpc import rpc_session
 from escrow_operator.adapters.kube import SECRETS, ConflictError, Kube, NotFoundError
 from escrow_operator.adapters.wallet_rpc import WalletRpc
 from escrow_operator.core.login import derive_login, key_id
@@ -18,13 +21,17 @@ from escrow_operator.services.meters import Meters
 
 
 class Wallets:
-    """One client per slot, kept while the slot lives: a digest nonce is tied to its connection."""
+    """One client per slot, kept while the slot lives: a digest nonce is tied to its connection.
+
+    They share a pool of connections, in which each slot's address has its own.
+    """
 
     def __init__(self, kube: Kube, meters: Meters) -> None:
         self._kube = kube
         self._meters = meters
         self._keys: dict[PoolKey, str] = {}
         self._clients: dict[str, WalletRpc] = {}
+        self._session: aiohttp.ClientSession | None = None
 
     async def ensure_login_key(self, pool: Pool) -> str:
         """The id of the pool's login key, made when there is none; looked for once, until ``forget_login_key``."""
@@ -69,7 +76,10 @@ class Wallets:
         if found is None:
             login = await self.login(slot)
             host = f"[{slot.ip}]" if ":" in (slot.ip or "") else slot.ip
-            client = WalletRpc(f"http://{host}:{RPC_PORT}", login, on_request=self._meters.wallet_requests.inc)
+            if self._session is None:
+                self._session = rpc_session()
+            count = self._meters.wallet_requests.inc
+            client = WalletRpc(f"http://{host}:{RPC_PORT}", login, session=self._session, on_request=count)
             found = self._clients.setdefault(slot.uid, client)
         return found
 
@@ -83,3 +93,5 @@ class Wallets:
         """End all connections."""
         for uid in list(self._clients):
             await self.forget(uid)
+        if self._session is not None:
+            await self._session.close()

@@ -1,14 +1,21 @@
-"""A monero-wallet-rpc or monerod to talk to without a network, with digest login as epee does it."""
+"""A monero-wallet-rpc or monerod on loopback, with digest login as epee does it."""
 
 import hashlib
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
-import httpx
+from aiohttp import web
+from multidict import CIMultiDict
 
+from escrow_operator.adapters.wallet_rpc import WalletRpc
 from escrow_operator.models.monero import Login
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+Serve = Callable[[Handler], Awaitable[str]]
+"""Starts a server for the test; the base URL then."""
 
 UNAUTHORIZED_PAGE = "<html><head><title>Unauthorized Access</title></head></html>"
 
@@ -24,20 +31,19 @@ class FakeServer:
     calls: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
     challenges: int = 0
 
-    @property
-    def transport(self) -> httpx.MockTransport:
-        return httpx.MockTransport(self._handle)
-
-    def _handle(self, request: httpx.Request) -> httpx.Response:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """One request."""
         if self.login is not None and not self._authorized(request, self.login):
             self.challenges += 1
-            challenges = [
-                f'Digest qop="auth",algorithm={algorithm},realm="monero-rpc",nonce="{self.nonce}",stale=false'
-                for algorithm in ("MD5", "MD5-sess")
-            ]
-            return httpx.Response(401, headers=[("WWW-authenticate", c) for c in challenges], text=UNAUTHORIZED_PAGE)
-        assert request.url.path == "/json_rpc"
-        body = json.loads(request.content)
+            headers: CIMultiDict[str] = CIMultiDict()
+            for algorithm in ("MD5", "MD5-sess"):
+                challenge = (
+                    f'Digest qop="auth",algorithm={algorithm},realm="monero-rpc",nonce="{self.nonce}",stale=false'
+                )
+                headers.add("WWW-authenticate", challenge)
+            return web.Response(status=401, headers=headers, text=UNAUTHORIZED_PAGE)
+        assert request.path == "/json_rpc"
+        body = await request.json()
         method = body["method"]
         self.calls.append((method, body["params"]))
         answer: dict[str, object] = {"id": body["id"], "jsonrpc": "2.0"}
@@ -46,9 +52,9 @@ class FakeServer:
         else:
             code, message = self.errors.get(method, (-32601, "Method not found"))
             answer["error"] = {"code": code, "message": message} if message else {"code": code}
-        return httpx.Response(200, json=answer)
+        return web.json_response(answer)
 
-    def _authorized(self, request: httpx.Request, login: Login) -> bool:
+    def _authorized(self, request: web.Request, login: Login) -> bool:
         header = request.headers.get("authorization", "")
         fields = re.findall(r'(\w+)=(?:"([^"]*)"|([^,]*))', header)
         sent: dict[str, str] = {key: quoted or bare for key, quoted, bare in fields}
@@ -62,3 +68,11 @@ class FakeServer:
 
 def _md5(text: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+class MakeWallet(Protocol):
+    """The fixture ``wallet``."""
+
+    async def __call__(self, server: FakeServer | Handler, login: Login | None = None) -> WalletRpc:
+        """A client of a server."""
+        ...

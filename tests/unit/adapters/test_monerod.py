@@ -1,12 +1,15 @@
 """Answers were recorded from monerod v0.18.5.3 on regtest, from its full and its restricted RPC port."""
 
-import httpx
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
 import pytest
+from aiohttp import web
 
 from escrow_operator import errors
 from escrow_operator.adapters.monerod import Daemon
-from escrow_operator.models.monero import DaemonInfo, Login, NetType
-from unit.adapters.fake_server import FakeServer
+from escrow_operator.models.monero import ChainTransaction, DaemonInfo, Login, NetType
+from unit.adapters.fake_server import FakeServer, Handler, Serve
 
 TOP = "418015bb9ae982a1975da7d79277c2705727a56894ba0fb246adaabb1f4632e3"
 RESTRICTED: dict[str, object] = {
@@ -31,12 +34,26 @@ RESTRICTED: dict[str, object] = {
 }
 
 
-def daemon(server: FakeServer, login: Login | None = None) -> Daemon:
-    return Daemon("http://monerod:18081", login=login, transport=server.transport)
+MakeDaemon = Callable[..., Awaitable[Daemon]]
 
 
-async def test_a_restricted_port_says_enough() -> None:
-    assert await daemon(FakeServer(results={"get_info": RESTRICTED})).info() == DaemonInfo(
+@pytest.fixture
+async def daemon(serve: Serve) -> AsyncIterator[MakeDaemon]:
+    """Makes a client of a fake server, or of any handler."""
+    clients: list[Daemon] = []
+
+    async def make(server: FakeServer | Handler, login: Login | None = None) -> Daemon:
+        url = await serve(server.handle if isinstance(server, FakeServer) else server)
+        clients.append(Daemon(url, login=login))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        await client.aclose()
+
+
+async def test_a_restricted_port_says_enough(daemon: MakeDaemon) -> None:
+    assert await (await daemon(FakeServer(results={"get_info": RESTRICTED}))).info() == DaemonInfo(
         height=212,
         target_height=0,
         nettype=NetType.FAKECHAIN,
@@ -50,35 +67,50 @@ async def test_a_restricted_port_says_enough() -> None:
     )
 
 
-async def test_login() -> None:
+async def test_login(daemon: MakeDaemon) -> None:
     login = Login("op", "secret")
     server = FakeServer(results={"get_info": RESTRICTED | {"version": "0.18.5.3-unknown"}}, login=login)
-    assert (await daemon(server, login).info()).version == "0.18.5.3-unknown"
+    assert (await (await daemon(server, login)).info()).version == "0.18.5.3-unknown"
     with pytest.raises(errors.DaemonUnauthorized):
-        await daemon(server).info()
+        await (await daemon(server)).info()
 
 
 @pytest.mark.parametrize("wrong", [{"nettype": "moon"}, {"synchronized": "yes"}, {"height": None}])
-async def test_an_answer_of_another_shape(wrong: dict[str, object]) -> None:
+async def test_an_answer_of_another_shape(wrong: dict[str, object], daemon: MakeDaemon) -> None:
     with pytest.raises(errors.DaemonProtocolError):
-        await daemon(FakeServer(results={"get_info": RESTRICTED | wrong})).info()
+        await (await daemon(FakeServer(results={"get_info": RESTRICTED | wrong}))).info()
 
 
-async def test_an_error_answer() -> None:
+async def test_an_error_answer(daemon: MakeDaemon) -> None:
     with pytest.raises(errors.DaemonRpcError) as caught:
-        await daemon(FakeServer(errors={"get_info": (-9, "Core is busy")})).info()
+        await (await daemon(FakeServer(errors={"get_info": (-9, "Core is busy")}))).info()
     assert caught.value.code == -9
 
 
-async def test_a_daemon_that_is_down_or_hangs() -> None:
-    def down(_: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("All connection attempts failed")
+async def test_a_daemon_that_is_down_or_hangs(daemon: MakeDaemon) -> None:
+    async def hang(_: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def drop(request: web.Request) -> web.Response:
+        assert request.transport
+        request.transport.abort()
+        return web.Response()
 
     with pytest.raises(errors.DaemonUnreachable):
-        await Daemon("http://monerod", transport=httpx.MockTransport(down)).info()
-
-    def hang(_: httpx.Request) -> httpx.Response:
-        raise TimeoutError
-
+        await (await daemon(drop)).info()
     with pytest.raises(errors.DaemonTimeout):
-        await Daemon("http://monerod", transport=httpx.MockTransport(hang)).info(deadline=0.1)
+        await (await daemon(hang)).info(deadline=0.1)
+
+
+async def test_transactions_by_txid_those_unknown_left_out(daemon: MakeDaemon) -> None:
+    asked = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append((request.path, await request.json()))
+        found = {"tx_hash": "a" * 64, "in_pool": False, "confirmations": 3, "double_spend_seen": False}
+        return web.json_response({"status": "OK", "txs": [found], "missed_tx": ["b" * 64]})
+
+    found = await (await daemon(answer)).transactions(["a" * 64, "b" * 64])
+    assert found == {"a" * 64: ChainTransaction(in_pool=False, confirmations=3, double_spend_seen=False)}
+    assert asked == [("/get_transactions", {"txs_hashes": ["a" * 64, "b" * 64], "prune": True})]

@@ -3,21 +3,16 @@
 import logging
 import traceback
 
-import httpx
 import pytest
+from aiohttp import web
 
 from escrow_operator import errors
-from escrow_operator.adapters.wallet_rpc import WalletRpc
 from escrow_operator.models.monero import KeyExchange, Login
-from unit.adapters.fake_server import FakeServer
+from unit.adapters.fake_server import FakeServer, MakeWallet
 
 INFO = "MultisigxV2R1EsbGLBESXKN3sG6mnVbFJocNxWSyx7hfhJ237Q2R34e91TbQcngWMVhLUomDBUQgrd42d1nxLBEJwTWCcbJE3Yvh"
 PASSWORD = "correct horse"
 LOGIN = Login("op", "secret-of-the-pod")
-
-
-def wallet(server: FakeServer, login: Login | None = None) -> WalletRpc:
-    return WalletRpc("http://wallet:18083", login, transport=server.transport)
 
 
 @pytest.mark.parametrize(
@@ -41,9 +36,11 @@ def wallet(server: FakeServer, login: Login | None = None) -> WalletRpc:
         (-32602, "Invalid params", errors.WalletRpcError),
     ],
 )
-async def test_what_keeps_a_wallet_from_opening(code: int, text: str, expected: type[errors.WalletError]) -> None:
+async def test_what_keeps_a_wallet_from_opening(
+    code: int, text: str, expected: type[errors.WalletError], wallet: MakeWallet
+) -> None:
     with pytest.raises(errors.WalletError) as caught:
-        await wallet(FakeServer(errors={"open_wallet": (code, text)})).open_wallet("a", PASSWORD)
+        await (await wallet(FakeServer(errors={"open_wallet": (code, text)}))).open_wallet("a", PASSWORD)
     assert type(caught.value) is expected
     assert caught.value.code == code
 
@@ -92,15 +89,15 @@ async def test_what_keeps_a_wallet_from_opening(code: int, text: str, expected: 
     ],
 )
 async def test_each_error_says_what_the_caller_can_do(
-    method: str, code: int, text: str, expected: type[errors.WalletError]
+    method: str, code: int, text: str, expected: type[errors.WalletError], wallet: MakeWallet
 ) -> None:
     with pytest.raises(errors.WalletError) as caught:
-        await wallet(FakeServer(errors={method: (code, text)})).call(method, {}, 1)
+        await (await wallet(FakeServer(errors={method: (code, text)}))).call(method, {}, 1)
     assert type(caught.value) is expected
     assert caught.value.code == code
 
 
-async def test_i9_no_secret_in_errors_or_logs(caplog: pytest.LogCaptureFixture) -> None:
+async def test_i9_no_secret_in_errors_or_logs(caplog: pytest.LogCaptureFixture, wallet: MakeWallet) -> None:
     """I9: whatever the server says and however a call fails, nothing the request carried is quoted."""
     caplog.set_level(logging.DEBUG)
     peer = "MultisigxV2Rn1" + "WBxt6Pjgk85q8e1ssG8f2f4yzG6bSu9EAVSyFzCsrQ36uWG4JB3mdpMiPhCoEkKKiL"
@@ -110,19 +107,24 @@ async def test_i9_no_secret_in_errors_or_logs(caplog: pytest.LogCaptureFixture) 
     for code in (-1, -4, -13, -22, -26, -31, -33, -35, -999, 0):
         server = FakeServer(login=LOGIN)
         server.errors |= dict.fromkeys(("open_wallet", "make_multisig"), (code, echo))
-        rpc = wallet(server, LOGIN)
+        rpc = await wallet(server, LOGIN)
         for call in (rpc.open_wallet("a", PASSWORD), rpc.make_multisig([INFO], 2, PASSWORD)):
             with pytest.raises(errors.WalletError) as caught:
                 await call
             raised.append(caught.value)
 
-    def broken(request: httpx.Request) -> httpx.Response:
-        raise httpx.ReadError("reset", request=request)
+    async def broken(request: web.Request) -> web.Response:
+        assert request.transport
+        request.transport.abort()
+        return web.Response()
 
-    echoing = httpx.MockTransport(lambda request: httpx.Response(200, content=request.content))
-    for transport in (httpx.MockTransport(broken), echoing):
+    async def echoing(request: web.Request) -> web.Response:
+        return web.Response(body=await request.read())
+
+    for handler in (broken, echoing):
+        rpc = await wallet(handler)
         with pytest.raises(errors.WalletError) as caught:
-            await WalletRpc("http://wallet", None, transport=transport).open_wallet("a", PASSWORD)
+            await rpc.open_wallet("a", PASSWORD)
         raised.append(caught.value)
     shown = [text for error in raised for text in (repr(error), *traceback.format_exception(error))]
     shown += [repr(LOGIN), repr(KeyExchange("", INFO)), caplog.text]

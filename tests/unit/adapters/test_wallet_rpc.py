@@ -1,11 +1,14 @@
 """Answers and error texts were recorded from monero-wallet-rpc v0.18.5.3 on regtest."""
 
 import asyncio
+import socket
 
-import httpx
+import aiohttp
 import pytest
+from aiohttp import web
 
 from escrow_operator import errors
+from escrow_operator.adapters import json_rpc
 from escrow_operator.adapters.wallet_rpc import WalletRpc
 from escrow_operator.models.monero import (
     KeyExchange,
@@ -15,7 +18,7 @@ from escrow_operator.models.monero import (
     TransferType,
     WalletBalance,
 )
-from unit.adapters.fake_server import FakeServer
+from unit.adapters.fake_server import FakeServer, MakeWallet
 
 ADDRESS = "443p3maVA9ReW8o7MLED9kSbLUrS61W7RYgU9dAQKsFGE4vUr6TmnN6cv7vqHkyFM7MqA9D6gv5U8gQVx2eDrUXy5cHTZpt"
 TXID = "c0d31c45bf1e7bf0ccd7088635bcca2b8b33cb7e308c44384b3ce607988cd383"
@@ -43,11 +46,7 @@ IN_POOL: dict[str, object] = {
 MINED = IN_POOL | {"confirmations": 10, "height": 191, "locked": False, "type": "in"}
 
 
-def wallet(server: FakeServer, login: Login | None = None) -> WalletRpc:
-    return WalletRpc("http://wallet:18083", login, transport=server.transport)
-
-
-async def test_reads_of_an_open_wallet() -> None:
+async def test_reads_of_an_open_wallet(wallet: MakeWallet) -> None:
     server = FakeServer(
         results={
             "get_version": {"release": False, "version": 65568},
@@ -64,7 +63,7 @@ async def test_reads_of_an_open_wallet() -> None:
             },
         }
     )
-    rpc = wallet(server)
+    rpc = await wallet(server)
     assert await rpc.version() == 0x10020
     assert await rpc.address() == ADDRESS
     assert await rpc.height() == 212
@@ -75,7 +74,7 @@ async def test_reads_of_an_open_wallet() -> None:
     )
 
 
-async def test_files_and_key_exchange() -> None:
+async def test_files_and_key_exchange(wallet: MakeWallet) -> None:
     exchanged = {"address": ADDRESS, "multisig_info": INFO}
     server = FakeServer(
         results={
@@ -90,7 +89,7 @@ async def test_files_and_key_exchange() -> None:
             "import_multisig_info": {"n_outputs": 2},
         }
     )
-    rpc = wallet(server)
+    rpc = await wallet(server)
     await rpc.create_wallet("trade-1.buyer", PASSWORD)
     await rpc.open_wallet("trade-1.buyer", PASSWORD)
     assert await rpc.prepare_multisig() == INFO
@@ -113,9 +112,9 @@ async def test_files_and_key_exchange() -> None:
     }
 
 
-async def test_a_transfer_in_the_pool_has_no_confirmations() -> None:
+async def test_a_transfer_in_the_pool_has_no_confirmations(wallet: MakeWallet) -> None:
     server = FakeServer(results={"get_transfer_by_txid": {"transfer": IN_POOL, "transfers": [IN_POOL]}})
-    assert await wallet(server).transfer_by_txid(TXID) == Transfer(
+    assert await (await wallet(server)).transfer_by_txid(TXID) == Transfer(
         txid=TXID,
         type=TransferType.POOL,
         amount=350000000000,
@@ -129,50 +128,50 @@ async def test_a_transfer_in_the_pool_has_no_confirmations() -> None:
     )
 
 
-async def test_a_transfer_to_several_subaddresses_is_summed() -> None:
+async def test_a_transfer_to_several_subaddresses_is_summed(wallet: MakeWallet) -> None:
     other = MINED | {"amount": 1, "subaddr_index": {"major": 0, "minor": 1}}
     result = {"transfer": MINED, "transfers": [MINED, other]}
-    found = await wallet(FakeServer(results={"get_transfer_by_txid": result})).transfer_by_txid(TXID)
+    found = await (await wallet(FakeServer(results={"get_transfer_by_txid": result}))).transfer_by_txid(TXID)
     assert found is not None
     assert (found.amount, found.confirmations) == (350000000001, 10)
 
 
-async def test_an_unknown_transaction_is_not_a_daemon_that_is_down() -> None:
+async def test_an_unknown_transaction_is_not_a_daemon_that_is_down(wallet: MakeWallet) -> None:
     server = FakeServer(errors={"get_transfer_by_txid": (-8, "Transaction not found.")})
-    assert await wallet(server).transfer_by_txid(TXID) is None
+    assert await (await wallet(server)).transfer_by_txid(TXID) is None
     server.errors["get_transfer_by_txid"] = (0, "")
     with pytest.raises(errors.WalletDaemonUnavailable):
-        await wallet(server).transfer_by_txid(TXID)
+        await (await wallet(server)).transfer_by_txid(TXID)
     with pytest.raises(ValueError, match="64 hexadecimal"):
-        await wallet(server).transfer_by_txid("zz")
+        await (await wallet(server)).transfer_by_txid("zz")
 
 
-async def test_transfers_are_those_asked_for_from_a_height_on() -> None:
+async def test_transfers_are_those_asked_for_from_a_height_on(wallet: MakeWallet) -> None:
     server = FakeServer(results={"get_transfers": {"in": [MINED], "pool": [IN_POOL]}})
-    found = await wallet(server).transfers(incoming=True, pool=True, min_height=191)
+    found = await (await wallet(server)).transfers(incoming=True, pool=True, min_height=191)
     assert [t.type for t in found] == [TransferType.IN, TransferType.POOL]
     # The process leaves out blocks up to min_height itself.
     expected = {"in": True, "pool": True, "out": False, "filter_by_height": True, "min_height": 190}
     assert server.calls[0][1].items() >= expected.items()
 
 
-async def test_a_wallet_without_transfers_answers_an_empty_object() -> None:
-    assert await wallet(FakeServer(results={"get_transfers": {}})).transfers(incoming=True) == []
+async def test_a_wallet_without_transfers_answers_an_empty_object(wallet: MakeWallet) -> None:
+    assert await (await wallet(FakeServer(results={"get_transfers": {}}))).transfers(incoming=True) == []
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../a", "a/b", "/a", "-a", "a\0", "a.keys", "a\n", "ä", "a" * 129])
-async def test_a_file_name_stays_in_the_wallet_directory(name: str) -> None:
+async def test_a_file_name_stays_in_the_wallet_directory(name: str, wallet: MakeWallet) -> None:
     server = FakeServer(results={"open_wallet": {}, "create_wallet": {}})
     with pytest.raises(errors.InvalidWalletFileName):
-        await wallet(server).open_wallet(name, PASSWORD)
+        await (await wallet(server)).open_wallet(name, PASSWORD)
     with pytest.raises(errors.InvalidWalletFileName):
-        await wallet(server).create_wallet(name, PASSWORD)
+        await (await wallet(server)).create_wallet(name, PASSWORD)
     assert server.calls == []
 
 
-async def test_digest_login_keeps_its_nonce_and_takes_a_new_one_on_a_new_connection() -> None:
+async def test_digest_login_keeps_its_nonce_and_takes_a_new_one_on_a_new_connection(wallet: MakeWallet) -> None:
     server = FakeServer(results={"get_version": {"version": 65568}}, login=LOGIN)
-    rpc = wallet(server, LOGIN)
+    rpc = await wallet(server, LOGIN)
     for _ in range(3):
         await rpc.version()
     assert server.challenges == 1
@@ -182,53 +181,77 @@ async def test_digest_login_keeps_its_nonce_and_takes_a_new_one_on_a_new_connect
 
 
 @pytest.mark.parametrize("login", [None, Login("op", "wrong")])
-async def test_a_refused_login(login: Login | None) -> None:
+async def test_a_refused_login(login: Login | None, wallet: MakeWallet) -> None:
     with pytest.raises(errors.WalletUnauthorized):
-        await wallet(FakeServer(login=LOGIN), login).version()
+        await (await wallet(FakeServer(login=LOGIN), login)).version()
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        httpx.Response(404),
-        httpx.Response(200, text="<html>"),
-        httpx.Response(200, json=[]),
-        httpx.Response(200, json={"jsonrpc": "2.0"}),
-        httpx.Response(200, json={"error": {"message": "no code"}}),
-        httpx.Response(200, json={"result": {"balance": "350000000000"}}),
-        httpx.Response(200, json={"result": {"balance": -1}}),
-        httpx.Response(200, json={"result": {"balance": True}}),
-        httpx.Response(200, json={"result": {"balance": 2**64}}),
+        (404, ""),
+        (200, "<html>"),
+        (200, "[]"),
+        (200, '{"jsonrpc": "2.0"}'),
+        (200, '{"error": {"message": "no code"}}'),
+        (200, '{"result": {"balance": "350000000000"}}'),
+        (200, '{"result": {"balance": -1}}'),
+        (200, '{"result": {"balance": true}}'),
+        (200, '{"result": {"balance": 18446744073709551616}}'),
     ],
 )
-async def test_an_answer_of_another_shape(answer: httpx.Response) -> None:
-    rpc = WalletRpc("http://wallet", None, transport=httpx.MockTransport(lambda _: answer))
+async def test_an_answer_of_another_shape(answer: tuple[int, str], wallet: MakeWallet) -> None:
+    async def respond(_: web.Request) -> web.Response:
+        return web.Response(status=answer[0], text=answer[1])
+
+    rpc = await wallet(respond)
     with pytest.raises(errors.WalletProtocolError):
         await rpc.balance()
 
 
-@pytest.mark.parametrize("failure", [httpx.ConnectError, httpx.ConnectTimeout, httpx.RemoteProtocolError])
-async def test_a_process_that_is_gone(failure: type[httpx.TransportError]) -> None:
-    def gone(_: httpx.Request) -> httpx.Response:
-        raise failure("All connection attempts failed")
+async def test_a_process_that_is_gone() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    rpc = WalletRpc(f"http://127.0.0.1:{port}", None)
+    with pytest.raises(errors.WalletUnreachable):
+        await rpc.version()
+    await rpc.aclose()
+
+
+async def test_a_process_that_goes_in_the_middle_of_an_answer(wallet: MakeWallet) -> None:
+    async def go(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "100"})
+        await response.prepare(request)
+        await response.write(b"{")
+        assert request.transport
+        request.transport.abort()
+        return response
 
     with pytest.raises(errors.WalletUnreachable):
-        await WalletRpc("http://wallet", None, transport=httpx.MockTransport(gone)).version()
+        await (await wallet(go)).version()
 
 
-async def test_calls_run_one_by_one_and_a_deadline_counts_the_wait() -> None:
+async def test_a_process_that_cannot_be_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_rpc, "_TIMEOUT", aiohttp.ClientTimeout(total=None, sock_connect=0.01))
+    rpc = WalletRpc("http://192.0.2.1", None)  # for documentation: nobody answers there
+    with pytest.raises(errors.WalletUnreachable):
+        await rpc.version(deadline=5)
+    await rpc.aclose()
+
+
+async def test_calls_run_one_by_one_and_a_deadline_counts_the_wait(wallet: MakeWallet) -> None:
     """The process is single-threaded: a second request would only wait there, out of the deadline's reach."""
     running = 0
     started, released = asyncio.Event(), asyncio.Event()
 
-    async def slow(_: httpx.Request) -> httpx.Response:
+    async def slow(_: web.Request) -> web.Response:
         nonlocal running
         running += 1
         started.set()
         await released.wait()
-        return httpx.Response(200, json={"result": {"version": 1}})
+        return web.json_response({"result": {"version": 1}})
 
-    rpc = WalletRpc("http://wallet", None, transport=httpx.MockTransport(slow))
+    rpc = await wallet(slow)
     first = asyncio.create_task(rpc.version(deadline=5))
     await started.wait()
     with pytest.raises(errors.WalletTimeout, match="still waiting for an earlier call"):
@@ -238,12 +261,12 @@ async def test_calls_run_one_by_one_and_a_deadline_counts_the_wait() -> None:
     assert await first == 1
 
 
-async def test_a_deadline_passes_while_the_process_works() -> None:
-    async def hang(_: httpx.Request) -> httpx.Response:
+async def test_a_deadline_passes_while_the_process_works(wallet: MakeWallet) -> None:
+    async def hang(_: web.Request) -> web.Response:
         await asyncio.Event().wait()
         raise AssertionError
 
-    rpc = WalletRpc("http://wallet", None, transport=httpx.MockTransport(hang))
+    rpc = await wallet(hang)
     with pytest.raises(errors.WalletTimeout, match="no answer after"):
         await rpc.open_wallet("a", PASSWORD, deadline=0.05)
 
