@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib
 import sys
 import traceback
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.name == "page":
         from . import page  # noqa: PLC0415 - matplotlib takes a second, which no other command needs
 
-        page.write(args.out or RESULTS)
+        progress.say(f"written: {page.write(args.out or RESULTS)}")
         return 0
     names = list(BENCHMARKS) if args.name == "all" else [args.name]
     out = args.out or (QUICK_RESULTS if args.quick else RESULTS)
@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(name: str, *, quick: bool, out: Path, as_json: bool) -> Result:
-    benchmark = cast("Benchmark", importlib.import_module(f"benchmarks.{BENCHMARKS[name][0]}"))
+    benchmark = cast("Benchmark", import_module(f"benchmarks.{BENCHMARKS[name][0]}"))
     watch = Stopwatch()
     with progress.step(f"benchmark {name}"):
         figures = asyncio.run(benchmark.measure(quick=quick))

@@ -43,7 +43,7 @@ IDLE_SECONDS, QUICK_IDLE_SECONDS = 60.0, 15.0
 CLOSING_SECONDS = 900.0
 QUIET_SECONDS, QUIET_DEADLINE = 5.0, 60.0
 REQUESTS = "xmr_escrow_api_requests_total"
-WRITES = ("patch", "post", "put", "delete")
+WRITES = frozenset({"patch", "apply", "post", "put", "delete"})
 
 # Memory of a process that it shares with others (the program) counts in Rss fully and in Pss in parts.
 _PROCESSES = """

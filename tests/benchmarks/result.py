@@ -40,11 +40,13 @@ BUDGETS = (
     Budget("payment", "daemon_requests_per_second", 1.1, "following payments costs monerod one cheap request a second"),
     Budget("capacity", "pods_per_session", 3, "a session holds one pod per role"),
     Budget("capacity", "idle_writes_per_second", 0.1, "sessions in which nothing happens cost no writes"),
-    Budget("claims", "double_claims", 0, "no slot is ever given to two sessions"),
-    Budget("claims", "requests_per_claim", 6, "a claim is one patch per role, and little beside"),
-    Budget("scale", "writes_per_unchanged_session", 0, "a session in which nothing happens costs no write"),
-    Budget("scale", "cpu_growth_exponent", 1.1, "the cost of a session does not grow with their number"),
-    Budget("scale", "memory_growth_exponent", 1.1, "the memory of a session does not grow with their number"),
+    Budget("claims", "claimed_twice", 0, "no slot is ever given to two sessions"),
+    Budget("claims", "incomplete", 0, "a session gets all three slots or none"),
+    Budget("claims", "requests_per_claim", 18, "opening a session costs a fixed number of requests"),
+    Budget("scale", "writes", 0, "a session in which nothing happens costs no write"),
+    Budget("scale", "restarts", 0, "the operator is not overrun"),
+    Budget("scale", "growth_memory_bytes", 1.1, "the memory of a session does not grow with their number"),
+    Budget("scale", "growth_cpu_cores", 1.1, "the cost of a session does not grow with their number"),
 )
 
 

@@ -1,0 +1,217 @@
+"""The plots of docs/performance.md, as SVG. The same results give the same bytes: another plot is another result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+
+OLD, NEW, AIM, REST = "#9a9a9a", "#0072b2", "#d55e00", "#d9d9d9"
+SERIES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#9a9a9a")
+"""Okabe and Ito's colours, which the colour-blind can tell apart."""
+
+WIDTH = 8.0
+"""Inches."""
+
+_STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "xmr-escrow",
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Arial", "Helvetica"],
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "legend.frameon": False,
+    "figure.constrained_layout.w_pad": 0.12,
+    "figure.constrained_layout.h_pad": 0.1,
+}
+
+Figures = Mapping[str, Any]
+
+
+def draw(name: str, figures: Figures, folder: Path) -> Path | None:
+    """Draw the plot of a benchmark into a folder; its file, None when there is nothing to draw."""
+    with mpl.rc_context(_STYLE):
+        figure = _PLOTS[name](figures)
+        if figure is None:
+            return None
+        file = folder / f"{name}.svg"
+        figure.savefig(file, format="svg", facecolor="white", metadata={"Date": None, "Creator": None})
+    # Matplotlib ends lines with blanks; git and people would see changes that are none.
+    file.write_text("\n".join(line.rstrip() for line in file.read_text().splitlines()) + "\n")
+    return file
+
+
+def duration(seconds: float, _: object = None) -> str:
+    """Seconds for people, in three digits: 4.25 ms, 250 ms, 3.1 s, 62.4 s."""
+    return f"{seconds * 1000:.3g} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
+
+
+def _oldway(figures: Figures) -> Figure:
+    """Bars of both sides, on a logarithmic scale: a linear one would not show the session's at all."""
+    operations = list(figures["operations"].items())
+    figure = Figure(figsize=(WIDTH, 0.6 + 0.52 * len(operations)), layout="constrained")
+    axes = figure.subplots()
+    for index, (_, found) in enumerate(operations):
+        for side, color, shift in (("old", OLD, -0.19), ("session", NEW, 0.19)):
+            s = found["summary"][side]
+            spread = [[s["median"] - s["min"]], [s["max"] - s["median"]]]
+            axes.barh(index + shift, s["median"], 0.36, color=color, xerr=spread, error_kw={"lw": 1, "ecolor": "#444"})
+            axes.text(s["max"] * 1.12, index + shift, duration(s["median"]), va="center", fontsize=8)
+    axes.set_yticks(range(len(operations)), [name for name, _ in operations])
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    lowest = min(found["summary"]["session"]["min"] for _, found in operations)
+    highest = max(found["summary"]["old"]["max"] for _, found in operations)
+    axes.set_xlim(lowest / 2, highest * 3)
+    axes.xaxis.set_major_formatter(FuncFormatter(duration))
+    axes.grid(visible=False, axis="y")
+    handles = [Patch(color=OLD, label="the old way: wallets are opened each time")]
+    handles += [Patch(color=NEW, label="in a session: they are open")]
+    figure.legend(handles=handles, loc="outside upper right", ncols=2)
+    return figure
+
+
+def _open(figures: Figures) -> Figure:
+    """Where the time to Ready goes, beside the raw calls."""
+    figure = Figure(figsize=(WIDTH, 2.2), layout="constrained")
+    axes = figure.subplots()
+    medians = {name: s["median"] for name, s in figures["summary"].items()}
+    stages = {name.removeprefix("stage "): v for name, v in medians.items() if name.startswith("stage ")}
+    rest = medians["operator"] - sum(stages.values())
+    colors = [*SERIES[: len(stages)], REST]
+    parts = stages | {"until a client sees it" if stages else "in all": max(0.0, rest)}
+    left = 0.0
+    for (name, seconds), color in zip(parts.items(), colors, strict=True):
+        axes.barh(0, seconds, left=left, height=0.6, color=color, label=f"{name} {duration(seconds)}")
+        left += seconds
+    axes.text(left * 1.01, 0, duration(medians["operator"]), va="center")
+    axes.barh(1, medians["raw"], height=0.6, color=OLD)
+    axes.text(medians["raw"] + left * 0.01, 1, duration(medians["raw"]), va="center")
+    axes.set_yticks([0, 1], ["apply to Ready", "three raw open_wallet calls"])
+    axes.invert_yaxis()
+    axes.set_xlim(0, left * 1.12)
+    axes.set_xlabel("seconds (medians)")
+    axes.grid(visible=False, axis="y")
+    figure.legend(loc="outside lower center", ncols=4)
+    return figure
+
+
+def _payment(figures: Figures) -> Figure | None:
+    """The share of payments that show within a time."""
+    figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
+    axes = figure.subplots()
+    for name, title, color in (("mempool", "payment in the mempool", NEW), ("block", "payment in a block", SERIES[1])):
+        values = sorted(figures[name]["seconds"])
+        if not values:
+            return None
+        shares = [100 * (index + 1) / len(values) for index in range(len(values))]
+        axes.step([0, *values], [0, *shares], where="post", color=color, lw=2, label=f"{title} (n = {len(values)})")
+    aim = figures["aims"]["p95"]
+    axes.axvline(aim, color=AIM, ls="--", lw=1)
+    axes.plot([aim], [95], "o", color=AIM, label=f"aim: 95 % within {aim:g} s")
+    axes.set_xlabel("seconds until a client that watches the session sees it")
+    axes.set_ylabel("share of payments (%)")
+    axes.set_xlim(left=0)
+    axes.set_ylim(0, 102)
+    figure.legend(loc="outside upper right", ncols=3)
+    return figure
+
+
+def _capacity(figures: Figures) -> Figure:
+    """Memory and the time of each wave, against the sessions there are."""
+    points = figures["points"]
+    figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    sessions = [point["sessions"] for point in points]
+    used = [(points[0]["memory_available"] - point["memory_available"]) / 1e9 for point in points]
+    left.plot(sessions, used, "o-", color=NEW, ms=4)
+    left.set_ylabel("memory of the machine taken (GB)")
+    left.set_ylim(bottom=min(0, *used))
+    seconds = [point["wave_seconds"] for point in points[1:]]
+    right.plot(sessions[1:], seconds, "o-", color=SERIES[1], ms=4)
+    right.set_ylabel(f"until {figures['wave']} more were Ready (s)")
+    right.set_ylim(0, 1.15 * max(seconds, default=1.0))
+    for axes in (left, right):
+        axes.set_xlabel("sessions")
+        axes.set_xlim(0, 1.05 * max(1, *sessions))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
+
+
+def _claims(figures: Figures) -> Figure | None:
+    """Percentiles of the time to three slots, against the rate at which sessions come."""
+    steps = [step for step in figures["steps"] if step["rate"] is not None and step["claim_seconds"]]
+    if not steps:
+        return None
+    figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
+    axes = figure.subplots()
+    rates = [step["rate"] for step in steps]
+    for key, color in zip(("p50", "p90", "p99"), SERIES, strict=False):
+        axes.plot(rates, [step["claim_seconds"][key] for step in steps], "o-", color=color, ms=4, label=key)
+    raw = {step["rate"]: figures["raw"][step["title"]] for step in steps if step["title"] in figures["raw"]}
+    found = {rate: step["claim_seconds"]["p50"] for rate, step in raw.items() if step["claim_seconds"]}
+    if found:
+        axes.plot(list(found), list(found.values()), "D--", color=OLD, ms=5, label="p50 of the three bare patches")
+    axes.set_yscale("log")
+    _plain_log(axes)
+    axes.set_xscale("log")
+    axes.set_xticks(rates, [f"{rate:g}" for rate in rates], minor=False)
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("sessions applied per second")
+    axes.set_ylabel("from apply to three slots")
+    figure.legend(loc="outside upper right", ncols=4)
+    return figure
+
+
+def _scale(figures: Figures) -> Figure:
+    """What many sessions cost, on logarithmic scales: a straight line at 45 degrees grows as their number does."""
+    sizes = figures["sizes"]
+    figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
+    panels = (
+        ("memory_bytes", "memory (MB)", 1e6),
+        ("cpu_cores", "CPU while nothing happens (% of a core)", 0.01),
+        ("restart_seconds", "from start to all looked at (s)", 1.0),
+    )
+    for axes, (key, title, unit), color in zip(figure.subplots(1, 3), panels, SERIES, strict=False):
+        points = [(size["sessions"], size[key] / unit) for size in sizes if size[key]]
+        axes.set_title(title, fontsize=9)
+        axes.set_xlabel("sessions")
+        if not points:
+            continue
+        axes.plot(*zip(*points, strict=True), "o-", color=color, ms=4, label="measured")
+        first = points[0]
+        linear = [first[1] * number / first[0] for number, _ in points]
+        axes.plot([number for number, _ in points], linear, ":", color=OLD, label="in proportion")
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xticks([number for number, _ in points], [f"{number:,}" for number, _ in points], minor=False)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.legend(loc="upper left", fontsize=8)
+    return figure
+
+
+def _plain_log(axes: Axes) -> None:
+    axes.yaxis.set_major_formatter(FuncFormatter(duration))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+_PLOTS: Mapping[str, Callable[[Figures], Figure | None]] = {
+    "oldway": _oldway,
+    "open": _open,
+    "payment": _payment,
+    "capacity": _capacity,
+    "claims": _claims,
+    "scale": _scale,
+}

@@ -1,0 +1,223 @@
+"""What docs/performance.md says of each benchmark: a text that explains it, and tables of its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .plots import duration
+
+Figures = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A benchmark on the page."""
+
+    title: str
+    text: str
+    tables: Callable[[Figures], str]
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; numbers read best on the right, so all but the first column are there."""
+    lines = [_line(head), _line(["---", *["---:"] * (len(head) - 1)]), *(_line(row) for row in rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _with_range(s: Mapping[str, float]) -> str:
+    return f"{duration(s['median'])} ({duration(s['min'])} … {duration(s['max'])})"
+
+
+def _or_dash(value: float | None, form: str = "{:.3g}") -> str:
+    return "–" if value is None else form.format(value)
+
+
+def _met(value: float, aim: float, *, at_least: bool = False, form: str = "{:g}") -> str:
+    kept = value >= aim if at_least else value <= aim
+    return f"{'≥' if at_least else '≤'} {form.format(aim)}: {'met' if kept else '**missed**'}"
+
+
+def _oldway(figures: Figures) -> str:
+    rows = []
+    for name, found in figures["operations"].items():
+        aim = found["aim"]
+        rows.append(
+            (
+                name,
+                _with_range(found["summary"]["old"]),
+                _with_range(found["summary"]["session"]),
+                f"{found['reduction']:.1%}",
+                "" if aim is None else _met(found["reduction"], aim, at_least=True, form="{:.0%}"),
+            )
+        )
+    return table(("Operation: median (min … max)", "Old way", "Session", "Reduction", "Aim"), rows)
+
+
+def _open(figures: Figures) -> str:
+    s = figures["summary"]
+    raw = s["raw"]["median"]
+    titles = {
+        "raw": "three raw `open_wallet` calls at once (baseline)",
+        "operator": "apply → Ready, slots warm",
+        "claimed": "of that, until the slots are claimed",
+        "cold": "apply → Ready, nothing warm: pods start first",
+    }
+    rows = [(title, _with_range(s[key]), f"{s[key]['median'] / raw:.2f}") for key, title in titles.items()]
+    text = table(("What", "Median (min … max)", "Against the baseline"), rows)
+    stages = {name.removeprefix("stage "): v for name, v in s.items() if name.startswith("stage ")}
+    if stages:
+        cells = [(name, _with_range(v), f"{v['median'] / s['operator']['median']:.0%}") for name, v in stages.items()]
+        text += "\n" + table(("Stage (the operator's own account)", "Median (min … max)", "Share"), cells)
+    return text
+
+
+def _payment(figures: Figures) -> str:
+    aims = figures["aims"]
+    rows = []
+    for name, title in (("mempool", "payment in the mempool"), ("block", "first confirmation, from its block")):
+        s = figures[name]["spread"]
+        if s:
+            cells = [duration(s[key]) for key in ("p50", "p95", "max")]
+            count = str(len(figures[name]["seconds"]))
+            rows.append((title, count, *cells, _met(s["p95"], aims["p95"], form="{:g} s at p95")))
+    text = table(("Until the status shows", "Payments", "p50", "p95", "max", "Aim"), rows)
+    aim = aims["requests_per_second"]
+    rates = [
+        # The window's two ends may each hold a request more: one digit is what it tells.
+        (f"operator's requests to monerod, {name}", f"{rate:.2f}/s", _met(round(rate, 1), aim, form="{:g}/s"))
+        for name, rate in figures["requests_per_second"].items()
+        if rate is not None
+    ]
+    return text + ("\n" + table(("Cost", "Measured", "Aim"), rates) if rates else "")
+
+
+def _capacity(figures: Figures) -> str:
+    rows = []
+    for point in figures["points"]:
+        operator, cpu = point["operator_memory"], point["operator_cpu"]
+        rows.append(
+            (
+                str(point["sessions"]),
+                str(point["pods"]),
+                f"{point['wave_seconds']:.0f} s" if point["sessions"] else "",
+                f"{point['memory_available'] / 1e9:.2f} GB",
+                _or_dash(operator and operator / 1e6, "{:.0f} MB"),
+                _or_dash(cpu, "{:.1f} s"),
+                f"{point['wallet_rss'] / 1e6:.0f} / {point['wallet_pss'] / 1e6:.0f} MB" if point["sessions"] else "",
+            )
+        )
+    head = ("Sessions", "Pods", f"Last {figures['wave']}", "Memory left", "Operator", "Its CPU", "Wallet (RSS / PSS)")
+    idle, per = figures["idle"], figures["memory_per_session"]
+    summary = (
+        ("sessions reached", f"{figures['reached']} of {figures['target']}"),
+        ("limited by", figures["limited_by"]),
+        ("memory of the machine per session", _or_dash(per and per / 1e6, "{:.0f} MB")),
+        ("operator's CPU while nothing happens", _or_dash(idle["cores"] and idle["cores"] * 100, "{:.1f} % of a core")),
+        ("its API requests while nothing happens", _or_dash(idle["requests_per_second"], "{:.2f}/s")),
+        ("its writes while nothing happens", _or_dash(idle["writes_per_second"], "{:.2f}/s")),
+    )
+    return table(("In all", "Measured"), summary) + "\n" + table(head, rows)
+
+
+def _claims(figures: Figures) -> str:
+    rows = []
+    for step in figures["steps"]:
+        raw = figures["raw"].get(step["title"], {}).get("claim_seconds", {})
+        seconds = step["claim_seconds"]
+        cells = [duration(seconds[key]) if key in seconds else "–" for key in ("p50", "p90", "p99", "max")]
+        rows.append(
+            (
+                step["title"],
+                str(step["sessions"]),
+                *cells,
+                duration(raw["p50"]) if raw else "–",
+                f"{step['per_second']:.1f}/s",
+                str(step["errors"]),
+                str(step["claimed_twice"]),
+                _or_dash(step["requests_per_claim"], "{:.1f}"),
+            )
+        )
+    head = ("Sessions come", "In all", "p50", "p90", "p99", "max", "p50, bare patches", "Claimed")
+    text = table((*head, "Errors", "Claimed twice", "Requests per session"), rows)
+    if figures["saturation_to_raw"]:
+        share = f"{figures['saturation_to_raw']:.0%} of what a client does that sends nothing but the three patches"
+        text += f"\nAt most {figures['saturation']:.1f} sessions a second got their slots: {share}.\n"
+    return text
+
+
+def _scale(figures: Figures) -> str:
+    rows = []
+    for size in figures["sizes"]:
+        memory, peak, cpu, wait = (
+            size[k] for k in ("memory_bytes", "peak_memory_bytes", "cpu_cores", "restart_seconds")
+        )
+        rows.append(
+            (
+                f"{size['sessions']:,}",
+                _or_dash(size["ready_seconds"], "{:.1f} s"),
+                _or_dash(wait, "{:.1f} s"),
+                _or_dash(memory and memory / 1e6, "{:.0f} MB"),
+                _or_dash(peak and peak / 1e6, "{:.0f} MB"),
+                _or_dash(cpu and cpu * 100, "{:.1f} %"),
+                f"{sum(size['requests'].values()):.2f}/s",
+                f"{size['writes']:.0f}",
+            )
+        )
+    head = ("Sessions", "Operator Ready", "All looked at", "Memory", "At most", "CPU", "API requests", "Writes")
+    text = table(head, rows)
+    known = [(name.replace("_", " "), f"{b:.2f}") for name, b in figures["growth"].items() if b is not None]
+    text += "\n" + table(("Grows with this power of the number of sessions (1: in proportion)", "Exponent"), known)
+    if figures["bytes_per_session"] is not None:
+        text += f"\nA session takes {figures['bytes_per_session'] / 1000:.1f} kB of the operator's memory.\n"
+    return text
+
+
+_OLDWAY = """\
+The old way is a server that opens the three wallet files of an escrow one after the other for every RPC, brings each
+up to date, does the RPC and closes them. In a session the wallets are open and kept up to date: what remains is the
+RPC. Both sides use the same kind of pod, image and connection, in turns.
+
+The variants are kinder to the old way, or harder on the session: only one of the three wallets is opened; the session's
+wallet is refreshed first, although the operator did that; all steps of a payout are done with the wallets opened once.
+*From the status* is what most clients do: one GET of the EscrowSession. *Session init* is paid once per trade: three
+opens and a look at the addresses, against applying the session until it is Ready."""
+
+_OPEN = """\
+From `kubectl apply` of a session with existing wallets to Ready, seen by a client's watch. The baseline is the three
+`open_wallet` calls alone, at the same time, on the same wallets and the same kind of pods. The difference is what the
+operator adds, and what the machine does meanwhile."""
+
+_PAYMENT = """\
+A customer pays into an Active session. The clock runs from when monerod has the transaction, or the block, to when a
+client that watches the EscrowSession sees it, with the intervals of the chart."""
+
+_CAPACITY = """\
+Real sessions, each with three wallets of its own made by key exchange, in waves until the target or until something is
+used up. The pool is as warm after each wave as before the first, so that differences are due to the sessions alone.
+Memory left is the whole machine's: kubelet's and the container runtime's share is in it. PSS counts what processes
+share (the program itself) once, RSS in each."""
+
+_CLAIMS = """\
+Many sessions at a fixed rate, or all at once, against a real API server. The slots are simulated (kwok), and so are
+their wallets. The time runs from a client's POST until its watch has shown three pods of the session. The baseline is a
+client that sends the three patches of each claim and nothing else."""
+
+_SCALE = """\
+Active sessions as real objects of a real API server, with simulated pods and wallets. The operator is started anew for
+each number; after that nothing happens, and what it costs then is measured."""
+
+SECTIONS: Mapping[str, Section] = {
+    "oldway": Section("The old way against sessions", _OLDWAY, _oldway),
+    "open": Section("Opening a session", _OPEN, _open),
+    "payment": Section("From a payment to the status", _PAYMENT, _payment),
+    "capacity": Section("Sessions on one machine", _CAPACITY, _capacity),
+    "claims": Section("Claiming slots", _CLAIMS, _claims),
+    "scale": Section("Many sessions", _SCALE, _scale),
+}
+"""In the order of the page."""

@@ -1,0 +1,115 @@
+"""The page and its plots come from results, whatever of them there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import page
+from benchmarks.plots import draw, duration
+from benchmarks.sections import SECTIONS
+
+from .test_result import result
+
+S = {"median": 2.0, "min": 1.0, "max": 3.0}
+FAST = {"median": 0.004, "min": 0.003, "max": 0.005}
+CLAIMS = {"p50": 0.1, "p90": 0.2, "p99": 0.3, "max": 0.4}
+POINT: dict[str, Any] = {
+    "sessions": 0,
+    "pods": 18,
+    "wave_seconds": 0.0,
+    "memory_available": 20e9,
+    "wallet_rss": 0.0,
+    "wallet_pss": 0.0,
+    "operator_memory": None,
+    "operator_cpu": None,
+}
+STEP: dict[str, Any] = {
+    "title": "5/s",
+    "rate": 5,
+    "sessions": 200,
+    "claim_seconds": CLAIMS,
+    "per_second": 5.0,
+    "errors": 0,
+    "claimed_twice": 0,
+    "requests_per_claim": None,
+}
+SIZE: dict[str, Any] = {
+    "sessions": 1000,
+    "ready_seconds": 3.0,
+    "restart_seconds": None,
+    "memory_bytes": None,
+    "peak_memory_bytes": None,
+    "cpu_cores": None,
+    "requests": {"get pods": 1.0},
+    "writes": 0.0,
+}
+
+# With what an operator does not count left out: the page is to come out all the same.
+FIGURES: dict[str, dict[str, Any]] = {
+    "oldway": {"operations": {"balance": {"summary": {"old": S, "session": FAST}, "reduction": 0.998, "aim": 0.98}}},
+    "open": {"summary": dict.fromkeys(("operator", "claimed", "raw", "cold"), S), "stages": {}},
+    "payment": {
+        "mempool": {"seconds": [1.0, 2.5], "spread": {"p50": 1.0, "p95": 2.5, "max": 2.5}},
+        "block": {"seconds": [], "spread": {}},
+        "requests_per_second": {"paying": None, "idle": None},
+        "aims": {"p95": 2.0, "requests_per_second": 1.0},
+    },
+    "capacity": {
+        "target": 6,
+        "reached": 6,
+        "wave": 6,
+        "limited_by": "nothing: the target was reached",
+        "points": [POINT, POINT | {"sessions": 6, "wave_seconds": 60.0, "memory_available": 19e9}],
+        "memory_per_session": 1e9 / 6,
+        "idle": {"cores": None, "requests_per_second": None, "writes_per_second": None, "writes": {}},
+    },
+    "claims": {"steps": [STEP], "raw": {}, "saturation": 5.0, "saturation_to_raw": None},
+    "scale": {"sizes": [SIZE], "growth": {"memory_bytes": None}, "bytes_per_session": None},
+}
+
+
+def test_every_benchmark_has_its_place_on_the_page() -> None:
+    assert set(SECTIONS) == set(FIGURES)
+
+
+def test_the_page_is_made_of_the_results_there_are(tmp_path: Path) -> None:
+    folder = tmp_path / "performance"
+    for name in ("oldway", "scale"):
+        result(name, figures=FIGURES[name], counts={"writes": 2.0}).write(folder)
+    text = page.write(folder).read_text()
+    assert "| balance | 2 s (1 s … 3 s) | 4 ms (3 ms … 5 ms) | 99.8% | ≥ 98%: met |" in text
+    assert "](performance/oldway.svg)" in text
+    assert "## Claiming slots" not in text
+    assert "| `scale`: writes | 2 | 0 | no |" in text
+    assert "| `oldway`: pods replaced | not counted | 0 | no |" in text
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_with_gaps_make_a_section_and_a_plot(name: str, tmp_path: Path) -> None:
+    result(name, figures=FIGURES[name], quick=True).write(tmp_path)
+    text = page.write(tmp_path).read_text()
+    assert SECTIONS[name].title in text
+    assert "quick run" in text
+    assert "None" not in text
+
+
+def test_the_same_figures_draw_the_same_bytes(tmp_path: Path) -> None:
+    folders = [tmp_path / "first", tmp_path / "second"]
+    drawn = []
+    for folder in folders:
+        folder.mkdir()
+        file = draw("oldway", FIGURES["oldway"], folder)
+        assert file is not None
+        drawn.append(file.read_bytes())
+    assert drawn[0] == drawn[1]
+    assert b"<dc:date>" not in drawn[0]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.00425, "4.25 ms"), (0.25, "250 ms"), (3.14159, "3.14 s"), (62.4, "62.4 s")]
+)
+def test_durations_read_well(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
