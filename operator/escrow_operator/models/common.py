@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 from enum import StrEnum
+from sys import intern
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -124,8 +125,28 @@ def head(body: dict[str, Any]) -> dict[str, Any]:
         "generation": meta.get("generation", 1),
         "resource_version": meta["resourceVersion"],
         "deleting": "deletionTimestamp" in meta,
-        "status": body.get("status") or {},
+        "status": shared(body.get("status") or {}),
     }
+
+
+def shared(value: Any) -> Any:
+    """The same JSON with one copy of each key and of each short text, however many objects have them.
+
+    Statuses of one kind consist mostly of the same words: at thousands of objects that is a third of the memory.
+    """
+    match value:
+        case dict():
+            return {intern(key): shared(item) for key, item in value.items()}
+        case list():
+            return [shared(item) for item in value]
+        case str() if len(value) <= LONGEST_SHARED:
+            return intern(value)
+        case _:
+            return value
+
+
+LONGEST_SHARED = 64
+"""Characters. Addresses are longer, and each is there once."""
 
 
 class SecretName(ApiModel):

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from sys import intern
 from typing import Any
 
-from escrow_operator.models.common import ApiModel, Label, Role, SlotState
+from escrow_operator.models.common import Label, Role, SlotState
 from escrow_operator.models.pool import PoolKey
 
 
-class Slot(ApiModel):
-    """A wallet-rpc pod as it was last seen."""
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A wallet-rpc pod as it was last seen.
+
+    No pydantic model: there are three for each session, and this takes a third of the memory.
+    """
 
     namespace: str
     name: str
@@ -42,21 +48,21 @@ class Slot(ApiModel):
         labels, annotations = meta["labels"], meta.get("annotations") or {}
         containers = status.get("containerStatuses") or []
         return cls(
-            namespace=meta["namespace"],
+            namespace=intern(meta["namespace"]),
             name=meta["name"],
             uid=meta["uid"],
             resource_version=meta["resourceVersion"],
             created_at=meta["creationTimestamp"],
-            pool=PoolKey(meta["namespace"], labels[Label.POOL]),
+            pool=PoolKey(intern(meta["namespace"]), intern(labels[Label.POOL])),
             role=Role(labels[Label.ROLE]),
             state=SlotState(labels[Label.SLOT]),
-            login_key=annotations.get(Label.LOGIN_KEY, ""),
+            login_key=intern(annotations.get(Label.LOGIN_KEY, "")),
             session_uid=labels.get(Label.SESSION_UID),
             session_name=labels.get(Label.SESSION),
             owner_uid=next((ref["uid"] for ref in meta.get("ownerReferences") or () if ref.get("controller")), None),
             wallet_file=annotations.get(Label.WALLET_FILE),
             ip=status.get("podIP"),
-            node=(body.get("spec") or {}).get("nodeName"),
+            node=intern((body.get("spec") or {}).get("nodeName") or "") or None,
             gate=_gate(body.get("spec") or {}),
             ready=any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ()),
             terminating="deletionTimestamp" in meta,

@@ -135,7 +135,7 @@ async def test_what_was_read_at_another_height_than_monerods_is_not_kept() -> No
 async def test_a_restarted_container_is_another_wallet() -> None:
     bench = Bench()
     first, _ = await bench.look()
-    bench.slots[Role.BUYER] = bench.slots[Role.BUYER].model_copy(update={"restarts": 1})
+    bench.slots[Role.BUYER] = dataclasses.replace(bench.slots[Role.BUYER], restarts=1)
     assert (await bench.look())[0] is not first
 
 
