@@ -7,6 +7,7 @@ shown three pods with the session's uid. Wallets are simulated, too: opening tak
 from __future__ import annotations
 
 import math
+import os
 import time
 from typing import Any
 
@@ -46,7 +47,8 @@ async def measure(*, quick: bool) -> dict[str, Any]:
       sessions were Active), ``requests`` (API requests by the operator per session, by verb and resource),
       ``requests_per_claim`` (those that are due to the session), ``wallet_requests_per_session``,
       ``cpu_seconds_per_session`` and ``cpu_cores`` (mean during the step), ``memory_bytes`` (at its end), ``stages``
-      (mean seconds of the operator's stages), ``closed_per_second`` (sessions deleted and gone, 1/s).
+      (mean seconds of the operator's stages), ``closed_per_second`` (sessions deleted and gone, 1/s), ``machine_load``
+      (processes that ran or wanted to, mean of a minute).
     ``raw``: the same loads without the operator, for ``claim_seconds`` and ``per_second``.
     ``saturation``: the most sessions/s seen to get their slots. ``saturation_to_raw`` and ``p50_to_raw``: ratios.
     """
@@ -115,6 +117,7 @@ async def _step(place: Place, load: Load) -> dict[str, Any]:
                 "incomplete": await _incomplete(place, sent),
                 "behind_seconds": sent.behind,
                 "ready_seconds": ready - start,
+                "machine_load": os.getloadavg()[0],
             }
     figures |= _costs(after.since(before), load.number, seconds=ready - start)
     figures |= {

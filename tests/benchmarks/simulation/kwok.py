@@ -71,6 +71,8 @@ async def simulated_nodes(cluster: Cluster, api: Api, addresses: Mapping[Role, s
                 "--node-lease-duration-seconds=40",
                 # Else its kubelet server would listen on all addresses.
                 "--node-port=0",
+                # Not a line for every pod.
+                "--v=WARN",
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,

@@ -118,8 +118,8 @@ def _install(cluster: Cluster, image: str) -> None:
     values = {
         "image": {"repository": repository, "tag": tag},
         "sessions": {"maxActive": MAX_ACTIVE, "idleTTL": "24h"},
-        # No limit: what it takes is what is measured.
-        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": None},
+        # A share that busy neighbours cannot starve, and no limit: what it takes is what is measured.
+        "resources": {"requests": {"cpu": "1", "memory": "64Mi"}, "limits": None},
     }
     Helm(cluster).upgrade_install(RELEASE, CHART, NAMESPACE, values)
 

@@ -1,0 +1,140 @@
+"""Active sessions by the thousand, written straight into the API: copies of one that the operator itself has opened."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.simulation import objects
+from benchmarks.simulation.client import APPLY_PATCH, MERGE_PATCH, Client, in_parallel
+from benchmarks.simulation.kwok import NODE_COUNT
+from benchmarks.simulation.place import Place
+from escrow_operator.adapters.kube import ENDPOINT_SLICES, PODS, SECRETS, SESSIONS, Resource
+from escrow_operator.core.login import derive_login
+from escrow_operator.core.manifests.common import login_key_name, owner_reference
+from escrow_operator.core.manifests.session import connection_secret, endpoint_slice
+from escrow_operator.models.common import FINALIZER, OPERATOR_NAME, ROLES, Label, Role
+from escrow_operator.models.deed import secret_data
+from escrow_operator.models.session import Session
+from escrow_operator.models.slot import Slot
+from harness.api import Body
+from harness.waiting import wait_for
+from testbed import progress
+
+OPEN_SECONDS = 120.0
+RUNNING_SECONDS = 900.0
+"""For kwok to run the last pod: tens of thousands take minutes on two cores."""
+
+_READY = [{"type": "Ready", "status": "True"}]
+
+
+class Copies:
+    """Sessions of which a restarted operator has nothing to write: they are as it would leave them itself."""
+
+    def __init__(self, place: Place, original: Body, pods: Mapping[Role, Body], login_key: str) -> None:
+        self._place = place
+        self._client: Client = place.world.client
+        self._namespace = place.namespace
+        self._original = original
+        self._pods = pods
+        self._login_key = login_key
+        self.number = 0
+
+    @classmethod
+    async def of_one(cls, place: Place) -> Copies:
+        """Let the operator open a session in a warm place, and take that as the model."""
+        api = place.world.api
+        name = (await place.create())["metadata"]["name"]
+
+        async def active() -> Body | None:
+            found = await api.get(SESSIONS, place.namespace, name)
+            status = found.get("status") or {}
+            ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ())
+            return found if status.get("phase") == "Active" and ready else None
+
+        explain = place.world.operator.tail
+        original = await wait_for(active, what="the first session to be Active", within=OPEN_SECONDS, explain=explain)
+        labels = f"{Label.SESSION_UID}={original['metadata']['uid']}"
+        pods = {
+            Role(pod["metadata"]["labels"][Label.ROLE]): pod
+            for pod in await api.list(PODS, place.namespace, labels=labels)
+        }
+        secret = await api.get(SECRETS, place.namespace, login_key_name(place.pools[0]))
+        return cls(place, original, pods, secret_data(secret)["key"])
+
+    async def grow(self, number: int) -> None:
+        """Add copies until there are ``number`` sessions, and wait until all of their pods run."""
+        # The original is one of them.
+        wanted = range(self.number or 1, number)
+        with progress.step(f"writing {len(wanted)} Active sessions with their pods"):
+            await in_parallel(wanted, self._add)
+            await wait_for(self._all_run, what="all pods to run", within=RUNNING_SECONDS)
+        self.number = number
+
+    async def _add(self, number: int) -> None:
+        name = f"copy-{number}"
+        body = objects.session(name, self._place.pools[0].name)
+        body["metadata"]["finalizers"] = [FINALIZER]
+        created = await self._client.send("POST", SESSIONS.path(self._namespace), body)
+        session = Session.parse(created)
+        status = {"status": self.status(name)}
+        writing = self._client.request(
+            "PATCH", SESSIONS.path(self._namespace, name, "status"), status, content_type=MERGE_PATCH
+        )
+        path = PODS.path(self._namespace)
+        pods = (self._client.send("POST", path, self.pod(session, role, number)) for role in ROLES)
+        _, bodies = await asyncio.gather(writing, asyncio.gather(*pods))
+        slots = {role: self._slot(role, pod) for role, pod in zip(ROLES, bodies, strict=True)}
+        await asyncio.gather(
+            self._apply(ENDPOINT_SLICES, endpoint_slice(session, slots)),
+            *(
+                self._apply(SECRETS, connection_secret(session, slot, derive_login(self._login_key, slot.uid)))
+                for slot in slots.values()
+            ),
+        )
+
+    def status(self, name: str) -> dict[str, Any]:
+        """The status of the original, with another name and other pods."""
+        text = json.dumps(self._original["status"])
+        for role, pod in self._pods.items():
+            text = text.replace(pod["metadata"]["name"], _pod_name(name, role))
+        status: dict[str, Any] = json.loads(text.replace(self._original["metadata"]["name"], name))
+        return status
+
+    def pod(self, session: Session, role: Role, number: int) -> Body:
+        """A slot that the session has adopted already, bound to one of the simulated nodes."""
+        original = self._pods[role]
+        meta = original["metadata"]
+        changed = {Label.SESSION: session.key.name, Label.SESSION_UID: session.uid}
+        wallet = {Label.WALLET_FILE: f"{session.key.name}-{role.value}"}
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": _pod_name(session.key.name, role),
+                "labels": meta["labels"] | changed,
+                "annotations": meta["annotations"] | wallet,
+                "ownerReferences": [owner_reference(session)],
+            },
+            "spec": original["spec"] | {"nodeName": f"simulated-{(number + ROLES.index(role)) % NODE_COUNT}"},
+        }
+
+    def _slot(self, role: Role, pod: Body) -> Slot:
+        """As the operator will see it once kwok runs it."""
+        address = self._place.world.addresses[role]
+        return Slot.parse(pod | {"status": {"phase": "Running", "podIP": address, "conditions": _READY}})
+
+    async def _apply(self, resource: Resource, body: Body) -> None:
+        query = {"fieldManager": OPERATOR_NAME, "force": "true"}
+        path = resource.path(self._namespace, body["metadata"]["name"])
+        await self._client.request("PATCH", path, body, content_type=APPLY_PATCH, query=query)
+
+    async def _all_run(self) -> bool:
+        query = {"limit": "1", "labelSelector": Label.SESSION_UID, "fieldSelector": "status.phase!=Running"}
+        return not (await self._client.send("GET", PODS.path(self._namespace), query=query))["items"]
+
+
+def _pod_name(session: str, role: Role) -> str:
+    return f"{session}-{role.value}-pod"
