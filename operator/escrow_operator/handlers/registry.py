@@ -98,8 +98,8 @@ class Handlers:
         body = event["object"]
         key = PoolKey(body["metadata"]["namespace"], body["metadata"]["name"])
         operator = self.operator
+        known = operator.store.pools.get(key)
         if event["type"] == "DELETED":
-            known = operator.store.pools.get(key)
             if known and known.uid == body["metadata"]["uid"]:
                 del operator.store.pools[key]
                 await operator.daemons.forget(key)
@@ -109,7 +109,8 @@ class Handlers:
         if pool:
             operator.daemon_queue.add(await operator.daemons.watch(pool))
         operator.wake_pool(key)
-        operator.wake_sessions(operator.store.sessions_of_pool(key))
+        if pool is None or known is None or (pool.uid, pool.generation) != (known.uid, known.generation):
+            operator.wake_sessions(operator.store.sessions_of_pool(key))
 
     async def slot_event(self, event: Any, **_: Any) -> None:
         """A wallet-rpc pod was seen."""
@@ -127,5 +128,6 @@ class Handlers:
             return
         if slot.session_name:
             operator.wake_session(SessionKey(slot.namespace, slot.session_name))
-        operator.pool_service.wake_waiting(slot.pool)
+        if slot.claimable:
+            operator.pool_service.wake_waiting(slot.pool)
         operator.wake_pool(slot.pool)

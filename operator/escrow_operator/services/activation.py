@@ -80,6 +80,7 @@ class Activator:
         slots = self._claims.held(session)
         if address and len(slots) == len(ROLES) and all(self._is_open(slot) for slot in slots.values()):
             return Escrow(session, slots, address)
+        self._claims.must_have_turn(session, pool)
         deeds: Mapping[Role, Deed]
         session, deeds = await both(self._protect(session), self._deeds.resolve(session, height))
         self._stages.mark(session.uid, Stage.PREPARE)

@@ -71,8 +71,12 @@ class Capacity:
         return False
 
     def wake_waiting(self) -> None:
-        """A place may have become free: let those who wait look again, longest first."""
-        for key in self._waiting.in_order():
+        """A place may have become free: let as many look again as may find one, longest first.
+
+        At least one: when nobody gives way, it is for the first in the line to choose.
+        """
+        room = max(1, self._max_active - self.count_active())
+        for key in self._waiting.in_order()[:room]:
             self._wake(key)
 
     def _may_be_asked(self, uid: str) -> bool:

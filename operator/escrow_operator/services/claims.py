@@ -72,6 +72,18 @@ class ClaimService:
         if self._waiting[pool].leave(session):
             self._pool_changed(pool)
 
+    def must_have_turn(self, session: Session, pool: Pool) -> None:
+        """Who waits for slots already, and would find none, need not prepare for them. Raises Blocked (PoolEmpty)."""
+        line = self._waiting[pool.key]
+        if session.key not in line:
+            return
+        held = self.held(session)
+        wanted = [role for role in ROLES if role not in held]
+        free = self._store.free_slots(pool.key)
+        plan = plan_claim(free, wanted, ahead=0 if held else line.ahead(session))
+        if plan.lacking:
+            raise self._pool_empty(pool, plan.lacking)
+
     async def ensure(self, session: Session, pool: Pool, files: Mapping[Role, str]) -> Slots:
         """The session's three slots, claimed now where it lacks some; ``files`` are the wallets to be opened.
 

@@ -20,6 +20,9 @@ class Line:
     def __len__(self) -> int:
         return len(self._since)
 
+    def __contains__(self, key: SessionKey) -> bool:
+        return key in self._since
+
     def join(self, session: Session) -> bool:
         """Wait; False when the session did already."""
         fresh = session.key not in self._since

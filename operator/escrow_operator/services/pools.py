@@ -104,8 +104,8 @@ class PoolService:
         return next_start
 
     def wake_waiting(self, key: PoolKey) -> None:
-        """A slot became free: let those who wait look again, longest first."""
-        for session in self._claims.waiting(key):
+        """A slot became free: let as many of those who wait look again as may find one, longest first."""
+        for session in self._claims.waiting(key)[: self._store.count_free(key)]:
             self._wake(session)
 
     async def _apply_all(self, pool: Pool) -> None:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from escrow_operator.adapters.kube import Listing
 from escrow_operator.core.cap import is_leaving
+from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.session import Session, SessionKey
 from escrow_operator.models.slot import Slot
@@ -38,7 +39,7 @@ class Store:
         self._sessions_of: Index[PoolKey, SessionKey] = Index()
         self._slots: dict[SlotKey, Slot] = {}
         self._by_pool: Index[PoolKey, SlotKey] = Index()
-        self._free: Index[PoolKey, SlotKey] = Index()
+        self._free: Index[tuple[PoolKey, Role], SlotKey] = Index()
         self._gated: Index[PoolKey, SlotKey] = Index()
         self._by_session: Index[str, SlotKey] = Index()
         self._by_file: Index[tuple[PoolKey, str], SlotKey] = Index()
@@ -174,8 +175,12 @@ class Store:
 
     def free_slots(self, pool: PoolKey) -> list[Slot]:
         """Slots that nobody has adopted or is about to adopt."""
-        slots = (self._slots[key] for key in self._free.get(pool))
+        slots = (self._slots[key] for role in ROLES for key in self._free.get((pool, role)))
         return [slot for slot in slots if slot.uid not in self._reserved]
+
+    def count_free(self, pool: PoolKey) -> int:
+        """How many sessions could find a slot at most: the free ones of the role that has most, reserved or not."""
+        return max(len(self._free.get((pool, role))) for role in ROLES)
 
     def gated_slots(self, pool: PoolKey) -> list[Slot]:
         """Pods that are not started yet, oldest first."""
@@ -210,7 +215,7 @@ class Store:
     def _entries(self, slot: Slot) -> Iterator[tuple[Index[Any, SlotKey], Any]]:
         yield self._by_pool, slot.pool
         if slot.claimable:
-            yield self._free, slot.pool
+            yield self._free, (slot.pool, slot.role)
         if slot.gate is not None:
             yield self._gated, slot.pool
         if slot.session_uid:
