@@ -293,3 +293,20 @@ def test_the_touch_annotation_of_the_examples_is_the_operators() -> None:
     text = (REPO_ROOT / "deploy" / "examples" / "escrowsession.yaml").read_text()
 
     assert f"{Label.TOUCH}=" in text
+
+
+def test_two_releases_share_a_cluster() -> None:
+    """As the README installs them: no object of one is an object of the other."""
+
+    def names(release: str, values: Object) -> set[tuple[str, str, str]]:
+        return {
+            (found["kind"], found["metadata"].get("namespace", ""), found["metadata"]["name"])
+            for found in render(values, release=release)
+            if found["kind"].startswith(("ClusterRole", "Role"))
+        }
+
+    north = names("escrow-north", {"watchNamespaces": ["shop-a", "shop-b"]})
+    south = names("escrow-south", {"watchNamespaces": ["shop-c"], "rbac": {"userRoles": False}})
+    assert north
+    assert south
+    assert north.isdisjoint(south)
