@@ -8,6 +8,7 @@ import kopf
 
 from escrow_operator.adapters.kube import NotFoundError
 from escrow_operator.core.manifests.common import SLOT_LABELS
+from escrow_operator.handlers.nodiff import NoDiff
 from escrow_operator.models.common import GROUP, VERSION
 from escrow_operator.models.pool import PoolKey
 from escrow_operator.models.session import SessionKey
@@ -58,7 +59,7 @@ class Handlers:
         settings.watching.label_selectors["pods"] = ",".join(f"{k}={v}" for k, v in SLOT_LABELS.items())
         settings.persistence.finalizer = f"{GROUP}/kopf"
         settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=f"kopf.{GROUP}")
-        settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=f"kopf.{GROUP}")
+        settings.persistence.diffbase_storage = NoDiff()
         try:
             self._operator = await Operator.start(self._settings)
         except NotFoundError as error:
