@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sized
-from typing import Self
+from typing import Any, Self
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
@@ -29,6 +29,7 @@ from escrow_operator.services.monitor import Monitor
 from escrow_operator.services.opener import Opener
 from escrow_operator.services.pools import PoolService
 from escrow_operator.services.queue import WorkQueue
+from escrow_operator.services.reflector import Reflector
 from escrow_operator.services.reporter import Reporter
 from escrow_operator.services.sessions import SessionService
 from escrow_operator.services.stages import Stages
@@ -80,6 +81,7 @@ class Operator:
         self.claims = ClaimService(kube, self.store, capacity=self.capacity, pool_changed=self.wake_pool)
         self.closer = Closer(kube, self.store, self.wallets, self.opener)
         self.stages = Stages(self.meters, clock)
+        self.reflector = Reflector(kube, seen=self.slot_seen, level=self._level_slots)
         self.applied = Applied()
         self.sweep = Sweep(kube, self.store, self.wallets, self.opener, settings.namespaces)
         warm_ups = WarmUps(kube, self.store, clock, pool_changed=self.wake_pool)
@@ -159,12 +161,13 @@ class Operator:
         """Connect and look at all there is, before any decision: a claim must know of the slots already held."""
         operator = cls(await Kube.connect(), settings, Clock())
         operator.metrics_server = await MetricsServer.start(operator.metrics, settings.metrics_port)
-        await operator.sweep.level()
+        _, versions = await operator.sweep.level()
         for key, pool in operator.store.pools.items():
             operator.daemon_queue.add(await operator.daemons.watch(pool))
             operator.pool_queue.add(key)
         for session in operator.store.sessions:
             operator.session_queue.add(session)
+        operator.reflector.start(versions)
         operator.sweep_queue.add("all", settings.intervals.sweep.total_seconds())
         _LOG.info("started with %d pools and %d sessions", len(operator.store.pools), len(operator.store.sessions))
         return operator
@@ -185,6 +188,7 @@ class Operator:
         """End all work and connections; the next operator carries on from what is in the cluster."""
         if self.metrics_server is not None:
             await self.metrics_server.close()
+        await self.reflector.close()
         for queue in (self.sweep_queue, self.daemon_queue, self.session_queue, self.pool_queue):
             await queue.close()
         await self.recorder.close()
@@ -214,11 +218,39 @@ class Operator:
         return self.settings.intervals.sweep.total_seconds()
 
     async def _resync(self) -> None:
-        self.wake_sessions(await self.sweep.level())
+        news, _ = await self.sweep.level()
+        self.wake_sessions(news)
         for key, pool in list(self.store.pools.items()):
             self.wallets.forget_login_key(key)
             self.daemon_queue.add(await self.daemons.watch(pool))
         self.resynced = self.clock.monotonic()
+
+    async def slot_seen(self, kind: str, body: dict[str, Any]) -> None:
+        """An event of a wallet-rpc pod."""
+        if kind == "DELETED":
+            meta = body["metadata"]
+            slot = self.store.drop_slot(meta["namespace"], meta["name"], meta["uid"])
+            if slot:
+                await self.sweep.slot_gone(slot)
+                self.capacity.wake_waiting()
+        else:
+            slot = self.store.see_slot(body)
+        if slot is None:
+            return
+        if slot.session_name:
+            self.wake_session(SessionKey(slot.namespace, slot.session_name))
+        if slot.claimable:
+            self.pool_service.wake_waiting(slot.pool)
+        self.wake_pool(slot.pool)
+
+    async def _level_slots(self, namespace: str | None) -> str:
+        changed, version = await self.sweep.level_slots(namespace)
+        self.wake_sessions(changed)
+        for pool in self.store.pools:
+            self.wake_pool(pool)
+            self.pool_service.wake_waiting(pool)
+        self.capacity.wake_waiting()
+        return version
 
     def wake_session(self, key: SessionKey) -> None:
         """Look at a session now."""

@@ -6,20 +6,28 @@ used here. Every call has a deadline; errors are told apart by what the caller c
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 import aiohttp
 from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
+from kubernetes.aio.client.rest import RESTResponse
 
 from escrow_operator.errors import EscrowError
 from escrow_operator.models.common import GROUP, OPERATOR_NAME, VERSION
 
 REQUEST_SECONDS = 20.0
 """Deadline of one API request: well above a slow API server's answer, well below a sweep interval."""
+
+WATCH_SECONDS = 300
+"""How long one watch lasts."""
+
+SILENCE_SECONDS = 150.0
+"""A watch that says nothing for so long is dead: the API server sends a bookmark about every minute."""
 
 PAGE_SIZE = 500
 """Objects per list request, so that a large list neither times out nor doubles the memory."""
@@ -49,6 +57,10 @@ class ConflictError(KubeError):
 
 class UnavailableError(KubeError):
     """The API server is not there, overloaded or failing: try again later."""
+
+
+class ExpiredError(KubeError):
+    """410: the version to go on from is forgotten; list again."""
 
 
 class Resource(NamedTuple):
@@ -122,17 +134,53 @@ class Kube:
         self, resource: Resource, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
     ) -> Listing:
         """All objects of a namespace, or of the cluster, that carry the labels."""
-        query: dict[str, Any] = {"limit": PAGE_SIZE}
-        if labels:
-            query["labelSelector"] = ",".join(f"{key}={value}" for key, value in labels.items())
         items: list[dict[str, Any]] = []
+        version = ""
+        async for page in self.pages(resource, namespace, labels=labels):
+            items += page.items
+            version = page.version
+        return Listing(items, version)
+
+    async def pages(
+        self, resource: Resource, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Listing]:
+        """The same in parts, of which each can be forgotten before the next: all are of one version."""
+        query: dict[str, Any] = {"limit": PAGE_SIZE, **_selector(labels)}
         while True:
             page = await self._call("GET", resource, resource.path(namespace), query=query, verb="LIST")
-            items += page["items"]
+            yield Listing(page["items"], page["metadata"]["resourceVersion"])
             token = page["metadata"].get("continue")
             if not token:
-                return Listing(items, page["metadata"]["resourceVersion"])
+                return
             query["continue"] = token
+
+    async def watch(
+        self, resource: Resource, namespace: str | None, *, version: str, labels: Mapping[str, str] | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """What happens after a version: ``type`` (ADDED, MODIFIED, DELETED, BOOKMARK) and ``object``.
+
+        It ends when the API server ends it, after some minutes: go on from the last version. Raises ExpiredError when
+        the version is too old, and UnavailableError, also when nothing was heard for as long as bookmarks take.
+        """
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": WATCH_SECONDS,
+            **_selector(labels),
+        }
+        silence = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=SILENCE_SECONDS)
+        path = resource.path(namespace)
+        with _unavailable():
+            response = await self._request("GET", resource, path, query=query, patience=silence, verb="WATCH")
+            async with response.response as stream:
+                if stream.status >= 400:
+                    raise _error(stream.status, await stream.read(), is_patch=False)
+                async for line in stream.content:
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        raise _error(event["object"].get("code", 500), json.dumps(event["object"]).encode())
+                    yield event
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """A new object. Raises ConflictError when the name is taken."""
@@ -172,7 +220,17 @@ class Kube:
         except (NotFoundError, ConflictError):
             return
 
-    async def _call(
+    async def _call(self, method: str, resource: Resource, path: str, **request: Any) -> dict[str, Any]:
+        """One answer as JSON; ``request`` is of ``_request``."""
+        with _unavailable():
+            response = await self._request(method, resource, path, **request)
+            data = await response.read()  # type: ignore[no-untyped-call]
+        if response.status >= 400:
+            raise _error(response.status, data, is_patch=method == "PATCH")
+        answer: dict[str, Any] = json.loads(data)
+        return answer
+
+    async def _request(
         self,
         method: str,
         resource: Resource,
@@ -182,7 +240,8 @@ class Kube:
         body: Any = None,
         content_type: str = "application/json",
         verb: str | None = None,
-    ) -> dict[str, Any]:
+        patience: float | aiohttp.ClientTimeout = REQUEST_SECONDS,
+    ) -> RESTResponse:
         self.requests[(verb or method).lower(), resource.plural] += 1
         request = await self._api.param_serialize(
             method=method,
@@ -192,25 +251,32 @@ class Kube:
             body=body,
             auth_settings=["BearerToken"],
         )
-        try:
-            response = await self._api.call_api(*request, _request_timeout=REQUEST_SECONDS)
-            data = await response.read()  # type: ignore[no-untyped-call]
-        except ApiException as error:
-            raise UnavailableError(error.status or 0, "Unavailable", str(error.reason)) from error
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise UnavailableError(0, "Unavailable", f"the API server does not answer: {error!r}") from error
-        if response.status >= 400:
-            raise _error(response.status, data, is_patch=method == "PATCH")
-        answer: dict[str, Any] = json.loads(data)
-        return answer
+        return await self._api.call_api(*request, _request_timeout=patience)
 
 
-def _error(status: int, data: bytes, *, is_patch: bool) -> KubeError:
+@contextlib.contextmanager
+def _unavailable() -> Iterator[None]:
+    """Turns what goes wrong on the way to the API server into UnavailableError."""
+    try:
+        yield
+    except ApiException as error:
+        raise UnavailableError(error.status or 0, "Unavailable", str(error.reason)) from error
+    except (TimeoutError, aiohttp.ClientError, OSError) as error:
+        raise UnavailableError(0, "Unavailable", f"the API server does not answer: {error!r}") from error
+
+
+def _selector(labels: Mapping[str, str] | None) -> dict[str, str]:
+    return {"labelSelector": ",".join(f"{key}={value}" for key, value in labels.items())} if labels else {}
+
+
+def _error(status: int, data: bytes, *, is_patch: bool = False) -> KubeError:
     try:
         answer = json.loads(data)
         reason, message = answer.get("reason") or "Unknown", answer.get("message") or "no message"
     except ValueError:
         reason, message = "Unknown", data[:200].decode(errors="replace")
+    if status == 410:
+        return ExpiredError(status, reason, message)
     if status == 404:
         return NotFoundError(status, reason, message)
     # A failed ``test`` of a JSON patch is answered 422 without a cause; a 422 of validation has causes.

@@ -7,11 +7,9 @@ from typing import Any
 import kopf
 
 from escrow_operator.adapters.kube import NotFoundError
-from escrow_operator.core.manifests.common import SLOT_LABELS
 from escrow_operator.handlers.nodiff import NoDiff
 from escrow_operator.models.common import GROUP, VERSION
 from escrow_operator.models.pool import PoolKey
-from escrow_operator.models.session import SessionKey
 from escrow_operator.services.store import session_key
 from escrow_operator.settings import Settings
 from escrow_operator.wiring import Operator
@@ -40,7 +38,6 @@ class Handlers:
         kopf.on.probe(registry=self.registry, id="operator")(self.probe)
         kopf.on.event(GROUP, VERSION, "escrowsessions", registry=self.registry)(self.session_event)
         kopf.on.event(GROUP, VERSION, "walletpools", registry=self.registry)(self.pool_event)
-        kopf.on.event("", "v1", "pods", labels=SLOT_LABELS, registry=self.registry)(self.slot_event)
 
     @property
     def operator(self) -> Operator:
@@ -56,7 +53,6 @@ class Handlers:
         settings.posting.enabled = False
         settings.networking.request_timeout = REQUEST_SECONDS
         settings.watching.server_timeout = WATCH_SECONDS
-        settings.watching.label_selectors["pods"] = ",".join(f"{k}={v}" for k, v in SLOT_LABELS.items())
         settings.persistence.finalizer = f"{GROUP}/kopf"
         settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=f"kopf.{GROUP}")
         settings.persistence.diffbase_storage = NoDiff()
@@ -112,23 +108,3 @@ class Handlers:
         operator.wake_pool(key)
         if pool is None or known is None or (pool.uid, pool.generation) != (known.uid, known.generation):
             operator.wake_sessions(operator.store.sessions_of_pool(key))
-
-    async def slot_event(self, event: Any, **_: Any) -> None:
-        """A wallet-rpc pod was seen."""
-        body = event["object"]
-        operator = self.operator
-        meta = body["metadata"]
-        if event["type"] == "DELETED":
-            slot = operator.store.drop_slot(meta["namespace"], meta["name"], meta["uid"])
-            if slot:
-                await operator.sweep.slot_gone(slot)
-                operator.capacity.wake_waiting()
-        else:
-            slot = operator.store.see_slot(body)
-        if slot is None:
-            return
-        if slot.session_name:
-            operator.wake_session(SessionKey(slot.namespace, slot.session_name))
-        if slot.claimable:
-            operator.pool_service.wake_waiting(slot.pool)
-        operator.wake_pool(slot.pool)

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Collection, Iterable, Iterator, Set
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from escrow_operator.adapters.kube import Listing
 from escrow_operator.core.cap import is_leaving
 from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.pool import Pool, PoolKey
@@ -27,6 +26,14 @@ TOMBSTONES = 10_000
 """Uids of deleted slots to remember, so that the late answer of a patch does not bring one back."""
 
 SlotKey = tuple[str, str]
+
+
+class Listed(NamedTuple):
+    """What a full list of a namespace (None: of the cluster) contained, and as of which version."""
+
+    namespace: str | None
+    uids: Set[str]
+    version: str
 
 
 class Store:
@@ -113,28 +120,24 @@ class Store:
         self._reserved.discard(uid)
         return slot
 
-    def replace_sessions(self, namespace: str | None, listing: Listing) -> list[SessionKey]:
-        """Level with a full list of a namespace (None: the cluster); returns those of which it said something new."""
-        news = [session_key(body) for body in listing.items if self.see_session(body)]
-        for session in _absent(self.sessions.values(), namespace, listing):
+    def drop_absent_sessions(self, listed: Listed) -> list[SessionKey]:
+        """Forget the sessions that a full list did not contain; which those were."""
+        gone = _absent(self.sessions.values(), listed)
+        for session in gone:
             self.drop_session(session.key, session.uid)
-            news.append(session.key)
-        return news
+        return [session.key for session in gone]
 
-    def replace_pools(self, namespace: str | None, listing: Listing) -> None:
+    def drop_absent_pools(self, listed: Listed) -> None:
         """The same for pools."""
-        for body in listing.items:
-            self.see_pool(body)
-        for pool in _absent(self.pools.values(), namespace, listing):
+        for pool in _absent(self.pools.values(), listed):
             del self.pools[pool.key]
 
-    def replace_slots(self, namespace: str | None, listing: Listing) -> tuple[list[Slot], list[Slot]]:
-        """The same for slots; returns those that changed and those that were gone."""
-        seen = [self.see_slot(body) for body in listing.items]
-        gone = _absent(self._slots.values(), namespace, listing)
+    def drop_absent_slots(self, listed: Listed) -> list[Slot]:
+        """The same for slots."""
+        gone = _absent(self._slots.values(), listed)
         for slot in gone:
             self.drop_slot(slot.namespace, slot.name, slot.uid)
-        return [slot for slot in seen if slot], gone
+        return gone
 
     def sessions_of_pool(self, pool: PoolKey) -> list[SessionKey]:
         """All sessions of a pool, in no order."""
@@ -253,15 +256,14 @@ def _note(known: dict[K, R], key: K, seen: R) -> bool:
 Seen = TypeVar("Seen", Session, Pool, Slot)
 
 
-def _absent(known: Iterable[Seen], namespace: str | None, listing: Listing) -> list[Seen]:
+def _absent(known: Iterable[Seen], listed: Listed) -> list[Seen]:
     """What a list does not contain; what was seen after the list was read is not counted as gone."""
-    listed = {body["metadata"]["uid"] for body in listing.items}
     return [
         one
         for one in known
-        if namespace in (None, one.namespace if isinstance(one, Slot) else one.key.namespace)
-        and one.uid not in listed
-        and not _newer(one.resource_version, listing.version)
+        if listed.namespace in (None, one.namespace if isinstance(one, Slot) else one.key.namespace)
+        and one.uid not in listed.uids
+        and not _newer(one.resource_version, listed.version)
     ]
 
 

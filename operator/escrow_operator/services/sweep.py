@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 
-from escrow_operator.adapters.kube import PODS, POOLS, SESSIONS, Kube
+from escrow_operator.adapters.kube import PODS, POOLS, SESSIONS, Kube, Listing
 from escrow_operator.core.manifests.common import SLOT_LABELS
 from escrow_operator.models.session import SessionKey
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.opener import Opener
-from escrow_operator.services.store import Store
+from escrow_operator.services.store import Listed, Store, session_key
 from escrow_operator.services.wallets import Wallets
 
 _LOG = logging.getLogger(__name__)
@@ -25,21 +25,46 @@ class Sweep:
         self._opener = opener
         self._namespaces: tuple[str | None, ...] = namespaces or (None,)
 
-    async def level(self) -> set[SessionKey]:
+    async def level(self) -> tuple[set[SessionKey], dict[str | None, str]]:
         """Fill the store from full lists: at start, and again for what silent watches missed.
 
-        Returns the sessions of which that said something new.
+        Returns the sessions of which that said something new, and the versions of the lists of pods.
         """
         news: set[SessionKey] = set()
+        versions: dict[str | None, str] = {}
         for namespace in self._namespaces:
-            self._store.replace_pools(namespace, await self._kube.list(POOLS, namespace))
-            news.update(self._store.replace_sessions(namespace, await self._kube.list(SESSIONS, namespace)))
-            pods = await self._kube.list(PODS, namespace, labels=SLOT_LABELS)
-            changed, gone = self._store.replace_slots(namespace, pods)
-            for slot in gone:
-                await self.slot_gone(slot)
-            news.update(SessionKey(slot.namespace, slot.session_name) for slot in changed + gone if slot.session_name)
-        return news
+            pools = await self._kube.list(POOLS, namespace)
+            for body in pools.items:
+                self._store.see_pool(body)
+            self._store.drop_absent_pools(Listed(namespace, _uids(pools), pools.version))
+            news |= await self._level_sessions(namespace)
+            changed, versions[namespace] = await self.level_slots(namespace)
+            news |= changed
+        return news, versions
+
+    async def _level_sessions(self, namespace: str | None) -> set[SessionKey]:
+        news: set[SessionKey] = set()
+        uids: set[str] = set()
+        version = ""
+        async for page in self._kube.pages(SESSIONS, namespace):
+            news.update(session_key(body) for body in page.items if self._store.see_session(body))
+            uids |= _uids(page)
+            version = page.version
+        return news.union(self._store.drop_absent_sessions(Listed(namespace, uids, version)))
+
+    async def level_slots(self, namespace: str | None) -> tuple[set[SessionKey], str]:
+        """The sessions whose pods are not as they were known, and the version of the list."""
+        changed: list[Slot] = []
+        uids: set[str] = set()
+        version = ""
+        async for page in self._kube.pages(PODS, namespace, labels=SLOT_LABELS):
+            changed += filter(None, map(self._store.see_slot, page.items))
+            uids |= _uids(page)
+            version = page.version
+        gone = self._store.drop_absent_slots(Listed(namespace, uids, version))
+        for slot in gone:
+            await self.slot_gone(slot)
+        return {SessionKey(s.namespace, s.session_name) for s in changed + gone if s.session_name}, version
 
     async def slot_gone(self, slot: Slot) -> None:
         """Forget all about a pod."""
@@ -55,3 +80,7 @@ class Sweep:
             if not slot.terminating:
                 _LOG.warning("pod %s was adopted by a session that is gone; deleting it", slot.name)
                 await self._kube.delete(PODS, slot.namespace, slot.name, uid=slot.uid)
+
+
+def _uids(listing: Listing) -> set[str]:
+    return {body["metadata"]["uid"] for body in listing.items}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from benchmarks.simulation import objects
-from benchmarks.simulation.copies import Copies
+from benchmarks.simulation.copies import Copies, running_status
 from escrow_operator.models.common import ROLES, Label, Role, SlotState
 from escrow_operator.models.pool import PoolKey
 from escrow_operator.models.session import Session
@@ -20,7 +20,6 @@ class Place:
 
     class World:
         client = None
-        addresses: ClassVar = {role: f"10.0.0.{number}" for number, role in enumerate(ROLES)}
 
     world = World()
     namespace = NAMESPACE
@@ -77,3 +76,12 @@ def test_a_pod_is_adopted_by_the_copy_and_bound_to_a_simulated_node() -> None:
     slot = Slot.parse(body | {"metadata": body["metadata"] | server})
     assert (slot.state, slot.session_uid, slot.session_name) == (SlotState.ADOPTED, "uid-9", "copy-9")
     assert (slot.owner_uid, slot.wallet_file, slot.login_key) == ("uid-9", "copy-9-vendor", "key")
+
+
+def test_running_pods_are_claimable_slots_but_for_their_state_and_have_addresses_of_their_own() -> None:
+    body = copies().pod(session("copy-9"), Role.VENDOR, 9)
+    server = {"namespace": NAMESPACE, "uid": "new", "resourceVersion": "8", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    slot = Slot.parse(body | {"metadata": body["metadata"] | server, "status": running_status(9, Role.VENDOR)})
+    assert slot.usable
+    addresses = {running_status(number, role)["podIP"] for number in range(10_000) for role in ROLES}
+    assert len(addresses) == 30_000

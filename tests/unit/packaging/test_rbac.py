@@ -20,6 +20,8 @@ RESOURCES = {name: value for name, value in vars(kube).items() if isinstance(val
 VERBS = {
     "get": {"get"},
     "list": {"list"},
+    "pages": {"list"},
+    "watch": {"watch"},
     "create": {"create"},
     "apply": {"create", "patch"},  # server-side apply makes what is missing
     "patch": {"patch"},
@@ -33,7 +35,6 @@ Rights = dict[tuple[str, str], set[str]]
 KOPF: Rights = {
     ("xmr-escrow.dev", "escrowsessions"): {"get", "list", "watch"},
     ("xmr-escrow.dev", "walletpools"): {"get", "list", "watch"},
-    ("", "pods"): {"list", "watch"},
 }
 """kopf watches what has handlers. (Into what has timers or daemons it would also patch its finalizer.)"""
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from escrow_operator.adapters.kube import Listing
 from escrow_operator.core.poolstatus import count_slots
 from escrow_operator.models.common import Role
 from escrow_operator.models.pool import PoolKey
-from escrow_operator.services.store import Store
+from escrow_operator.services.store import Listed, Store
 from unit.factories import session, session_body, slot_body
 
 POOL = PoolKey("shop", "default")
@@ -46,10 +45,10 @@ def test_levelling_drops_what_is_gone_but_not_what_came_after_the_list() -> None
     gone, stays = slot_body("gone"), slot_body("stays")
     store.see_slot(gone)
     store.see_slot(stays)
-    listing = Listing([stays], stays["metadata"]["resourceVersion"])
+    listed = Listed("shop", {stays["metadata"]["uid"]}, stays["metadata"]["resourceVersion"])
     store.see_slot(slot_body("late"))
-    changed, lost = store.replace_slots("shop", listing)
-    assert ([s.name for s in changed], [s.name for s in lost]) == ([], ["gone"])
+    assert store.see_slot(stays) is None, "it says nothing new"
+    assert [s.name for s in store.drop_absent_slots(listed)] == ["gone"]
     assert {s.name for s in store.slots_of_pool(POOL)} == {"stays", "late"}
 
 

@@ -1,0 +1,90 @@
+"""The watch of pods goes on after everything that can end it, and misses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import pytest
+
+from escrow_operator.adapters.kube import ExpiredError, Kube, UnavailableError
+from escrow_operator.services import reflector
+from escrow_operator.services.reflector import Reflector
+
+
+def event(version: str, kind: str = "MODIFIED") -> dict[str, Any]:
+    return {"type": kind, "object": {"metadata": {"resourceVersion": version}}}
+
+
+class Bench:
+    """An API server whose watches do what a test says, one after the other; the last one stays silent."""
+
+    def __init__(self, *watches: list[dict[str, Any] | Exception]) -> None:
+        self.watches = list(watches)
+        self.asked: list[str] = []
+        self.seen: list[str] = []
+        self.silent = asyncio.Event()
+        self.fails_on = ""
+        self.reflector = Reflector(cast("Kube", self), seen=self._see, level=self._level)
+
+    async def watch(self, _: Any, __: str | None, *, version: str, labels: dict[str, str]) -> AsyncIterator[Any]:
+        assert labels
+        self.asked.append(version)
+        if not self.watches:
+            self.silent.set()
+            await asyncio.Event().wait()
+        for one in self.watches.pop(0):
+            if isinstance(one, Exception):
+                raise one
+            yield one
+
+    async def _see(self, kind: str, body: dict[str, Any]) -> None:
+        assert kind != "BOOKMARK"
+        version = body["metadata"]["resourceVersion"]
+        if version == self.fails_on:
+            raise ValueError("a pod that cannot be read")
+        self.seen.append(version)
+
+    async def _level(self, namespace: str | None) -> str:
+        assert namespace is None
+        return "100"
+
+    async def run(self) -> None:
+        self.reflector.start({None: "1"})
+        async with asyncio.timeout(5):
+            await self.silent.wait()
+        await self.reflector.close()
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reflector, "FIRST_DELAY", 0.0)
+
+
+async def test_a_watch_that_ends_is_gone_on_with_from_the_last_version() -> None:
+    bench = Bench([event("2"), event("3")], [event("9", "BOOKMARK")])
+    await bench.run()
+    assert bench.seen == ["2", "3"]
+    assert bench.asked == ["1", "3", "9"]
+
+
+async def test_a_version_that_is_forgotten_brings_a_new_list() -> None:
+    bench = Bench([event("2"), ExpiredError(410, "Expired", "too old")])
+    await bench.run()
+    assert bench.asked == ["1", "100"]
+
+
+async def test_an_api_server_that_is_away_is_asked_again() -> None:
+    away = UnavailableError(0, "Unavailable", "away")
+    bench = Bench([event("2"), away], [away], [event("3")])
+    await bench.run()
+    assert bench.asked == ["1", "2", "2", "3"]
+    assert bench.seen == ["2", "3"]
+
+
+async def test_one_pod_that_cannot_be_handled_does_not_end_the_watch() -> None:
+    bench = Bench([event("2"), event("3"), event("4")], [event("4")])
+    bench.fails_on = "3"
+    await bench.run()
+    assert bench.seen == ["2", "4"]
