@@ -20,7 +20,7 @@ import httpx
 from benchmarks.simulation.copies import Copies
 from benchmarks.simulation.numbers import Scrape, growth, per
 from benchmarks.simulation.place import Place
-from benchmarks.simulation.world import World, bring_up
+from benchmarks.simulation.world import World, bring_up, is_ready
 from escrow_operator.adapters.kube import DEPLOYMENTS
 from harness.api import ApiError
 from harness.operator import NAMESPACE as OPERATOR_NAMESPACE
@@ -157,9 +157,6 @@ async def _steady(world: World, seen: _Watched, window: float) -> dict[str, Any]
     stats, after, seconds = await world.wallet_stats(), await world.scrape(), time.monotonic() - start
     seen.see(after, time.monotonic())
     change = after.since(before)
-    calls: Counter[str] = Counter()
-    for report in stats.values():
-        calls.update(report["calls"])
     wait, work = "xmr_escrow_queue_wait_seconds", "xmr_escrow_queue_work_seconds"
     return {
         "window_seconds": seconds,
@@ -170,8 +167,8 @@ async def _steady(world: World, seen: _Watched, window: float) -> dict[str, Any]
         "writes": _writes(change),
         "wallet_requests": _rate(change.value("xmr_escrow_wallet_requests_total"), seconds),
         "daemon_requests": _rate(change.value("xmr_escrow_daemon_requests_total"), seconds),
-        "wallet_calls": per(calls, seconds),
-        "connections": sum(report["connections"] for report in stats.values()),
+        "wallet_calls": per(stats["calls"], seconds),
+        "connections": stats["connections"],
         "looks": _rate(change.value(f"{work}_count", queue="sessions"), seconds),
         "look_seconds": change.mean(work, queue="sessions"),
         "queue_wait_seconds": {
@@ -185,10 +182,9 @@ async def _steady(world: World, seen: _Watched, window: float) -> dict[str, Any]
 
 
 async def _look(world: World, seen: _Watched, size: int) -> None:
-    if seen.ready is None and any(map(_is_ready, await world.operator.pods())):
+    if seen.ready is None and any(map(is_ready, await world.operator.pods())):
         seen.ready = time.monotonic()
-    stats = await world.wallet_stats()
-    seen.looked_at = max(report["users"] for report in stats.values())
+    seen.looked_at = (await world.wallet_stats())["tellers"]
     if seen.all_looked_at is None and seen.looked_at >= size:
         seen.all_looked_at = time.monotonic()
     seen.see(await world.scrape(), time.monotonic())
@@ -201,11 +197,6 @@ async def _warnings(world: World) -> dict[str, int]:
         if '"WARNING"' in line or '"ERROR"' in line or "Traceback" in line:
             texts["".join("#" if character.isdigit() else character for character in line)[:200]] += 1
     return dict(texts.most_common(5))
-
-
-def _is_ready(pod: dict[str, Any]) -> bool:
-    conditions = pod.get("status", {}).get("conditions") or ()
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
 def _writes(scrape: Scrape) -> float:

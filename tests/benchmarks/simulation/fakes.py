@@ -1,6 +1,6 @@
-"""A monero-wallet-rpc and a monerod that know no money, for thousands of wallets at one address.
+"""A monero-wallet-rpc and a monerod that know no money, for thousands of wallets.
 
-It runs as pods of the cluster, from a ConfigMap and with the standard library alone, so it imports nothing of this
+It runs as a pod of the cluster, from a ConfigMap and with the standard library alone, so it imports nothing of this
 repository. Slots are told apart by the user of the digest login. Passwords are not checked; the challenge is sent once
 per connection, as by the real server, whose nonces belong to a connection.
 """
@@ -64,13 +64,14 @@ class Wallets:
             "store": {},
         }
         self.calls: Counter[str] = Counter()
-        self.users: set[bytes] = set()
+        self.tellers: set[bytes] = set()
         self.connections = 0
 
     def answer(self, user: bytes, method: str) -> dict[str, Any]:
         """The ``result`` or the ``error`` of one call."""
         self.calls[method] += 1
-        self.users.add(user)
+        if method == "get_height":
+            self.tellers.add(user)
         if method == "get_version":
             return {"result": {"version": 65566}}
         if method == "open_wallet":
@@ -85,11 +86,11 @@ class Wallets:
         return {"error": {"code": -32601, "message": "Method not found"}} if result is None else {"result": result}
 
     def report(self, *, reset: bool) -> dict[str, Any]:
-        """Calls by method, slots that called, and open connections; ``reset`` begins to count anew."""
-        report = {"calls": dict(self.calls), "users": len(self.users), "connections": self.connections}
+        """Calls by method, slots that told a height, and open connections; ``reset`` begins to count anew."""
+        report = {"calls": dict(self.calls), "tellers": len(self.tellers), "connections": self.connections}
         if reset:
             self.calls.clear()
-            self.users.clear()
+            self.tellers.clear()
         return report
 
 

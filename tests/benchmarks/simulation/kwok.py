@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from escrow_operator.models.common import Role
 from harness.api import NODES, Api, Body
 from harness.waiting import wait_for
 from testbed import progress, tools
@@ -26,19 +24,20 @@ SELECTOR = {LABEL: "true"}
 TOLERATIONS = [{"key": LABEL, "operator": "Exists"}]
 """With both a pod runs on simulated nodes, and without them it never does."""
 
+POD_ADDRESSES = "198.18.0.0/16"
+"""Of the pods that kwok runs, and of no other machine: the range is set aside for benchmarks (RFC 2544)."""
+
+ALL_ADDRESSES = "198.18.0.0/15"
+"""With those whose pods the benchmarks themselves call running."""
+
+STATUS_ANNOTATION = {"xmr-escrow.dev/simulated-status": "true"}
+"""On pods that kwok leaves alone."""
+
 _ANNOTATION = {"kwok.x-k8s.io/node": "fake"}
-_STAGES = Path(__file__).with_name("stages.yaml")
+STAGES = Path(__file__).with_name("stages.yaml")
 _END_SECONDS = 20.0
 # A run that is killed outright takes it along.
 _TIED = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
-
-
-def stages(addresses: Mapping[Role, str]) -> str:
-    """What kwok does with nodes and pods; a slot's address is that of the fake wallet of its role."""
-    text = _STAGES.read_text()
-    for role, address in addresses.items():
-        text = text.replace(f"@{role.value.upper()}@", address)
-    return text
 
 
 def node(number: int) -> Body:
@@ -53,37 +52,35 @@ def node(number: int) -> Body:
 
 
 @asynccontextmanager
-async def simulated_nodes(cluster: Cluster, api: Api, addresses: Mapping[Role, str]) -> AsyncIterator[None]:
+async def simulated_nodes(cluster: Cluster, api: Api) -> AsyncIterator[None]:
     """Nodes that are Ready and run pods, as long as the context lasts."""
     binary = await asyncio.to_thread(tools.kwok)
-    with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder) / "stages.yaml"
-        config.write_text(stages(addresses))
-        log = log_dir() / "kwok.log"
-        with log.open("wb") as sink:
-            process = await asyncio.create_subprocess_exec(
-                *_TIED,
-                str(binary),
-                f"--kubeconfig={cluster.kubeconfig}",
-                f"--config={config}",
-                "--manage-all-nodes=false",
-                "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
-                "--node-lease-duration-seconds=40",
-                # Else its kubelet server would listen on all addresses.
-                "--node-port=0",
-                # Not a line for every pod.
-                "--v=WARN",
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=sink,
-                stderr=sink,
-            )
-            try:
-                with progress.step("simulating nodes with kwok"):
-                    await _until_ready(api, process, log)
-                yield
-            finally:
-                await remove_nodes(api)
-                await _end(process)
+    log = log_dir() / "kwok.log"
+    with log.open("wb") as sink:
+        process = await asyncio.create_subprocess_exec(
+            *_TIED,
+            str(binary),
+            f"--kubeconfig={cluster.kubeconfig}",
+            f"--config={STAGES}",
+            "--manage-all-nodes=false",
+            "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
+            "--node-lease-duration-seconds=40",
+            f"--cidr={POD_ADDRESSES}",
+            # Else its kubelet server would listen on all addresses.
+            "--node-port=0",
+            # Not a line for every pod.
+            "--v=WARN",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+        )
+        try:
+            with progress.step("simulating nodes with kwok"):
+                await _until_ready(api, process, log)
+            yield
+        finally:
+            await remove_nodes(api)
+            await _end(process)
 
 
 async def remove_nodes(api: Api) -> None:

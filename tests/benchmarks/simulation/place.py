@@ -39,11 +39,10 @@ class Place:
         api = self.world.api
         await api.create(NAMESPACES, None, {"metadata": {"name": self.namespace, "labels": objects.LABELS}})
         await api.create(SECRETS, self.namespace, objects.password_secret())
-        daemon = self.world.addresses[Role.BUYER]
         for key in self.pools:
             for volume in objects.volumes(key):
                 await api.create(VOLUMES, None, volume)
-            body = objects.pool(key, image=self.world.images.wallet, daemon=daemon, warm_slots=self.warm)
+            body = objects.pool(key, image=self.world.images.wallet, daemon=self.world.daemon, warm_slots=self.warm)
             await api.create(POOLS, self.namespace, body)
         await self.until_warm()
 

@@ -5,23 +5,21 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import inspect
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from benchmarks.simulation import fakes, objects
 from benchmarks.simulation.cleanup import remove_all
 from benchmarks.simulation.client import Client
-from benchmarks.simulation.kwok import simulated_nodes
+from benchmarks.simulation.kwok import ALL_ADDRESSES, simulated_nodes
 from benchmarks.simulation.numbers import Scrape
 from escrow_operator.adapters.kube import PODS, STORAGE_CLASSES, Resource
-from escrow_operator.models.common import ROLES, Role
 from harness.api import NAMESPACES, Api, Body
 from harness.operator import CHART, CRDS, NAMESPACE, RELEASE, OperatorUnderTest
 from harness.waiting import wait_for
 from testbed import images, progress
 from testbed.cluster import Cluster
-from testbed.errors import ToolingError
 from testbed.helm import Helm
 from testbed.settings import BENCH_CLUSTER, REPO_ROOT, cache_dir
 
@@ -29,6 +27,7 @@ KUBECONFIG = REPO_ROOT / ".state" / "bench-kubeconfig"
 FAKES_NAMESPACE = "simulation"
 METRICS_PORT = 9090
 MAX_ACTIVE = 20_000
+ALONE_SECONDS = 3600.0
 
 CONFIG_MAPS = Resource("/api/v1", "configmaps")
 
@@ -42,8 +41,8 @@ class World:
     client: Client
     operator: OperatorUnderTest
     images: images.Images
-    addresses: Mapping[Role, str]
-    """Of the fake wallets; all of them answer as monerod, too."""
+    daemon: str
+    """Address of the fake monerod; the fake wallets answer at the address of any simulated pod."""
 
     async def scrape(self) -> Scrape:
         """The operator's metrics now. Raises ApiError when it does not answer."""
@@ -52,15 +51,10 @@ class World:
         path = f"{PODS.path(NAMESPACE)}/{name}:{METRICS_PORT}/proxy/metrics"
         return Scrape.parse((await self.client.request("GET", path, accept="*/*")).decode())
 
-    async def wallet_stats(self, *, reset: bool = False) -> dict[Role, Body]:
-        """What the fake wallets were asked: ``calls`` by method, ``users`` that called, open ``connections``."""
+    async def wallet_stats(self, *, reset: bool = False) -> Body:
+        """``calls`` to the fake wallets by method, ``tellers`` that told a height, and open ``connections``."""
         leaf = "/stats/reset" if reset else "/stats"
-        return {
-            role: await self.client.send(
-                "GET", f"{PODS.path(FAKES_NAMESPACE)}/{_name(role)}:{fakes.DAEMON_PORT}/proxy{leaf}"
-            )
-            for role in ROLES
-        }
+        return await self.client.send("GET", f"{PODS.path(FAKES_NAMESPACE)}/fakes:{fakes.DAEMON_PORT}/proxy{leaf}")
 
     async def restarts(self) -> int:
         """How often the operator's container was started again."""
@@ -75,7 +69,7 @@ async def bring_up(*, begin_open: bool = False) -> AsyncIterator[World]:
     ``begin_open``: the fake wallets say that every slot has its wallet open.
     """
     cluster = Cluster(BENCH_CLUSTER)
-    with _alone():
+    async with _alone():
         await asyncio.to_thread(cluster.up, nodes=1, kubeconfig=KUBECONFIG)
         built = await asyncio.to_thread(images.build_all, cluster.engine)
         await asyncio.to_thread(cluster.load, built.operator)
@@ -90,23 +84,30 @@ async def bring_up(*, begin_open: bool = False) -> AsyncIterator[World]:
             await asyncio.to_thread(_install, cluster, built.operator)
             await operator.scale(1)
             await client.send("POST", STORAGE_CLASSES.path(None), objects.storage_class())
-            addresses = await _start_fakes(api, built.operator, begin_open=begin_open)
-            await stack.enter_async_context(simulated_nodes(cluster, api, addresses))
+            daemon = await _start_fakes(cluster, api, built.operator, begin_open=begin_open)
+            await stack.enter_async_context(simulated_nodes(cluster, api))
             # Once more, and first: pods end at once while there is a kubelet, if only a simulated one.
             stack.push_async_callback(remove_all, api, client, operator)
-            yield World(cluster, api, client, operator, built, addresses)
+            yield World(cluster, api, client, operator, built, daemon)
 
 
-@contextmanager
-def _alone() -> Iterator[None]:
+@asynccontextmanager
+async def _alone() -> AsyncIterator[None]:
     """Keep other runs off the benchmarks' cluster; the kernel frees the lock when its holder dies."""
     path = cache_dir() / "clusters" / f"{BENCH_CLUSTER}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ToolingError("another benchmark runs on this machine", "wait for its end, or end it") from None
+
+        async def locked() -> bool:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+        if not await locked():
+            with progress.step("waiting for another benchmark on this machine to end"):
+                await wait_for(locked, what="the other benchmark's end", within=ALONE_SECONDS)
         yield
 
 
@@ -124,38 +125,38 @@ def _install(cluster: Cluster, image: str) -> None:
     Helm(cluster).upgrade_install(RELEASE, CHART, NAMESPACE, values)
 
 
-async def _start_fakes(api: Api, image: str, *, begin_open: bool) -> dict[Role, str]:
-    """One for each role: a single address has too few ports for the connections to thirty thousand slots."""
+async def _start_fakes(cluster: Cluster, api: Api, image: str, *, begin_open: bool) -> str:
+    """Start the one process that answers for all wallets; returns its node's address."""
+    # All addresses of simulated pods are the node's own, so that it answers at each of them.
+    route = ("ip", "route", "replace", "local", ALL_ADDRESSES, "dev", "lo")
+    for node in cluster.node_containers():
+        await asyncio.to_thread(cluster.engine.capture, "exec", node.name, *route)
     await api.create(NAMESPACES, None, {"metadata": {"name": FAKES_NAMESPACE, "labels": objects.LABELS}})
     code = {"metadata": {"name": "fakes"}, "data": {"fakes.py": inspect.getsource(fakes)}}
     await api.create(CONFIG_MAPS, FAKES_NAMESPACE, code)
-    for role in ROLES:
-        await api.create(PODS, FAKES_NAMESPACE, _fake(role, image, begin_open=begin_open))
+    await api.create(PODS, FAKES_NAMESPACE, _fakes(image, begin_open=begin_open))
 
-    async def addresses() -> dict[Role, str] | None:
-        found = {pod["metadata"]["name"]: pod for pod in await api.list(PODS, FAKES_NAMESPACE)}
-        if not all(_ready(found.get(_name(role), {})) for role in ROLES):
-            return None
-        return {role: found[_name(role)]["status"]["podIP"] for role in ROLES}
+    async def address() -> str | None:
+        pod = await api.get(PODS, FAKES_NAMESPACE, "fakes")
+        return pod["status"]["hostIP"] if is_ready(pod) else None
 
     with progress.step("starting the fake wallets"):
-        return await wait_for(addresses, what="the fake wallets to be ready")
+        return await wait_for(address, what="the fake wallets to be ready")
 
 
-def _name(role: Role) -> str:
-    return f"fake-{role.value}"
-
-
-def _ready(pod: Body) -> bool:
+def is_ready(pod: Body) -> bool:
+    """Whether a pod says so."""
     conditions = pod.get("status", {}).get("conditions") or ()
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
-def _fake(role: Role, image: str, *, begin_open: bool) -> Body:
+def _fakes(image: str, *, begin_open: bool) -> Body:
     env = {"ADDRESS": objects.ADDRESS, "BEGIN_OPEN": "yes" if begin_open else "no"}
     return {
-        "metadata": {"name": _name(role)},
+        "metadata": {"name": "fakes"},
         "spec": {
+            # On the node's own network, where the addresses of the simulated pods are.
+            "hostNetwork": True,
             "automountServiceAccountToken": False,
             "terminationGracePeriodSeconds": 1,
             "containers": [
@@ -165,6 +166,7 @@ def _fake(role: Role, image: str, *, begin_open: bool) -> Body:
                     "command": ["python", "-u", "/code/fakes.py"],
                     "env": [{"name": name, "value": value} for name, value in env.items()],
                     "readinessProbe": {"tcpSocket": {"port": fakes.WALLET_PORT}, "periodSeconds": 1},
+                    "resources": {"requests": {"cpu": "100m"}},
                     "volumeMounts": [{"name": "code", "mountPath": "/code"}],
                 }
             ],
