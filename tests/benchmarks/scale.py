@@ -140,7 +140,7 @@ async def _restart(world: World, size: int, within: float) -> tuple[_Watched, fl
     await world.api.merge(DEPLOYMENTS, OPERATOR_NAMESPACE, RELEASE, {"spec": {"replicas": 1}}, subresource="scale")
     while (now := time.monotonic()) - seen.start < within:
         # Neither the operator nor the API server need answer at once while it starts.
-        with suppress(ApiError, aiohttp.ClientError, httpx.HTTPError, TimeoutError, StopIteration):
+        with suppress(ApiError, aiohttp.ClientError, httpx.HTTPError, TimeoutError):
             await _look(world, seen, size)
         if (restart := seen.reconciled(now)) is not None:
             return seen, restart

@@ -15,7 +15,7 @@ from benchmarks.simulation.client import Client
 from benchmarks.simulation.kwok import ALL_ADDRESSES, simulated_nodes
 from benchmarks.simulation.numbers import Scrape
 from escrow_operator.adapters.kube import PODS, STORAGE_CLASSES, Resource
-from harness.api import NAMESPACES, Api, Body
+from harness.api import NAMESPACES, Api, ApiError, Body
 from harness.operator import CHART, CRDS, NAMESPACE, RELEASE, OperatorUnderTest
 from harness.waiting import wait_for
 from testbed import images, progress
@@ -46,9 +46,10 @@ class World:
 
     async def scrape(self) -> Scrape:
         """The operator's metrics now. Raises ApiError when it does not answer."""
-        pods = await self.operator.pods()
-        name = next(pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"])
-        path = f"{PODS.path(NAMESPACE)}/{name}:{METRICS_PORT}/proxy/metrics"
+        names = [p["metadata"]["name"] for p in await self.operator.pods() if "deletionTimestamp" not in p["metadata"]]
+        if not names:
+            raise ApiError(404, "there is no operator")
+        path = f"{PODS.path(NAMESPACE)}/{names[0]}:{METRICS_PORT}/proxy/metrics"
         return Scrape.parse((await self.client.request("GET", path, accept="*/*")).decode())
 
     async def wallet_stats(self, *, reset: bool = False) -> Body:
