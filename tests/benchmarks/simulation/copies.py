@@ -13,11 +13,12 @@ from benchmarks.simulation import objects
 from benchmarks.simulation.client import APPLY_PATCH, MERGE_PATCH, Client, in_parallel
 from benchmarks.simulation.kwok import NODE_COUNT, STATUS_ANNOTATION
 from benchmarks.simulation.place import Place
+from benchmarks.simulation.world import IDLE_TTL
 from escrow_operator.adapters.kube import ENDPOINT_SLICES, PODS, SECRETS, SESSIONS, Resource
 from escrow_operator.core.login import derive_login
 from escrow_operator.core.manifests.common import WALLET_RPC, login_key_name, owner_reference
 from escrow_operator.core.manifests.session import connection_secret, endpoint_slice
-from escrow_operator.models.common import FINALIZER, OPERATOR_NAME, ROLES, Label, Role, format_time
+from escrow_operator.models.common import FINALIZER, OPERATOR_NAME, ROLES, Label, Role, format_time, parse_time
 from escrow_operator.models.deed import secret_data
 from escrow_operator.models.session import Session
 from escrow_operator.models.slot import Slot
@@ -78,7 +79,7 @@ class Copies:
         body["metadata"]["finalizers"] = [FINALIZER]
         created = await self._client.send("POST", SESSIONS.path(self._namespace), body)
         session = Session.parse(created)
-        status = {"status": self.status(name)}
+        status = {"status": self.status(name, session.created_at)}
         writing = self._client.request(
             "PATCH", SESSIONS.path(self._namespace, name, "status"), status, content_type=MERGE_PATCH
         )
@@ -103,13 +104,14 @@ class Copies:
         path = PODS.path(self._namespace, pod["metadata"]["name"], "status")
         await self._client.request("PATCH", path, {"status": pod["status"]}, content_type=MERGE_PATCH)
 
-    def status(self, name: str) -> dict[str, Any]:
-        """The status of the original, with another name and other pods."""
+    def status(self, name: str, created_at: str) -> dict[str, Any]:
+        """The status of the original, with another name, other pods, and clocks that begin with the copy."""
         text = json.dumps(self._original["status"])
         for role, pod in self._pods.items():
             text = text.replace(pod["metadata"]["name"], _pod_name(name, role))
         status: dict[str, Any] = json.loads(text.replace(self._original["metadata"]["name"], name))
-        return status
+        expires = format_time(parse_time(created_at) + IDLE_TTL)
+        return status | {"openedAt": created_at, "lastActivityTime": created_at, "expiresAt": expires}
 
     def pod(self, session: Session, role: Role, number: int) -> Body:
         """A slot that the session has adopted already, bound to one of the simulated nodes."""

@@ -8,6 +8,7 @@ import inspect
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from benchmarks.simulation import fakes, objects
 from benchmarks.simulation.cleanup import remove_all
@@ -27,6 +28,7 @@ KUBECONFIG = REPO_ROOT / ".state" / "bench-kubeconfig"
 FAKES_NAMESPACE = "simulation"
 METRICS_PORT = 9090
 MAX_ACTIVE = 20_000
+IDLE_TTL = timedelta(hours=24)
 ALONE_SECONDS = 3600.0
 
 CONFIG_MAPS = Resource("/api/v1", "configmaps")
@@ -56,6 +58,11 @@ class World:
         """``calls`` to the fake wallets by method, ``tellers`` that told a height, and open ``connections``."""
         leaf = "/stats/reset" if reset else "/stats"
         return await self.client.send("GET", f"{PODS.path(FAKES_NAMESPACE)}/fakes:{fakes.DAEMON_PORT}/proxy{leaf}")
+
+    async def open_files(self) -> int:
+        """How many files, and so connections, the operator's process may have."""
+        code = "import resource; print(resource.getrlimit(resource.RLIMIT_NOFILE)[1])"
+        return int(await self.operator.python(code))
 
     async def restarts(self) -> int:
         """How often the operator's container was started again."""
@@ -119,7 +126,7 @@ def _install(cluster: Cluster, image: str) -> None:
     repository, _, tag = image.rpartition(":")
     values = {
         "image": {"repository": repository, "tag": tag},
-        "sessions": {"maxActive": MAX_ACTIVE, "idleTTL": "24h"},
+        "sessions": {"maxActive": MAX_ACTIVE, "idleTTL": f"{IDLE_TTL.total_seconds():.0f}s"},
         # A share that busy neighbours cannot starve, and no limit: what it takes is what is measured.
         "resources": {"requests": {"cpu": "1", "memory": "64Mi"}, "limits": None},
     }

@@ -65,7 +65,9 @@ def session(name: str) -> Session:
 
 
 def test_the_status_names_the_copy_and_its_pods() -> None:
-    assert copies().status("copy-9")["wallets"]["buyer"] == {"pod": "copy-9-buyer-pod", "secret": "copy-9-buyer-rpc"}
+    status = copies().status("copy-9", "2026-02-01T00:00:00Z")
+    assert status["wallets"]["buyer"] == {"pod": "copy-9-buyer-pod", "secret": "copy-9-buyer-rpc"}
+    assert (status["lastActivityTime"], status["expiresAt"]) == ("2026-02-01T00:00:00Z", "2026-02-02T00:00:00Z")
 
 
 def test_a_pod_is_adopted_by_the_copy_and_bound_to_a_simulated_node() -> None:
