@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
+from escrow_operator.models.common import ROLES
+
 OLD, NEW, AIM, REST = "#9a9a9a", "#0072b2", "#d55e00", "#d9d9d9"
 SERIES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#9a9a9a")
 """Okabe and Ito's colours, which the colour-blind can tell apart."""
@@ -134,9 +136,11 @@ def _capacity(figures: Figures) -> Figure:
     left, right = figure.subplots(1, 2)
     sessions = [point["sessions"] for point in points]
     used = [(points[0]["memory_available"] - point["memory_available"]) / 1e9 for point in points]
-    left.plot(sessions, used, "o-", color=NEW, ms=4)
-    left.set_ylabel("memory of the machine taken (GB)")
-    left.set_ylim(bottom=min(0, *used))
+    left.plot(sessions, used, "o-", color=NEW, ms=4, label="taken from the machine")
+    wallets = [len(ROLES) * point["sessions"] * point["wallet_pss"] / 1e9 for point in points]
+    left.plot(sessions, wallets, "o--", color=SERIES[2], ms=4, label="of that, wallet-rpc (PSS)")
+    left.set_ylabel("memory (GB)")
+    left.legend(loc="upper left")
     seconds = [point["wave_seconds"] for point in points[1:]]
     right.plot(sessions[1:], seconds, "o-", color=SERIES[1], ms=4)
     right.set_ylabel(f"until {figures['wave']} more were Ready (s)")
