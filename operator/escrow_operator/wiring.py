@@ -13,7 +13,7 @@ from escrow_operator.adapters.kube import Kube
 from escrow_operator.adapters.metrics import MetricsServer
 from escrow_operator.core.funding import awaits_money
 from escrow_operator.models.pool import PoolKey
-from escrow_operator.models.session import SessionKey
+from escrow_operator.models.session import OPEN_PHASES, SessionKey
 from escrow_operator.services.activation import Activator
 from escrow_operator.services.capacity import Capacity
 from escrow_operator.services.claims import ClaimService
@@ -165,8 +165,9 @@ class Operator:
         for key, pool in operator.store.pools.items():
             operator.daemon_queue.add(await operator.daemons.watch(pool))
             operator.pool_queue.add(key)
-        for session in operator.store.sessions:
-            operator.session_queue.add(session)
+        # Those that are open can wait longest: their clients notice nothing.
+        sessions = operator.store.sessions
+        operator.wake_sessions(sorted(sessions, key=lambda key: sessions[key].phase in OPEN_PHASES))
         operator.reflector.start(versions)
         operator.sweep_queue.add("all", settings.intervals.sweep.total_seconds())
         _LOG.info("started with %d pools and %d sessions", len(operator.store.pools), len(operator.store.sessions))

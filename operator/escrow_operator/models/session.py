@@ -48,6 +48,9 @@ class Phase(StrEnum):
 CLOSED_PHASES = frozenset({Phase.COMPLETED, Phase.REFUNDED, Phase.EXPIRED, Phase.EVICTED, Phase.SUSPENDED})
 """Without slots, for good or until somebody resumes the session."""
 
+OPEN_PHASES = frozenset({Phase.ACTIVE, Phase.SETTLING})
+"""With wallets open, and connections published."""
+
 ENDING_PHASES = CLOSED_PHASES | {Phase.FAILED}
 """The slots of the session are, or are about to be, given up."""
 

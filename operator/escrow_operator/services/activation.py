@@ -15,7 +15,7 @@ from escrow_operator.errors import WalletError, WalletFileExists
 from escrow_operator.models.common import FINALIZER, ROLES, Role
 from escrow_operator.models.deed import Deed
 from escrow_operator.models.pool import Pool
-from escrow_operator.models.session import BEFORE_OPENING, Phase, Session, Setup
+from escrow_operator.models.session import BEFORE_OPENING, OPEN_PHASES, Phase, Session, Setup
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.blocked import RETRY_SECONDS, Blocked
 from escrow_operator.services.claims import ClaimService, Slots
@@ -80,6 +80,10 @@ class Activator:
         slots = self._claims.held(session)
         if address and len(slots) == len(ROLES) and all(self._is_open(slot) for slot in slots.values()):
             return Escrow(session, slots, address)
+        if address and self._was_published(session, slots) and await self._opener.confirm(slots, address):
+            # Another operator opened them; neither passwords nor writes are needed to go on.
+            self._published[session.uid] = _mark(slots)
+            return Escrow(session, slots, address)
         self._claims.must_have_turn(session, pool)
         deeds: Mapping[Role, Deed]
         session, deeds = await both(self._protect(session), self._deeds.resolve(session, height))
@@ -95,6 +99,15 @@ class Activator:
         await self._deeds.record_address(session, deeds, address)
         self._stages.mark(session.uid, Stage.OPEN)
         return Escrow(session, slots, address)
+
+    @staticmethod
+    def _was_published(session: Session, slots: Slots) -> bool:
+        """Whether the status says so of these very pods: it is written after connections were."""
+        wallets = session.status.get("wallets") or {}
+        return session.phase in OPEN_PHASES and all(
+            role in slots and wallets.get(role, {}).get("opened") and wallets[role].get("pod") == slots[role].name
+            for role in ROLES
+        )
 
     async def _protect(self, session: Session) -> Session:
         """The finalizer is there before a wallet is open. Raises ConflictError."""
@@ -181,7 +194,7 @@ class Activator:
 
     async def _publish(self, session: Session, slots: Slots) -> None:
         """Connection Secrets and host names, where the slots are not those published last."""
-        mark = tuple(slots[role].uid for role in ROLES)
+        mark = _mark(slots)
         if self._published.get(session.uid) == mark:
             return
         namespace = session.key.namespace
@@ -196,6 +209,10 @@ class Activator:
             ]
         )
         self._published[session.uid] = mark
+
+
+def _mark(slots: Slots) -> tuple[str, ...]:
+    return tuple(slots[role].uid for role in ROLES)
 
 
 def wallet_fields(session: Session, slots: Slots, *, opened: bool) -> dict[str, Any]:

@@ -43,6 +43,21 @@ class Opener:
         """The slot is gone, or its wallet was closed."""
         self._opened.pop(slot_uid, None)
 
+    async def confirm(self, slots: Mapping[Role, Slot], address: str) -> bool:
+        """Whether the wallets that the slots are noted for are open in them, as another operator may have left them."""
+        return all(await gather_all(self._confirm(slot, address) for slot in slots.values()))
+
+    async def _confirm(self, slot: Slot, address: str) -> bool:
+        if slot.wallet_file is None or not slot.usable:
+            return False
+        try:
+            current = await (await self._wallets.client(slot)).address()
+        except WalletError:
+            return False
+        if current == address:
+            self._opened[slot.uid] = (slot.incarnation, slot.wallet_file, address)
+        return current == address
+
     async def open_all(self, slots: Mapping[Role, Slot], deeds: Mapping[Role, Deed], expected: str | None) -> str:
         """Open the three wallets in parallel; returns the address that all three were seen to have.
 

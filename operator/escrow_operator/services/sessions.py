@@ -23,7 +23,7 @@ from escrow_operator.core.settlement import (
     is_followed,
 )
 from escrow_operator.models.common import Label, format_time
-from escrow_operator.models.session import CLOSED_PHASES, Phase, Session, SessionKey
+from escrow_operator.models.session import CLOSED_PHASES, OPEN_PHASES, Phase, Session, SessionKey
 from escrow_operator.services.activation import Activator, Escrow, wallet_fields
 from escrow_operator.services.blocked import RECHECK_SECONDS, Blocked, Failed, SlotBroken
 from escrow_operator.services.capacity import Capacity
@@ -43,9 +43,6 @@ CATCH_UP_SECONDS = 0.5
 CATCH_UP_GRACE = 10.0
 """Seconds for which a Ready session's wallets may trail monerod, looked at every half second, before Ready is taken
 back. Blocks are two minutes apart, and scanning one takes milliseconds."""
-
-OPEN_PHASES = frozenset({Phase.ACTIVE, Phase.SETTLING})
-"""With wallets open."""
 
 
 class SessionService:
