@@ -12,7 +12,7 @@ from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.kube import Kube
 from escrow_operator.adapters.metrics import MetricsServer
 from escrow_operator.core.funding import awaits_money
-from escrow_operator.models.pool import PoolKey
+from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.session import OPEN_PHASES, SessionKey
 from escrow_operator.services.activation import Activator
 from escrow_operator.services.capacity import Capacity
@@ -163,7 +163,7 @@ class Operator:
         operator.metrics_server = await MetricsServer.start(operator.metrics, settings.metrics_port)
         _, versions = await operator.sweep.level()
         for key, pool in operator.store.pools.items():
-            operator.daemon_queue.add(await operator.daemons.watch(pool))
+            await operator.watch_daemon(pool)
             operator.pool_queue.add(key)
         # Those that are open can wait longest: their clients notice nothing.
         sessions = operator.store.sessions
@@ -197,6 +197,12 @@ class Operator:
         await self.daemons.close()
         await self.kube.close()
 
+    async def watch_daemon(self, pool: Pool) -> None:
+        """Ask a pool's monerod from now on, unless it is asked already."""
+        fresh = await self.daemons.watch(pool)
+        if fresh:
+            self.daemon_queue.add(fresh)
+
     async def ask_daemon(self, key: DaemonKey) -> float | None:
         """One request to a monerod; the next one after the interval."""
         if not await self.daemons.poll(key):
@@ -223,7 +229,7 @@ class Operator:
         self.wake_sessions(news)
         for key, pool in list(self.store.pools.items()):
             self.wallets.forget_login_key(key)
-            self.daemon_queue.add(await self.daemons.watch(pool))
+            await self.watch_daemon(pool)
         self.resynced = self.clock.monotonic()
 
     async def slot_seen(self, kind: str, body: dict[str, Any]) -> None:

@@ -170,14 +170,20 @@ class JsonRpcClient:
         self._session = session
         self._owned: aiohttp.ClientSession | None = None
         self._on_request = on_request
-        digest = () if login is None else (DigestAuthMiddleware(login.user, login.password),)
-        self._middlewares: tuple[ClientMiddlewareType, ...] = (*digest, self._send)
+        self._login = login
+        self._middlewares = self._fresh_login()
 
     async def aclose(self) -> None:
         """Close the connection."""
         if self._owned is not None:
             await self._owned.close()
             self._owned = None
+
+    def _fresh_login(self) -> tuple[ClientMiddlewareType, ...]:
+        """One that has seen no challenge yet."""
+        if self._login is None:
+            return (self._send,)
+        return DigestAuthMiddleware(self._login.user, self._login.password), self._send
 
     async def _send(self, request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
         if self._on_request is not None:
@@ -206,6 +212,11 @@ class JsonRpcClient:
 
     async def _body(self, method: str, path: str, request: Mapping[str, object], deadline: float) -> dict[str, object]:
         status, data = await self._post(method, path, request, deadline)
+        if status == HTTPStatus.UNAUTHORIZED and self._login is not None:
+            # A nonce may have been another connection's. Only a login that is refused from the start is wrong: it
+            # costs the slot its pod.
+            self._middlewares = self._fresh_login()
+            status, data = await self._post(method, path, request, deadline)
         if status == HTTPStatus.UNAUTHORIZED:
             raise self._errors.unauthorized(f"{method}: the RPC login was refused")
         if status != HTTPStatus.OK:

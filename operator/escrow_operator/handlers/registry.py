@@ -104,7 +104,7 @@ class Handlers:
             return
         pool = operator.store.pools.get(key)
         if pool:
-            operator.daemon_queue.add(await operator.daemons.watch(pool))
+            await operator.watch_daemon(pool)
         operator.wake_pool(key)
         if pool is None or known is None or (pool.uid, pool.generation) != (known.uid, known.generation):
             operator.wake_sessions(operator.store.sessions_of_pool(key))

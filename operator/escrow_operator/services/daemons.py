@@ -49,15 +49,17 @@ class DaemonService:
         self._watched: dict[DaemonKey, _Watched] = {}
         self._keys: dict[PoolKey, DaemonKey] = {}
 
-    async def watch(self, pool: Pool) -> DaemonKey:
-        """Note which monerod a pool has; that is to be polled."""
+    async def watch(self, pool: Pool) -> DaemonKey | None:
+        """Note which monerod a pool has; returned when it is to be polled from now on."""
         spec = pool.spec.daemon
         key = DaemonKey(pool.key.namespace if spec.login_secret_ref or spec.tls.ca_secret_ref else "", spec)
-        if self._keys.get(pool.key) != key:
-            await self.forget(pool.key)
-            self._keys[pool.key] = key
-            self._watched.setdefault(key, _Watched()).pools.add(pool.key)
-        return key
+        if self._keys.get(pool.key) == key:
+            return None
+        await self.forget(pool.key)
+        self._keys[pool.key] = key
+        fresh = key not in self._watched
+        self._watched.setdefault(key, _Watched()).pools.add(pool.key)
+        return key if fresh else None
 
     def view(self, pool: PoolKey) -> DaemonView | None:
         """What monerod last said; None before it was first asked."""

@@ -73,6 +73,7 @@ class PoolService:
         self._warm_ups = warm_ups
         self._wake = wake
         self._applied = applied
+        self._classes: set[str] = set()
 
     async def reconcile(self, key: PoolKey) -> float | None:
         """One look. Objects are applied only when what is wanted of them changed or somebody changed them."""
@@ -154,7 +155,7 @@ class PoolService:
 
     async def _storage_problem(self, pool: Pool) -> Condition | None:
         name = pool.spec.storage.storage_class_name
-        if name is None or pool.status.get("warmSlots", 0) > 0:
+        if name is None or name in self._classes or pool.status.get("warmSlots", 0) > 0:
             return None
         try:
             await self._kube.get(STORAGE_CLASSES, None, name)
@@ -166,6 +167,7 @@ class PoolService:
                 f"There is no StorageClass {name!r} (kubectl get storageclass). Create it, or delete this pool and"
                 " make one with another class; the claims it made hold no wallets yet.",
             )
+        self._classes.add(name)
         return None
 
     async def _report(self, pool: Pool, problem: Condition | None) -> None:
