@@ -9,6 +9,7 @@ import asyncio
 import dataclasses
 import secrets
 from collections.abc import Mapping
+from typing import Any
 
 from escrow_operator.adapters.kube import SECRETS, Kube, NotFoundError
 from escrow_operator.core.manifests.common import deed_name
@@ -35,7 +36,7 @@ class DeedService:
         names the Secret at fault.
         """
         if session.spec.setup is Setup.OPEN:
-            return dict(await asyncio.gather(*(self._given(session, role) for role in ROLES)))
+            return await self._given(session)
         found = dict(await asyncio.gather(*(self._made(session, role) for role in ROLES)))
         self._must_agree(session, found)
         suffix = secrets.token_hex(4)
@@ -99,48 +100,29 @@ class DeedService:
         return "/".join(await asyncio.gather(*(self._version(session.key.namespace, name) for name in names)))
 
     async def _version(self, namespace: str, name: str) -> str:
-        try:
-            secret = await self._kube.get(SECRETS, namespace, name)
-        except NotFoundError:
+        secret = await self._find(namespace, name)
+        if secret is None:
             return "-"
         version: str = secret["metadata"]["resourceVersion"]
         return version
 
-    async def _given(self, session: Session, role: Role) -> tuple[Role, Deed]:
-        assert session.spec.wallets is not None  # noqa: S101 - the schema's CEL rule says so
-        wallet = session.spec.wallets.of(role)
-        ref = wallet.secret_ref
+    async def _given(self, session: Session) -> Deeds:
+        """The wallets of setup Open. A Secret that has the passwords of several is read once."""
+        names = list(dict.fromkeys(_secret_name(session, role) for role in ROLES))
+        found = await gather_all(self._find(session.key.namespace, name) for name in names)
+        secrets_by_name = dict(zip(names, found, strict=True))
+        return {role: _given_deed(session, role, secrets_by_name[_secret_name(session, role)]) for role in ROLES}
+
+    async def _find(self, namespace: str, name: str) -> dict[str, Any] | None:
         try:
-            secret = await self._kube.get(SECRETS, session.key.namespace, ref.name)
+            return await self._kube.get(SECRETS, namespace, name)
         except NotFoundError:
-            raise Blocked(
-                "SecretNotFound",
-                f"Secret {ref.name} with the password of the {role} wallet does not exist in namespace"
-                f" {session.key.namespace}. Create it; the session goes on by itself.",
-                retry_after=RETRY_AFTER_SECRET,
-            ) from None
-        data = _decode(secret, ref.name, role)
-        if ref.key not in data:
-            raise Blocked(
-                "SecretKeyMissing",
-                f"Secret {ref.name} has no key {ref.key!r} with the password of the {role} wallet (it has:"
-                f" {', '.join(sorted(data)) or 'none'}). Add it, or name another key in spec.wallets.{role}.secretRef.",
-                retry_after=RETRY_AFTER_SECRET,
-            )
-        expected = session.spec.address or session.status.get("address")
-        return role, Deed(
-            role=role,
-            file=wallet.file,
-            password=data[ref.key],
-            address=expected,
-            version=secret["metadata"]["resourceVersion"],
-        )
+            return None
 
     async def _made(self, session: Session, role: Role) -> tuple[Role, Deed | None]:
         name = deed_name(session.key, role)
-        try:
-            secret = await self._kube.get(SECRETS, session.key.namespace, name)
-        except NotFoundError:
+        secret = await self._find(session.key.namespace, name)
+        if secret is None:
             return role, None
         _decode(secret, name, role)
         try:
@@ -190,6 +172,35 @@ def _decode(secret: Mapping[str, object], name: str, role: Role) -> dict[str, st
             f"Secret {name} for the {role} wallet has a value that is not UTF-8 text.",
             retry_after=RETRY_AFTER_SECRET,
         ) from None
+
+
+def _given_deed(session: Session, role: Role, secret: dict[str, Any] | None) -> Deed:
+    """The deed of a wallet that the spec names. Raises Blocked with what its Secret lacks."""
+    assert session.spec.wallets is not None  # noqa: S101 - the schema's CEL rule says so
+    wallet = session.spec.wallets.of(role)
+    ref = wallet.secret_ref
+    if secret is None:
+        raise Blocked(
+            "SecretNotFound",
+            f"Secret {ref.name} with the password of the {role} wallet does not exist in namespace"
+            f" {session.key.namespace}. Create it; the session goes on by itself.",
+            retry_after=RETRY_AFTER_SECRET,
+        )
+    data = _decode(secret, ref.name, role)
+    if ref.key not in data:
+        raise Blocked(
+            "SecretKeyMissing",
+            f"Secret {ref.name} has no key {ref.key!r} with the password of the {role} wallet (it has:"
+            f" {', '.join(sorted(data)) or 'none'}). Add it, or name another key in spec.wallets.{role}.secretRef.",
+            retry_after=RETRY_AFTER_SECRET,
+        )
+    return Deed(
+        role=role,
+        file=wallet.file,
+        password=data[ref.key],
+        address=session.spec.address or session.status.get("address"),
+        version=secret["metadata"]["resourceVersion"],
+    )
 
 
 def _secret_name(session: Session, role: Role) -> str:
