@@ -10,7 +10,6 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +22,6 @@ from benchmarks.simulation.numbers import Scrape, growth, per
 from benchmarks.simulation.place import Place
 from benchmarks.simulation.world import World, bring_up, is_ready
 from escrow_operator.adapters.kube import DEPLOYMENTS
-from escrow_operator.models.common import ROLES
 from harness.api import ApiError
 from harness.operator import NAMESPACE as OPERATOR_NAMESPACE
 from harness.operator import RELEASE
@@ -39,9 +37,6 @@ WINDOW_SECONDS = {True: 30.0, False: 90.0}
 
 SETTLE_SECONDS = {True: 0.0, False: 60.0}
 """After a restart, quick or not: connections that the restart opened are kept for a minute."""
-
-OTHER_FILES = 500
-"""That the operator may have open besides its connections to wallets."""
 
 RESTART_SECONDS = {True: 60.0, False: 600.0}
 """Quick or not, after which a restart is given up; what there was until then is reported."""
@@ -71,7 +66,6 @@ async def measure(*, quick: bool) -> dict[str, Any]:
       ``queue_wait_seconds`` (``mean``, and the bounds of the histogram's buckets for ``p50`` and ``p99``),
       ``sweep_seconds`` (mean), ``machine_load`` (processes that ran or wanted to, mean of a minute), ``restarts`` (of
       the operator's container), ``warnings`` (of its log, by text).
-    ``open_files``: that the operator's process may have. Each session takes three; sizes that do not fit are cut.
     ``growth``: exponents of restart_seconds, memory_bytes and cpu_cores over the number of sessions (1 is linear).
     ``bytes_per_session``: memory of the largest less the smallest size, by the difference of sessions.
     """
@@ -81,19 +75,12 @@ async def measure(*, quick: bool) -> dict[str, Any]:
         place = Place(world, NAMESPACE, warm=1)
         await place.open()
         copies = await Copies.of_one(place)
-        files = await world.open_files()
-        for size in fitting(sizes, files):
+        for size in sizes:
             await world.operator.scale(0)
             await copies.grow(size)
             results.append(await _measure(world, size, quick=quick))
             progress.say(_row(results[-1]))
-    return {"quick": quick, "open_files": files, "sizes": results} | _growths(results)
-
-
-def fitting(sizes: Sequence[int], files: int) -> list[int]:
-    """The sizes, the largest no larger than what a process with so many open files can connect to."""
-    most = (files - OTHER_FILES) // len(ROLES)
-    return sorted({min(size, most) for size in sizes})
+    return {"quick": quick, "sizes": results} | _growths(results)
 
 
 def _growths(results: list[dict[str, Any]]) -> dict[str, Any]:

@@ -10,18 +10,14 @@ from ipaddress import ip_network
 from typing import Any
 
 from benchmarks.simulation import objects
-from benchmarks.simulation.client import APPLY_PATCH, MERGE_PATCH, Client, in_parallel
+from benchmarks.simulation.client import MERGE_PATCH, Client, in_parallel
 from benchmarks.simulation.kwok import NODE_COUNT, STATUS_ANNOTATION
 from benchmarks.simulation.place import Place
 from benchmarks.simulation.world import IDLE_TTL
-from escrow_operator.adapters.kube import ENDPOINT_SLICES, PODS, SECRETS, SESSIONS, Resource
-from escrow_operator.core.login import derive_login
-from escrow_operator.core.manifests.common import WALLET_RPC, login_key_name, owner_reference
-from escrow_operator.core.manifests.session import connection_secret, endpoint_slice
-from escrow_operator.models.common import FINALIZER, OPERATOR_NAME, ROLES, Label, Role, format_time, parse_time
-from escrow_operator.models.deed import secret_data
+from escrow_operator.adapters.kube import PODS, SESSIONS
+from escrow_operator.core.manifests.common import WALLET_RPC, owner_reference
+from escrow_operator.models.common import FINALIZER, ROLES, Label, Role, format_time, parse_time
 from escrow_operator.models.session import Session
-from escrow_operator.models.slot import Slot
 from harness.api import Body
 from harness.waiting import wait_for
 from testbed import progress
@@ -34,13 +30,12 @@ _ADDRESSES = ip_network("198.19.0.0/16")
 class Copies:
     """Sessions of which a restarted operator has nothing to write: they are as it would leave them itself."""
 
-    def __init__(self, place: Place, original: Body, pods: Mapping[Role, Body], login_key: str) -> None:
+    def __init__(self, place: Place, original: Body, pods: Mapping[Role, Body]) -> None:
         self._place = place
         self._client: Client = place.world.client
         self._namespace = place.namespace
         self._original = original
         self._pods = pods
-        self._login_key = login_key
         self.number = 0
 
     @classmethod
@@ -62,8 +57,7 @@ class Copies:
             Role(pod["metadata"]["labels"][Label.ROLE]): pod
             for pod in await api.list(PODS, place.namespace, labels=labels)
         }
-        secret = await api.get(SECRETS, place.namespace, login_key_name(place.pools[0]))
-        return cls(place, original, pods, secret_data(secret)["key"])
+        return cls(place, original, pods)
 
     async def grow(self, number: int) -> None:
         """Add copies until there are ``number`` sessions."""
@@ -89,15 +83,8 @@ class Copies:
         running = {
             role: body | {"status": running_status(number, role)} for role, body in zip(ROLES, bodies, strict=True)
         }
-        slots = {role: Slot.parse(body) for role, body in running.items()}
-        await asyncio.gather(
-            *(self._run(body) for body in running.values()),
-            self._apply(ENDPOINT_SLICES, endpoint_slice(session, slots)),
-            *(
-                self._apply(SECRETS, connection_secret(session, slot, derive_login(self._login_key, slot.uid)))
-                for slot in slots.values()
-            ),
-        )
+        # No connection Secrets and host names: of a session that is open the operator takes them for written.
+        await asyncio.gather(*(self._run(body) for body in running.values()))
 
     async def _run(self, pod: Body) -> None:
         """Say what kubelet would say of a pod that runs."""
@@ -130,11 +117,6 @@ class Copies:
             },
             "spec": original["spec"] | {"nodeName": f"simulated-{(number + ROLES.index(role)) % NODE_COUNT}"},
         }
-
-    async def _apply(self, resource: Resource, body: Body) -> None:
-        query = {"fieldManager": OPERATOR_NAME, "force": "true"}
-        path = resource.path(self._namespace, body["metadata"]["name"])
-        await self._client.request("PATCH", path, body, content_type=APPLY_PATCH, query=query)
 
 
 def running_status(number: int, role: Role) -> Body:

@@ -59,11 +59,6 @@ class World:
         leaf = "/stats/reset" if reset else "/stats"
         return await self.client.send("GET", f"{PODS.path(FAKES_NAMESPACE)}/fakes:{fakes.DAEMON_PORT}/proxy{leaf}")
 
-    async def open_files(self) -> int:
-        """How many files, and so connections, the operator's process may have."""
-        code = "import resource; print(resource.getrlimit(resource.RLIMIT_NOFILE)[1])"
-        return int(await self.operator.python(code))
-
     async def restarts(self) -> int:
         """How often the operator's container was started again."""
         pods = await self.operator.pods()

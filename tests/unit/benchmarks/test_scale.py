@@ -80,9 +80,3 @@ def test_an_operator_has_started_when_it_has_looked_at_all_and_writes_no_more() 
     seen.see(Scrape.parse((REQUESTS + "\n").replace("} 3", "} 4")), 110.0)
     assert seen.reconciled(111.0) is None
     assert seen.reconciled(114.0) == 10.0
-
-
-def test_sizes_fit_into_the_open_files_of_a_process() -> None:
-    assert scale.fitting(scale.FULL, 1_000_000) == [100, 1_000, 10_000]
-    assert scale.fitting(scale.FULL, 20_000) == [100, 1_000, 6_500]
-    assert scale.fitting(scale.QUICK, 1_024) == [50, 174]

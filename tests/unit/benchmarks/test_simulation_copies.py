@@ -55,7 +55,7 @@ def copies() -> Copies:
     }
     original = {"metadata": {"name": "session-0"}, "status": {"phase": "Active", "wallets": wallets}}
     place: Any = Place()
-    return Copies(place, original, {role: original_pod(role) for role in ROLES}, "key")
+    return Copies(place, original, {role: original_pod(role) for role in ROLES})
 
 
 def session(name: str) -> Session:
