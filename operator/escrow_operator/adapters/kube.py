@@ -7,6 +7,7 @@ used here. Every call has a deadline; errors are told apart by what the caller c
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -14,10 +15,10 @@ from typing import Any, NamedTuple, Self
 
 import aiohttp
 from kubernetes.aio import client, config
-from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.client.rest import RESTResponse
 
-from escrow_operator.errors import EscrowError
+from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError, error_of, unavailable
+from escrow_operator.adapters.turns import Turns
 from escrow_operator.models.common import GROUP, OPERATOR_NAME, VERSION
 
 REQUEST_SECONDS = 20.0
@@ -29,38 +30,13 @@ WATCH_SECONDS = 300
 SILENCE_SECONDS = 150.0
 """A watch that says nothing for so long is dead: the API server sends a bookmark about every minute."""
 
+AT_ONCE = 32
+"""Requests under way at most, watches apart: more only wait in a busy API server, where nobody can put claims first."""
+
+_URGENT = contextvars.ContextVar("urgent", default=False)
+
 PAGE_SIZE = 500
 """Objects per list request, so that a large list neither times out nor doubles the memory."""
-
-
-class KubeError(EscrowError):
-    """The API server refused a request. ``status`` is its HTTP code, ``reason`` its StatusReason."""
-
-    def __init__(self, status: int, reason: str, message: str) -> None:
-        super().__init__(f"{message} ({status} {reason})")
-        self.status = status
-        self.reason = reason
-
-    @property
-    def is_namespace_ending(self) -> bool:
-        """Whether nothing can be created because the namespace is being deleted."""
-        return self.status == 403 and "is being terminated" in str(self)
-
-
-class NotFoundError(KubeError):
-    """404: the object does not exist (any more)."""
-
-
-class ConflictError(KubeError):
-    """409, or a JSON patch whose ``test`` failed: somebody else was faster. Read again, decide again."""
-
-
-class UnavailableError(KubeError):
-    """The API server is not there, overloaded or failing: try again later."""
-
-
-class ExpiredError(KubeError):
-    """410: the version to go on from is forgotten; list again."""
 
 
 class Resource(NamedTuple):
@@ -107,6 +83,7 @@ class Kube:
 
     def __init__(self, api: client.ApiClient) -> None:
         self._api = api
+        self._turns = Turns(AT_ONCE)
         self.requests: Counter[tuple[str, str]] = Counter()
         """Requests so far by verb and resource, for metrics. kopf's watches have connections of their own."""
 
@@ -171,15 +148,15 @@ class Kube:
         }
         silence = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=SILENCE_SECONDS)
         path = resource.path(namespace)
-        with _unavailable():
+        with unavailable():
             response = await self._request("GET", resource, path, query=query, patience=silence, verb="WATCH")
             async with response.response as stream:
                 if stream.status >= 400:
-                    raise _error(stream.status, await stream.read(), is_patch=False)
+                    raise error_of(stream.status, await stream.read(), is_patch=False)
                 async for line in stream.content:
                     event = json.loads(line)
                     if event["type"] == "ERROR":
-                        raise _error(event["object"].get("code", 500), json.dumps(event["object"]).encode())
+                        raise error_of(event["object"].get("code", 500), json.dumps(event["object"]).encode())
                     yield event
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -222,11 +199,12 @@ class Kube:
 
     async def _call(self, method: str, resource: Resource, path: str, **request: Any) -> dict[str, Any]:
         """One answer as JSON; ``request`` is of ``_request``."""
-        with _unavailable():
-            response = await self._request(method, resource, path, **request)
-            data = await response.read()  # type: ignore[no-untyped-call]
+        async with self._turns.turn(urgent=_URGENT.get()):
+            with unavailable():
+                response = await self._request(method, resource, path, **request)
+                data = await response.read()  # type: ignore[no-untyped-call]
         if response.status >= 400:
-            raise _error(response.status, data, is_patch=method == "PATCH")
+            raise error_of(response.status, data, is_patch=method == "PATCH")
         answer: dict[str, Any] = json.loads(data)
         return answer
 
@@ -255,37 +233,14 @@ class Kube:
 
 
 @contextlib.contextmanager
-def _unavailable() -> Iterator[None]:
-    """Turns what goes wrong on the way to the API server into UnavailableError."""
+def urgently() -> Iterator[None]:
+    """What is asked in the block, tasks begun in it included, goes before what others ask."""
+    token = _URGENT.set(True)
     try:
         yield
-    except ApiException as error:
-        raise UnavailableError(error.status or 0, "Unavailable", str(error.reason)) from error
-    except (TimeoutError, aiohttp.ClientError, OSError) as error:
-        raise UnavailableError(0, "Unavailable", f"the API server does not answer: {error!r}") from error
+    finally:
+        _URGENT.reset(token)
 
 
 def _selector(labels: Mapping[str, str] | None) -> dict[str, str]:
     return {"labelSelector": ",".join(f"{key}={value}" for key, value in labels.items())} if labels else {}
-
-
-def _error(status: int, data: bytes, *, is_patch: bool = False) -> KubeError:
-    try:
-        answer = json.loads(data)
-        reason, message = answer.get("reason") or "Unknown", answer.get("message") or "no message"
-    except ValueError:
-        reason, message = "Unknown", data[:200].decode(errors="replace")
-    if status == 410:
-        return ExpiredError(status, reason, message)
-    if status == 404:
-        return NotFoundError(status, reason, message)
-    # A failed ``test`` of a JSON patch is answered 422 without a cause; a 422 of validation has causes.
-    if status == 409 or (status == 422 and is_patch and not _has_causes(answer)):
-        return ConflictError(status, reason, message)
-    if status == 429 or status >= 500:
-        return UnavailableError(status, reason, message)
-    return KubeError(status, reason, message)
-
-
-def _has_causes(answer: Mapping[str, Any]) -> bool:
-    return bool((answer.get("details") or {}).get("causes"))

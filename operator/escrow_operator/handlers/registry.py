@@ -6,7 +6,7 @@ from typing import Any
 
 import kopf
 
-from escrow_operator.adapters.kube import NotFoundError
+from escrow_operator.adapters.kube_errors import NotFoundError
 from escrow_operator.handlers.nodiff import NoDiff
 from escrow_operator.models.common import GROUP, VERSION
 from escrow_operator.models.pool import PoolKey

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from escrow_operator.adapters.kube import ENDPOINT_SLICES, SECRETS, SESSIONS, Kube
+from escrow_operator.adapters.kube import ENDPOINT_SLICES, SECRETS, SESSIONS, Kube, urgently
 from escrow_operator.core.conditions import Condition
 from escrow_operator.core.manifests.common import connection_name, endpoint_url
 from escrow_operator.core.manifests.session import connection_secret, endpoint_slice
@@ -86,10 +86,12 @@ class Activator:
             return Escrow(session, slots, address)
         self._claims.must_have_turn(session, pool)
         deeds: Mapping[Role, Deed]
-        session, deeds = await both(self._protect(session), self._deeds.resolve(session, height))
-        self._stages.mark(session.uid, Stage.PREPARE)
         before = {slot.uid for slot in slots.values()}
-        slots = await self._claims.ensure(session, pool, {role: deed.file for role, deed in deeds.items()})
+        # Whoever comes is to have slots first; connections and Events of those who have can wait for that.
+        with urgently():
+            session, deeds = await both(self._protect(session), self._deeds.resolve(session, height))
+            self._stages.mark(session.uid, Stage.PREPARE)
+            slots = await self._claims.ensure(session, pool, {role: deed.file for role, deed in deeds.items()})
         self._stages.mark(session.uid, Stage.CLAIM)
         # Before any wallet is opened: slots of a session that is still Pending may go back to their pool.
         session = await self._tell(session, slots, before)

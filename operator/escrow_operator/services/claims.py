@@ -7,7 +7,8 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 
-from escrow_operator.adapters.kube import PODS, ConflictError, Kube, NotFoundError
+from escrow_operator.adapters.kube import PODS, Kube
+from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
 from escrow_operator.core.claim import plan_claim, wallet_holders
 from escrow_operator.core.manifests.session import adoption, give_back, note_wallet_file
 from escrow_operator.models.common import ROLES, Role

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from escrow_operator.adapters.kube import SECRETS, Kube, KubeError
+from escrow_operator.adapters.kube import SECRETS, Kube
+from escrow_operator.adapters.kube_errors import KubeError
 from escrow_operator.adapters.monerod import Daemon
 from escrow_operator.adapters.tls import client_context
 from escrow_operator.core.daemon import DaemonView, daemon_condition

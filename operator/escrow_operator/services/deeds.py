@@ -11,7 +11,8 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from escrow_operator.adapters.kube import SECRETS, Kube, NotFoundError
+from escrow_operator.adapters.kube import SECRETS, Kube
+from escrow_operator.adapters.kube_errors import NotFoundError
 from escrow_operator.core.manifests.common import deed_name
 from escrow_operator.core.manifests.session import deed_secret
 from escrow_operator.models.common import ROLES, Role

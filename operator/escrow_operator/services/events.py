@@ -8,7 +8,8 @@ import secrets
 from typing import Any
 
 from escrow_operator.adapters.clock import Clock
-from escrow_operator.adapters.kube import EVENTS, Kube, KubeError
+from escrow_operator.adapters.kube import EVENTS, Kube
+from escrow_operator.adapters.kube_errors import KubeError
 from escrow_operator.core.conditions import MAX_MESSAGE
 from escrow_operator.models.common import API_VERSION, OPERATOR_NAME, format_time
 from escrow_operator.models.pool import Pool

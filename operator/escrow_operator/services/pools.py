@@ -15,13 +15,10 @@ from escrow_operator.adapters.kube import (
     NETWORK_POLICIES,
     SERVICES,
     STORAGE_CLASSES,
-    ConflictError,
     Kube,
-    KubeError,
-    NotFoundError,
     Resource,
-    UnavailableError,
 )
+from escrow_operator.adapters.kube_errors import ConflictError, KubeError, NotFoundError, UnavailableError
 from escrow_operator.core.conditions import Condition, merge_conditions
 from escrow_operator.core.daemon import daemon_condition
 from escrow_operator.core.manifests import pool as manifests

@@ -12,7 +12,8 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from escrow_operator.adapters.kube import PODS, ExpiredError, Kube, KubeError
+from escrow_operator.adapters.kube import PODS, Kube
+from escrow_operator.adapters.kube_errors import ExpiredError, KubeError
 from escrow_operator.core.manifests.common import SLOT_LABELS
 
 _LOG = logging.getLogger(__name__)

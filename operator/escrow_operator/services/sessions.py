@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from escrow_operator.adapters.clock import Clock
-from escrow_operator.adapters.kube import PODS, ConflictError, Kube, KubeError, UnavailableError
+from escrow_operator.adapters.kube import PODS, Kube
+from escrow_operator.adapters.kube_errors import ConflictError, KubeError, UnavailableError
 from escrow_operator.core.conditions import Condition
 from escrow_operator.core.daemon import NOT_CHECKED
 from escrow_operator.core.expiry import expires_at, last_activity, touched_at

@@ -7,7 +7,8 @@ import secrets
 import aiohttp
 
 from escrow_operator.adapters.json_rpc import rpc_session
-from escrow_operator.adapters.kube import SECRETS, ConflictError, Kube, NotFoundError
+from escrow_operator.adapters.kube import SECRETS, Kube
+from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
 from escrow_operator.adapters.wallet_rpc import WalletRpc
 from escrow_operator.core.login import derive_login, key_id
 from escrow_operator.core.manifests.common import RPC_PORT, login_key_name

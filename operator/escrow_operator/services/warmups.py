@@ -13,7 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from escrow_operator.adapters.clock import Clock
-from escrow_operator.adapters.kube import PODS, ConflictError, Kube, NotFoundError
+from escrow_operator.adapters.kube import PODS, Kube
+from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
 from escrow_operator.core.manifests.pool import ungate
 from escrow_operator.models.common import parse_time
 from escrow_operator.models.pool import PoolKey

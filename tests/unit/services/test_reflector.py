@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from escrow_operator.adapters.kube import ExpiredError, Kube, UnavailableError
+from escrow_operator.adapters.kube import Kube
+from escrow_operator.adapters.kube_errors import ExpiredError, UnavailableError
 from escrow_operator.services import reflector
 from escrow_operator.services.reflector import Reflector
 

@@ -8,7 +8,8 @@ from typing import Any, cast
 import pytest
 
 from escrow_operator.adapters.clock import Clock
-from escrow_operator.adapters.kube import Kube, NotFoundError
+from escrow_operator.adapters.kube import Kube
+from escrow_operator.adapters.kube_errors import NotFoundError
 from escrow_operator.models.common import ROLES, Label, Role
 from escrow_operator.models.pool import PoolKey
 from escrow_operator.services.store import Store

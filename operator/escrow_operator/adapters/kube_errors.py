@@ -1,0 +1,77 @@
+"""How the API server refuses, told apart by what the caller can do about it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import aiohttp
+from kubernetes.aio.client.exceptions import ApiException
+
+from escrow_operator.errors import EscrowError
+
+
+class KubeError(EscrowError):
+    """The API server refused a request. ``status`` is its HTTP code, ``reason`` its StatusReason."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(f"{message} ({status} {reason})")
+        self.status = status
+        self.reason = reason
+
+    @property
+    def is_namespace_ending(self) -> bool:
+        """Whether nothing can be created because the namespace is being deleted."""
+        return self.status == 403 and "is being terminated" in str(self)
+
+
+class NotFoundError(KubeError):
+    """404: the object does not exist (any more)."""
+
+
+class ConflictError(KubeError):
+    """409, or a JSON patch whose ``test`` failed: somebody else was faster. Read again, decide again."""
+
+
+class UnavailableError(KubeError):
+    """The API server is not there, overloaded or failing: try again later."""
+
+
+class ExpiredError(KubeError):
+    """410: the version to go on from is forgotten; list again."""
+
+
+@contextlib.contextmanager
+def unavailable() -> Iterator[None]:
+    """Turns what goes wrong on the way to the API server into UnavailableError."""
+    try:
+        yield
+    except ApiException as error:
+        raise UnavailableError(error.status or 0, "Unavailable", str(error.reason)) from error
+    except (TimeoutError, aiohttp.ClientError, OSError) as error:
+        raise UnavailableError(0, "Unavailable", f"the API server does not answer: {error!r}") from error
+
+
+def error_of(status: int, data: bytes, *, is_patch: bool = False) -> KubeError:
+    """The error of an answer with this HTTP status."""
+    try:
+        answer = json.loads(data)
+        reason, message = answer.get("reason") or "Unknown", answer.get("message") or "no message"
+    except ValueError:
+        reason, message = "Unknown", data[:200].decode(errors="replace")
+    if status == 410:
+        return ExpiredError(status, reason, message)
+    if status == 404:
+        return NotFoundError(status, reason, message)
+    # A failed ``test`` of a JSON patch is answered 422 without a cause; a 422 of validation has causes.
+    if status == 409 or (status == 422 and is_patch and not _has_causes(answer)):
+        return ConflictError(status, reason, message)
+    if status == 429 or status >= 500:
+        return UnavailableError(status, reason, message)
+    return KubeError(status, reason, message)
+
+
+def _has_causes(answer: Mapping[str, Any]) -> bool:
+    return bool((answer.get("details") or {}).get("causes"))
