@@ -14,8 +14,10 @@ STAMP := $(VENV)/.made-from-$(shell cat requirements/dev.txt | cksum | tr -d ' '
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-test: lint ## everything: linters, unit tests, and tests on a real cluster (brings it up, and leaves it up)
+test: lint ## everything: linters, unit tests, tests on a real cluster, budgets (leaves the clusters up)
 	$(RUN) -m pytest
+	$(RUN) -m benchmarks claims --quick
+	$(RUN) -m benchmarks scale --quick
 
 unit: $(STAMP) ## unit tests alone: seconds, no cluster
 	$(RUN) -m pytest -m "not cluster"
@@ -38,7 +40,7 @@ bench: $(STAMP) ## measure everything in docs/performance.md again, and write th
 bench-quick: $(STAMP) ## few rounds of each; fails when a count is over its budget, never because of seconds
 	$(RUN) -m benchmarks all --quick
 
-clean: $(STAMP) ## remove both clusters and what builds left; caches stay
+clean: $(STAMP) ## remove all clusters and what builds left; caches stay
 	$(RUN) -m testbed down --all
 	rm -rf logs .state
 
