@@ -208,8 +208,8 @@ Many sessions at a fixed rate, or all at once, against a real API server. The sl
 their wallets. The time runs from a client's POST until its watch has shown three pods of the session. The baseline is a
 client that sends the three patches of each claim and nothing else; it is no upper bound of what one could reach, as
 nothing refills the pools meanwhile. Aims: p99 ≤ 250 ms at 1 session/s, ≤ 1 s at 5/s, more than 8 sessions/s before the
-rate is no longer kept. For comparison, the nearest peer (agent-sandbox, one pod per claim, 500 warm ones) was measured on
-such a machine with p50 85 ms and p99 285 ms at 3 claims/s, p99 2.8 s at 15/s, and not more than 13 claims/s."""
+rate is no longer kept. For comparison, the nearest peer (agent-sandbox, one pod per claim, 500 warm ones) was measured
+on such a machine with p50 85 ms and p99 285 ms at 3 claims/s, p99 2.8 s at 15/s, and not more than 13 claims/s."""
 
 _SCALE = """\
 Active sessions as real objects of a real API server, with simulated pods and wallets. The operator is started anew for
