@@ -26,8 +26,8 @@ CONNECT_TIMEOUT = 5.0
 """Seconds to connect. A pod of the same cluster connects in milliseconds; one that does not is gone or cut
 off, which is worth telling apart from a process that is busy."""
 
-KEEPALIVE = 10.0
-"""Seconds an idle connection is kept: the calls of one look, and of an opening, come close together. An unchanged
+KEEPALIVE = 2.0
+"""Seconds an idle connection is kept: the calls of one look, and of an opening, follow each other at once. An unchanged
 session asks each of its wallets every 90 s only; holding that connection would take 17 KB, a new digest challenge takes
 one more request."""
 

@@ -20,6 +20,11 @@ WATCH_SECONDS = 300
 REQUEST_SECONDS = 20
 """Deadline of kopf's own API requests (its default of 300 s hides an API server that hangs)."""
 
+WORKERS = 200
+WORKER_IDLE_SECONDS = 0.2
+"""kopf's tasks, one for each object with events, and how long one stays without any: the handlers only note what they
+see, and at the start there would be one for each object of the cluster, each for five seconds."""
+
 SWEEPS_MISSED = 3
 """Sweeps that may fail in a row before the liveness probe does."""
 
@@ -51,6 +56,8 @@ class Handlers:
         settings.peering.standalone = True
         settings.scanning.disabled = True
         settings.posting.enabled = False
+        settings.queueing.worker_limit = WORKERS
+        settings.queueing.idle_timeout = WORKER_IDLE_SECONDS
         settings.networking.request_timeout = REQUEST_SECONDS
         settings.watching.server_timeout = WATCH_SECONDS
         settings.persistence.finalizer = f"{GROUP}/kopf"
