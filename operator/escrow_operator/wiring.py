@@ -42,9 +42,9 @@ from escrow_operator.settings import Settings
 
 _LOG = logging.getLogger(__name__)
 
-SPARE_PLACES = 32
-"""Sessions looked at in parallel beyond ``maxActive``. Only those with slots can wait for a wallet that hangs, and each
-of them has a place of its own: however many hang, the others go on (invariant I10)."""
+LOOKS_AT_ONCE = 64
+"""Sessions looked at in parallel. More would only make each other late, up to the deadlines of their requests; one that
+waits for a wallet that hangs does not keep its place (invariant I10)."""
 
 POOLS_AT_ONCE = 8
 
@@ -142,8 +142,9 @@ class Operator:
         self.session_queue: WorkQueue[SessionKey] = WorkQueue(
             "sessions",
             self.session_service.reconcile,
-            concurrency=settings.sessions.max_active + SPARE_PLACES,
+            concurrency=LOOKS_AT_ONCE,
             meters=self.meters,
+            urgent=self.is_urgent,
         )
         self.pool_queue: WorkQueue[PoolKey] = WorkQueue(
             "pools", self.pool_service.reconcile, concurrency=POOLS_AT_ONCE, meters=self.meters
@@ -258,6 +259,11 @@ class Operator:
             self.pool_service.wake_waiting(pool)
         self.capacity.wake_waiting()
         return version
+
+    def is_urgent(self, key: SessionKey) -> bool:
+        """Whether somebody waits for the next look at a session; those that are open are looked at for the record."""
+        session = self.store.sessions.get(key)
+        return session is None or session.deleting or session.phase not in OPEN_PHASES
 
     def wake_session(self, key: SessionKey) -> None:
         """Look at a session now."""

@@ -21,16 +21,22 @@ class Turns:
         self._given = 0
 
     @contextlib.asynccontextmanager
-    async def turn(self, *, urgent: bool) -> AsyncIterator[None]:
-        """Wait for one, and hold it for the block."""
+    async def turn(self, *, urgent: bool, longest: float | None = None) -> AsyncIterator[None]:
+        """Wait for one, and hold it for the block, or for ``longest`` seconds of it."""
         if self._free:
             self._free -= 1
         else:
             await self._wait(self._urgent if urgent else self._patient)
+        loop = asyncio.get_running_loop()
+        early = loop.call_later(longest, self._pass_on) if longest is not None else None
         try:
             yield
         finally:
-            self._pass_on()
+            if early is None:
+                self._pass_on()
+            elif early.when() > loop.time():
+                early.cancel()
+                self._pass_on()
 
     async def _wait(self, line: deque[asyncio.Future[None]]) -> None:
         mine = asyncio.get_running_loop().create_future()

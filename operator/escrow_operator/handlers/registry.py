@@ -7,6 +7,7 @@ from typing import Any
 import kopf
 
 from escrow_operator.adapters.kube_errors import NotFoundError
+from escrow_operator.handlers.memory import settle_memory
 from escrow_operator.handlers.nodiff import NoDiff
 from escrow_operator.models.common import GROUP, VERSION
 from escrow_operator.models.pool import PoolKey
@@ -65,6 +66,7 @@ class Handlers:
         settings.persistence.diffbase_storage = NoDiff()
         try:
             self._operator = await Operator.start(self._settings)
+            settle_memory()
         except NotFoundError as error:
             raise kopf.PermanentError(f"The CRDs are not installed (kubectl apply -f crds/): {error}") from error
 

@@ -12,25 +12,40 @@ import logging
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from escrow_operator.adapters.turns import Turns
 from escrow_operator.services.meters import Meters
 
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 60.0
 """Seconds between attempts after an error: doubling from the first to the longest."""
 
+LONGEST_PLACE = 1.0
+"""Seconds. A look that does not wait takes milliseconds."""
+
 K = TypeVar("K", bound=Hashable)
 
 
 class WorkQueue(Generic[K]):
-    """``handler(key)`` returns the seconds after which to look again by itself, or None."""
+    """``handler(key)`` returns the seconds after which to look again by itself, or None.
+
+    ``concurrency`` looks begin at once, those of ``urgent`` keys first. One that takes long, as it waits for somebody
+    who hangs, makes room for others after ``LONGEST_PLACE``.
+    """
 
     def __init__(
-        self, name: str, handler: Callable[[K], Awaitable[float | None]], *, concurrency: int, meters: Meters
+        self,
+        name: str,
+        handler: Callable[[K], Awaitable[float | None]],
+        *,
+        concurrency: int,
+        meters: Meters,
+        urgent: Callable[[K], bool] = lambda _: False,
     ) -> None:
         self._log = logging.getLogger(f"{__name__}.{name}")
         self._wait, self._work = meters.queue_wait.labels(queue=name), meters.queue_work.labels(queue=name)
         self._handler = handler
-        self._places = asyncio.Semaphore(concurrency)
+        self._urgent = urgent
+        self._places = Turns(concurrency)
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._tasks: dict[K, asyncio.Task[None]] = {}
         self._again: set[K] = set()
@@ -73,7 +88,7 @@ class WorkQueue(Generic[K]):
     async def _run(self, key: K, due: float) -> None:
         delay: float | None = None
         try:
-            async with self._places:
+            async with self._places.turn(urgent=self._urgent(key), longest=LONGEST_PLACE):
                 self._wait.observe(asyncio.get_running_loop().time() - due)
                 with self._work.time():
                     delay = await self._handler(key)

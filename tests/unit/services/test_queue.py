@@ -109,3 +109,39 @@ async def test_a_look_may_ask_for_the_next_one() -> None:
     queue.add("a")
     await asyncio.wait_for(done.wait(), 5)
     await queue.close()
+
+
+async def test_i10_looks_that_hang_make_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_module, "LONGEST_PLACE", 0.01)
+    done = asyncio.Event()
+
+    async def look(key: str) -> None:
+        if key.startswith("hangs"):
+            await asyncio.Event().wait()
+        done.set()
+
+    queue = WorkQueue("test", look, concurrency=2, meters=Meters(CollectorRegistry()))
+    for key in ("hangs-1", "hangs-2", "well"):
+        queue.add(key)
+    await asyncio.wait_for(done.wait(), 5)
+    await queue.close()
+
+
+async def test_urgent_keys_go_first() -> None:
+    seen: list[str] = []
+    done = asyncio.Event()
+
+    async def look(key: str) -> None:
+        seen.append(key)
+        if len(seen) == 4:
+            done.set()
+        await asyncio.sleep(0)
+
+    queue = WorkQueue(
+        "test", look, concurrency=1, meters=Meters(CollectorRegistry()), urgent=lambda key: key.startswith("new")
+    )
+    for key in ("old-1", "old-2", "new-1", "new-2"):
+        queue.add(key)
+    await asyncio.wait_for(done.wait(), 5)
+    assert seen == ["old-1", "new-1", "new-2", "old-2"]
+    await queue.close()

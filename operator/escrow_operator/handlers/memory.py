@@ -1,0 +1,18 @@
+"""The garbage collector of a process that holds thousands of objects for long."""
+
+from __future__ import annotations
+
+import gc
+
+COLLECT_AFTER = 20_000
+"""Allocations between two looks at the youngest objects; Python's 700 are one look for every few API answers."""
+
+
+def settle_memory() -> None:
+    """Leave what is there at the start out of all later collections, and collect less often.
+
+    What the store holds has no cycles. Going through it again and again was a fifth of the CPU at 10,000 sessions.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, 20, 50)
