@@ -46,7 +46,7 @@ class ClaimService:
         self._capacity = capacity
         self._pool_changed = pool_changed
         self._waiting: dict[PoolKey, Line] = defaultdict(Line)
-        self._taking: set[tuple[PoolKey, Role, str]] = set()
+        self._taking: dict[tuple[PoolKey, Role, str], SessionKey] = {}
 
     def held(self, session: Session) -> Slots:
         """The living slots of a session. Of two for one role the one that its status names, else the older."""
@@ -114,12 +114,13 @@ class ClaimService:
             raise self._pool_empty(pool, plan.lacking)
         self._capacity.admit(session)
         self._store.reserve(plan.take)
-        files_taken = {(pool.key, role, file) for role, file in wanted.items()}
+        files_taken = {(pool.key, role, file): session.key for role, file in wanted.items()}
         self._taking |= files_taken
         try:
             taken = await gather_all(self._adopt(slot, session, wanted[slot.role]) for slot in plan.take)
         finally:
-            self._taking -= files_taken
+            for taken_file in files_taken:
+                del self._taking[taken_file]
             self._store.unreserve(plan.take)
             self._capacity.settle_claim(session)
         if None in taken:
@@ -150,8 +151,13 @@ class ClaimService:
         slots = (slot for file in set(wanted.values()) for slot in self._store.slots_of_file(pool.key, file))
         holders = wallet_holders(slots, wanted, session.uid)
         for role, file in wanted.items():
-            if (pool.key, role, file) in self._taking:
-                raise Blocked("WalletInUse", f"The {role} wallet {file} is being opened.", retry_after=RETRY_SECONDS)
+            taker = self._taking.get((pool.key, role, file))
+            if taker is not None:
+                raise Blocked(
+                    "WalletInUse",
+                    f"The {role} wallet {file} is being opened by session {taker.name}.",
+                    retry_after=RETRY_SECONDS,
+                )
         if not holders:
             return
         role, slot = next(iter(holders.items()))

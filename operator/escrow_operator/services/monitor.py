@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from escrow_operator.adapters.wallet_rpc import WalletRpc
 from escrow_operator.core.daemon import ChainMark
@@ -57,11 +57,14 @@ class Monitor:
         self._opener = opener
         self._synced: dict[str, frozenset[tuple[str, int]]] = {}
         self._known: dict[str, _Known] = {}
+        self._doubted: set[str] = set()
+        """Sessions of which the last look failed: the next one asks all three wallets."""
 
     def forget(self, session_uid: str) -> None:
         """The session is gone or closed."""
         self._synced.pop(session_uid, None)
         self._known.pop(session_uid, None)
+        self._doubted.discard(session_uid)
 
     async def read(
         self, session_uid: str, slots: Mapping[Role, Slot], address: str, payout: str | None, chain: ChainMark
@@ -76,12 +79,14 @@ class Monitor:
         known = self._known.get(session_uid)
         if known is not None and known.wallets != wallets:
             known = None
-        checks = []
-        if known:
-            # Wallets that were opened a moment ago need no such proof.
+        roles: Sequence[Role] = ()  # Wallets that were opened a moment ago need no such proof.
+        if session_uid in self._doubted:
+            roles = ROLES
+        elif known:
             known.looks += 1
-            role = ROLES[known.looks % len(ROLES)]
-            checks.append(self._must_hold(slots[role], clients[role], address))
+            roles = (ROLES[known.looks % len(ROLES)],)
+        checks = (self._must_hold(slots[role], clients[role], address) for role in roles)
+        self._doubted.add(session_uid)
         try:
             reading, *_ = await gather_all([self._look(session_uid, clients, known, payout, chain), *checks])
         except NoWalletOpen:
@@ -95,6 +100,7 @@ class Monitor:
             ) from None
         except WalletError as error:
             raise Blocked("WalletError", f"A wallet refused a read: {error}.", retry_after=RETRY_SECONDS) from None
+        self._doubted.discard(session_uid)
         assert reading is not None  # noqa: S101 - the first call is the one that returns it
         if reading.height == chain.height:
             self._known[session_uid] = _Known(wallets, chain, reading, known.looks if known else 0)

@@ -159,3 +159,22 @@ async def test_the_arbiters_closed_wallet_is_noticed_by_a_read() -> None:
     with pytest.raises(Blocked, match="WalletClosed"):
         await bench.look(CHAIN._replace(top="other"))
     assert bench.forgotten == [bench.slots[Role.ARBITER].uid]
+
+
+async def test_after_a_look_that_failed_all_three_wallets_are_asked() -> None:
+    """Else the next look, at another wallet, would call a session Ready of which one wallet is gone."""
+    bench = Bench()
+    await bench.look()
+    gone = next(role for role in ROLES if role is not Role.ARBITER)
+    bench.wallets[gone].held = None
+    with pytest.raises(Blocked):
+        await bench.looks(len(ROLES))
+    for _ in range(3):
+        with pytest.raises(Blocked, match=f"The {gone} wallet"):
+            await bench.look()
+    bench.wallets[gone].held = ADDRESS
+    before = [wallet.asked["address"] for wallet in bench.wallets.values()]
+    await bench.look()
+    after = [wallet.asked["address"] for wallet in bench.wallets.values()]
+    assert [b - a for a, b in zip(before, after, strict=True)] == [1, 1, 1]
+    assert (await bench.look())[1] == 1
