@@ -36,7 +36,7 @@ WINDOW_SECONDS = {True: 30.0, False: 90.0}
 """Of steady state, quick or not: whole rounds of the monitor's 30 s."""
 
 SETTLE_SECONDS = {True: 0.0, False: 60.0}
-"""After a restart, quick or not: connections that the restart opened are kept for a minute."""
+"""After a restart, quick or not: what the restart left to do ends before the window begins."""
 
 RESTART_SECONDS = {True: 60.0, False: 600.0}
 """Quick or not, after which a restart is given up; what there was until then is reported."""

@@ -33,6 +33,21 @@ class ApiError(AssertionError):
         self.status = status
 
 
+def read_kubeconfig(kubeconfig: Path) -> tuple[str, ssl.SSLContext]:
+    """The API server's URL, and a context with the client certificate, of a kubeconfig as kind writes it."""
+    content = yaml.safe_load(kubeconfig.read_text())
+    cluster, user = content["clusters"][0]["cluster"], content["users"][0]["user"]
+    authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
+    context = ssl.create_default_context(cadata=authority)
+    # Python reads a client certificate from a file only.
+    with tempfile.NamedTemporaryFile("wb") as pem:
+        pem.write(base64.b64decode(user["client-certificate-data"]))
+        pem.write(base64.b64decode(user["client-key-data"]))
+        pem.flush()
+        context.load_cert_chain(pem.name)
+    return cluster["server"], context
+
+
 class Api:
     """One connection pool to one cluster's API server."""
 
@@ -42,17 +57,7 @@ class Api:
     @classmethod
     def connect(cls, kubeconfig: Path) -> Self:
         """With the client certificate of a kubeconfig as kind writes it."""
-        content = yaml.safe_load(kubeconfig.read_text())
-        cluster, user = content["clusters"][0]["cluster"], content["users"][0]["user"]
-        authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
-        context = ssl.create_default_context(cadata=authority)
-        # Python reads a client certificate from a file only.
-        with tempfile.NamedTemporaryFile("wb") as pem:
-            pem.write(base64.b64decode(user["client-certificate-data"]))
-            pem.write(base64.b64decode(user["client-key-data"]))
-            pem.flush()
-            context.load_cert_chain(pem.name)
-        return cls(cluster["server"], context)
+        return cls(*read_kubeconfig(kubeconfig))
 
     async def aclose(self) -> None:
         """End the connections."""

@@ -62,7 +62,7 @@ class LeastRecentlyUsed:
     def __init__(self, sessions: Mapping[SessionKey, Session]) -> None:
         self._sessions = sessions
         self._heap: list[_Entry] = []
-        self._noted: dict[str, _Entry] = {}
+        self._noted: set[str] = set()
 
     def note(self, session: Session) -> None:
         """A session was seen: it may have become evictable."""
@@ -79,7 +79,7 @@ class LeastRecentlyUsed:
             session = self._sessions.get(entry.order[2])
             if session is None or session.uid != entry.uid or not is_evictable(session):
                 # Noted again when it may give way again.
-                del self._noted[entry.uid]
+                self._noted.discard(entry.uid)
                 continue
             true = _Entry(use_order(session, now=now), entry.uid)
             if true.order > entry.order:
@@ -93,5 +93,5 @@ class LeastRecentlyUsed:
         return found
 
     def _push(self, entry: _Entry) -> None:
-        self._noted[entry.uid] = entry
+        self._noted.add(entry.uid)
         heapq.heappush(self._heap, entry)

@@ -21,7 +21,7 @@ from escrow_operator.models.monero import Transfer
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.blocked import RETRY_SECONDS, Blocked, SlotBroken
 from escrow_operator.services.opener import Opener
-from escrow_operator.services.together import gather_all
+from escrow_operator.services.together import both, gather_all
 from escrow_operator.services.wallets import Wallets
 
 TELLER = Role.ARBITER
@@ -88,7 +88,7 @@ class Monitor:
         checks = (self._must_hold(slots[role], clients[role], address) for role in roles)
         self._doubted.add(session_uid)
         try:
-            reading, *_ = await gather_all([self._look(session_uid, clients, known, payout, chain), *checks])
+            reading, _ = await both(self._look(session_uid, clients, known, payout, chain), gather_all(checks))
         except NoWalletOpen:
             self._opener.forget(slots[TELLER].uid)
             raise _closed(slots[TELLER]) from None
@@ -101,7 +101,6 @@ class Monitor:
         except WalletError as error:
             raise Blocked("WalletError", f"A wallet refused a read: {error}.", retry_after=RETRY_SECONDS) from None
         self._doubted.discard(session_uid)
-        assert reading is not None  # noqa: S101 - the first call is the one that returns it
         if reading.height == chain.height:
             self._known[session_uid] = _Known(wallets, chain, reading, known.looks if known else 0)
         else:
@@ -116,7 +115,7 @@ class Monitor:
         known: _Known | None,
         payout: str | None,
         chain: ChainMark,
-    ) -> Reading | None:
+    ) -> Reading:
         teller = clients[TELLER]
         if known and payout is None and known.looks % FULL_LOOK_EVERY and await self._still_holds(known, teller, chain):
             return known.reading
@@ -138,7 +137,7 @@ class Monitor:
         transfers = await teller.transfers(incoming=True, outgoing=True, pool=True)
         return tuple(transfers) == last.transfers and await teller.balance() == last.balance
 
-    async def _must_hold(self, slot: Slot, wallet: WalletRpc, address: str) -> Reading | None:
+    async def _must_hold(self, slot: Slot, wallet: WalletRpc, address: str) -> None:
         """Check that the wallet is still the one that was opened: its clients may close or replace it."""
         try:
             current = await wallet.address()
@@ -148,7 +147,7 @@ class Monitor:
             raise SlotBroken(slot, f"Pod {slot.name} refuses the login it was started with.") from None
         except WalletTimeout:
             # Busy with a client's call: that is no sign of another wallet.
-            return None
+            return
         except WalletUnreachable:
             raise Blocked(
                 "WalletUnreachable",
@@ -160,7 +159,6 @@ class Monitor:
         if current != address:
             self._opener.forget(slot.uid)
             raise _closed(slot)
-        return None
 
     async def _ask(self, wallet: WalletRpc) -> Reading:
         await wallet.refresh(deadline=REFRESH_SECONDS)

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
-import ssl
-import tempfile
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Self, TypeVar
 
 import aiohttp
-import yaml
 
 from escrow_operator.adapters.kube import PODS, Resource
 from escrow_operator.models.common import ROLES, Label
-from harness.api import ApiError, Body
+from harness.api import ApiError, Body, read_kubeconfig
 from testbed.cluster import Cluster
 
 CONNECTIONS = 64
@@ -42,10 +38,9 @@ class Client:
     @classmethod
     def connect(cls, cluster: Cluster, *, connections: int = CONNECTIONS) -> Self:
         """Call it inside an event loop."""
-        content = yaml.safe_load(cluster.kubeconfig.read_text())
-        connector = aiohttp.TCPConnector(ssl=_context(content), limit=connections)
+        url, context = read_kubeconfig(cluster.kubeconfig)
+        connector = aiohttp.TCPConnector(ssl=context, limit=connections)
         timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
-        url = content["clusters"][0]["cluster"]["server"]
         return cls(aiohttp.ClientSession(url, connector=connector, timeout=timeout))
 
     async def aclose(self) -> None:
@@ -173,16 +168,3 @@ async def in_parallel(items: Iterable[T], work: Callable[[T], Awaitable[object]]
     async with asyncio.TaskGroup() as group:
         for _ in range(tasks):
             group.create_task(worker())
-
-
-def _context(content: Mapping[str, Any]) -> ssl.SSLContext:
-    cluster, user = content["clusters"][0]["cluster"], content["users"][0]["user"]
-    authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
-    context = ssl.create_default_context(cadata=authority)
-    # Python reads a client certificate from a file only.
-    with tempfile.NamedTemporaryFile("wb") as pem:
-        pem.write(base64.b64decode(user["client-certificate-data"]))
-        pem.write(base64.b64decode(user["client-key-data"]))
-        pem.flush()
-        context.load_cert_chain(pem.name)
-    return context
