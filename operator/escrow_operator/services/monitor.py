@@ -30,6 +30,12 @@ TELLER = Role.ARBITER
 REFRESH_SECONDS = 20.0
 """For one look. A wallet that has more to scan goes on scanning; the session says WalletSyncing meanwhile."""
 
+CUT_OFF = (
+    "monerod answers the operator, but not the wallets. Each open wallet holds an RPC connection: see that monerod's"
+    " --rpc-max-connections (100 when not set) and --rpc-max-connections-per-private-ip (25) or -per-public-ip (3)"
+    " allow as many, and that no NetworkPolicy is in their way."
+)
+"""The limits are those of monerod since 0.18.4: a connection above them is closed, which tells the wallet nothing."""
 
 FULL_LOOK_EVERY = 10
 """Looks of which one reads everything, whatever seems unchanged."""
@@ -93,7 +99,7 @@ class Monitor:
             self._opener.forget(slots[TELLER].uid)
             raise _closed(slots[TELLER]) from None
         except WalletDaemonUnavailable:
-            raise Blocked("DaemonUnreachable", "The wallets cannot reach monerod.", retry_after=RETRY_SECONDS) from None
+            raise Blocked("DaemonUnreachable", CUT_OFF, retry_after=RETRY_SECONDS) from None
         except WalletTimeout:
             raise Blocked(
                 "WalletSyncing", "A wallet is scanning blocks or busy with a client's call.", retry_after=RETRY_SECONDS
