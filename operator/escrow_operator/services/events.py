@@ -102,5 +102,9 @@ class Recorder:
                 if not error.is_namespace_ending:
                     self._meters.events_lost.inc()
                     _LOG.warning("an Event of %s was lost: %s", body["involvedObject"]["name"], error)
+            except Exception:
+                # Whatever is wrong with one Event, the others are to be written.
+                self._meters.events_lost.inc()
+                _LOG.exception("an Event of %s was lost", body["involvedObject"]["name"])
             finally:
                 self._backlog.task_done()
