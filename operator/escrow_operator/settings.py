@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from escrow_operator.models.common import Duration
@@ -59,12 +59,3 @@ class Settings(BaseSettings):
     log_format: str = Field(default="json", pattern="^(json|plain)$")
     probe_port: int = Field(default=8080, ge=1, le=65535)
     metrics_port: int = Field(default=9090, ge=1, le=65535)
-
-    @model_validator(mode="after")
-    def _sweep_is_far_below_the_ttl(self) -> Self:
-        if self.intervals.sweep * 4 > self.sessions.idle_ttl:
-            raise ValueError(
-                f"intervals.sweep ({self.intervals.sweep}) must be at most a quarter of sessions.idleTTL "
-                f"({self.sessions.idle_ttl}): sessions would outlive their TTL by too much"
-            )
-        return self

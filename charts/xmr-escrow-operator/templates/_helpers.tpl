@@ -38,21 +38,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{/* A duration such as 1h30m in seconds. */}}
-{{- define "xmr-escrow-operator.seconds" -}}
-{{- $hours := regexFind "[0-9]+h" . | trimSuffix "h" | atoi -}}
-{{- $minutes := regexFind "[0-9]+m" . | trimSuffix "m" | atoi -}}
-{{- $seconds := regexFind "[0-9]+s" . | trimSuffix "s" | atoi -}}
-{{- add (mul 3600 $hours) (mul 60 $minutes) $seconds -}}
-{{- end -}}
-
-{{/* What no schema can say; the operator would refuse to start with it. */}}
+{{/* What no schema can say. */}}
 {{- define "xmr-escrow-operator.validate" -}}
-{{- $sweep := include "xmr-escrow-operator.seconds" .Values.intervals.sweep | int64 -}}
-{{- $ttl := include "xmr-escrow-operator.seconds" .Values.sessions.idleTTL | int64 -}}
-{{- if gt (mul 4 $sweep) $ttl -}}
-{{- fail (printf "intervals.sweep (%s) must be at most a quarter of sessions.idleTTL (%s): sessions would outlive their TTL by too much" .Values.intervals.sweep .Values.sessions.idleTTL) -}}
-{{- end -}}
 {{- if and .Values.walletPool.enabled .Values.watchNamespaces -}}
 {{- $namespace := .Values.walletPool.namespace | default .Release.Namespace -}}
 {{- if not (has $namespace .Values.watchNamespaces) -}}
@@ -66,7 +53,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 # Sessions and pools are watched, and listed in full by every sweep.
 - apiGroups: [xmr-escrow.dev]
   resources: [escrowsessions, walletpools]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 # A session's finalizer: its wallets are closed before it goes.
 - apiGroups: [xmr-escrow.dev]
   resources: [escrowsessions]

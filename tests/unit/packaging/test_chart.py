@@ -202,8 +202,6 @@ def test_a_pool_with_the_release() -> None:
         ({"sessions": {"maxActive": "10"}}, "maxActive"),
         ({"sessions": {"maxactive": 10}}, "maxactive"),
         ({"sessions": {"evictionPolicy": "Kill"}}, "evictionPolicy"),
-        ({"intervals": {"sweep": "1h"}}, "at most a quarter of sessions.idleTTL"),
-        ({"intervals": {"sweep": "30s"}, "sessions": {"idleTTL": "1m59s"}}, "at most a quarter of sessions.idleTTL"),
         ({"logging": {"level": "debug"}}, "level"),
         ({"ports": {"probe": 80}}, "probe"),
         ({"image": {"tag": "a b"}}, "tag"),

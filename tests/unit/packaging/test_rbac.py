@@ -33,8 +33,7 @@ Rights = dict[tuple[str, str], set[str]]
 """Verbs by API group and resource."""
 
 KOPF: Rights = {
-    ("xmr-escrow.dev", "escrowsessions"): {"get", "list", "watch"},
-    ("xmr-escrow.dev", "walletpools"): {"get", "list", "watch"},
+    ("xmr-escrow.dev", "walletpools"): {"list", "watch"},
 }
 """kopf watches what has handlers. (Into what has timers or daemons it would also patch its finalizer.)"""
 
