@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
 import sys
 from typing import Any, cast
 
 import kopf
+import uvloop
 from pydantic import ValidationError
 
 from escrow_operator.handlers.registry import Handlers
@@ -31,7 +31,8 @@ def main() -> int:
     for noisy in ("kopf.objects", "kopf.activities", "aiohttp.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     handlers = Handlers(settings)
-    asyncio.run(
+    # A sixth less CPU for each request than with asyncio's own loop (docs/performance.md).
+    uvloop.run(
         kopf.operator(
             registry=handlers.registry,
             clusterwide=not settings.namespaces,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sized
-from typing import Any, Self
+from typing import Self
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
@@ -29,7 +29,6 @@ from escrow_operator.services.monitor import Monitor
 from escrow_operator.services.opener import Opener
 from escrow_operator.services.pools import PoolService
 from escrow_operator.services.queue import WorkQueue
-from escrow_operator.services.reflector import Reflector
 from escrow_operator.services.reporter import Reporter
 from escrow_operator.services.sessions import SessionService
 from escrow_operator.services.stages import Stages
@@ -38,6 +37,7 @@ from escrow_operator.services.store import Store
 from escrow_operator.services.sweep import Sweep
 from escrow_operator.services.wallets import Wallets
 from escrow_operator.services.warmups import WarmUps
+from escrow_operator.services.watches import Watches
 from escrow_operator.settings import Settings
 
 _LOG = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ POOL_DELAY = 0.25
 SLOTS_PER_SECOND = 10_000
 """Pods that looks at one pool may count: a pool with that many is looked at once in over a second at most."""
 
-LOOKS_PER_SECOND = 250
+LOOKS_PER_SECOND = 400
 """At most so many sessions are woken by what concerns all of them, such as a new block."""
 
 
@@ -81,7 +81,6 @@ class Operator:
         self.claims = ClaimService(kube, self.store, capacity=self.capacity, pool_changed=self.wake_pool)
         self.closer = Closer(kube, self.store, self.wallets, self.opener)
         self.stages = Stages(self.meters, clock)
-        self.reflector = Reflector(kube, seen=self.slot_seen, level=self._level_slots)
         self.applied = Applied()
         self.sweep = Sweep(kube, self.store, self.wallets, self.opener, settings.namespaces)
         warm_ups = WarmUps(kube, self.store, clock, pool_changed=self.wake_pool)
@@ -139,6 +138,16 @@ class Operator:
             warm_ups=warm_ups,
             wake=self.wake_session,
         )
+        self.watches = Watches(
+            kube,
+            self.store,
+            sweep=self.sweep,
+            stages=self.stages,
+            capacity=self.capacity,
+            pools=self.pool_service,
+            wake_sessions=self.wake_sessions,
+            wake_pool=self.wake_pool,
+        )
         self.session_queue: WorkQueue[SessionKey] = WorkQueue(
             "sessions",
             self.session_service.reconcile,
@@ -169,7 +178,7 @@ class Operator:
         # Those that are open can wait longest: their clients notice nothing.
         sessions = operator.store.sessions
         operator.wake_sessions(sorted(sessions, key=lambda key: sessions[key].phase in OPEN_PHASES))
-        operator.reflector.start(versions)
+        operator.watches.start(versions)
         operator.sweep_queue.add("all", settings.intervals.sweep.total_seconds())
         _LOG.info("started with %d pools and %d sessions", len(operator.store.pools), len(operator.store.sessions))
         return operator
@@ -190,7 +199,7 @@ class Operator:
         """End all work and connections; the next operator carries on from what is in the cluster."""
         if self.metrics_server is not None:
             await self.metrics_server.close()
-        await self.reflector.close()
+        await self.watches.close()
         for queue in (self.sweep_queue, self.daemon_queue, self.session_queue, self.pool_queue):
             await queue.close()
         await self.recorder.close()
@@ -232,33 +241,6 @@ class Operator:
             self.wallets.forget_login_key(key)
             await self.watch_daemon(pool)
         self.resynced = self.clock.monotonic()
-
-    async def slot_seen(self, kind: str, body: dict[str, Any]) -> None:
-        """An event of a wallet-rpc pod."""
-        if kind == "DELETED":
-            meta = body["metadata"]
-            slot = self.store.drop_slot(meta["namespace"], meta["name"], meta["uid"])
-            if slot:
-                await self.sweep.slot_gone(slot)
-                self.capacity.wake_waiting()
-        else:
-            slot = self.store.see_slot(body)
-        if slot is None:
-            return
-        if slot.session_name:
-            self.wake_session(SessionKey(slot.namespace, slot.session_name))
-        if slot.claimable:
-            self.pool_service.wake_waiting(slot.pool)
-        self.wake_pool(slot.pool)
-
-    async def _level_slots(self, namespace: str | None) -> str:
-        changed, version = await self.sweep.level_slots(namespace)
-        self.wake_sessions(changed)
-        for pool in self.store.pools:
-            self.wake_pool(pool)
-            self.pool_service.wake_waiting(pool)
-        self.capacity.wake_waiting()
-        return version
 
     def is_urgent(self, key: SessionKey) -> bool:
         """Whether somebody waits for the next look at a session; those that are open are looked at for the record."""

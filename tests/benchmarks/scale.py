@@ -71,7 +71,7 @@ async def measure(*, quick: bool) -> dict[str, Any]:
     """
     sizes = QUICK if quick else FULL
     results = []
-    async with bring_up(begin_open=True) as world:
+    async with bring_up(begin_open=True, keep_cluster=quick) as world:
         place = Place(world, NAMESPACE, warm=1)
         await place.open()
         copies = await Copies.of_one(place)

@@ -11,7 +11,6 @@ from escrow_operator.handlers.memory import settle_memory
 from escrow_operator.handlers.nodiff import NoDiff
 from escrow_operator.models.common import GROUP, VERSION
 from escrow_operator.models.pool import PoolKey
-from escrow_operator.services.store import session_key
 from escrow_operator.settings import Settings
 from escrow_operator.wiring import Operator
 
@@ -20,11 +19,6 @@ WATCH_SECONDS = 300
 
 REQUEST_SECONDS = 20
 """Deadline of kopf's own API requests (its default of 300 s hides an API server that hangs)."""
-
-WORKERS = 200
-WORKER_IDLE_SECONDS = 0.2
-"""kopf's tasks, one for each object with events, and how long one stays without any: the handlers only note what they
-see, and at the start there would be one for each object of the cluster, each for five seconds."""
 
 SWEEPS_MISSED = 3
 """Sweeps that may fail in a row before the liveness probe does."""
@@ -42,7 +36,6 @@ class Handlers:
         kopf.on.startup(registry=self.registry)(self.startup)
         kopf.on.cleanup(registry=self.registry)(self.cleanup)
         kopf.on.probe(registry=self.registry, id="operator")(self.probe)
-        kopf.on.event(GROUP, VERSION, "escrowsessions", registry=self.registry)(self.session_event)
         kopf.on.event(GROUP, VERSION, "walletpools", registry=self.registry)(self.pool_event)
 
     @property
@@ -57,8 +50,6 @@ class Handlers:
         settings.peering.standalone = True
         settings.scanning.disabled = True
         settings.posting.enabled = False
-        settings.queueing.worker_limit = WORKERS
-        settings.queueing.idle_timeout = WORKER_IDLE_SECONDS
         settings.networking.request_timeout = REQUEST_SECONDS
         settings.watching.server_timeout = WATCH_SECONDS
         settings.persistence.finalizer = f"{GROUP}/kopf"
@@ -83,21 +74,6 @@ class Handlers:
             # Any other exception kopf would retry inside the probe's request, and the kubelet see a timeout.
             raise kopf.PermanentError(f"no sweep ended for {late:.0f} s")
         return {"sessions": len(operator.store.sessions), "pools": len(operator.store.pools)}
-
-    async def session_event(self, event: Any, **_: Any) -> None:
-        """An EscrowSession was seen."""
-        body = event["object"]
-        key = session_key(body)
-        operator = self.operator
-        if event["type"] == "DELETED":
-            operator.store.drop_session(key, body["metadata"]["uid"])
-        else:
-            if key not in operator.store.sessions and "status" not in body:
-                operator.stages.begin(body["metadata"]["uid"])
-            if not operator.store.see_session(body):
-                return
-        operator.wake_session(key)
-        operator.wake_pool(PoolKey(key.namespace, body["spec"]["poolRef"]["name"]))
 
     async def pool_event(self, event: Any, **_: Any) -> None:
         """A WalletPool was seen."""

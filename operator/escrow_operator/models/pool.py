@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from escrow_operator.models.common import ApiModel, Resource, SecretName, head
+from pydantic import TypeAdapter
+from pydantic.dataclasses import dataclass as part
+
+from escrow_operator.models.common import PART, Resource, SecretName, head
 
 
 class Network(StrEnum):
@@ -22,14 +26,16 @@ class Network(StrEnum):
         return "fakechain" if self is Network.REGTEST else self.value
 
 
-class DaemonTls(ApiModel):
+@part(config=PART, frozen=True, slots=True, kw_only=True)
+class DaemonTls:
     """TLS to monerod."""
 
     enabled: bool = False
     ca_secret_ref: SecretName | None = None
 
 
-class DaemonSpec(ApiModel):
+@part(config=PART, frozen=True, slots=True, kw_only=True)
+class DaemonSpec:
     """The monerod of a pool."""
 
     address: str
@@ -44,7 +50,8 @@ class DaemonSpec(ApiModel):
         return f"{'https' if self.tls.enabled else 'http'}://{self.address}"
 
 
-class Storage(ApiModel):
+@part(config=PART, frozen=True, slots=True, kw_only=True)
+class Storage:
     """The three claims of a pool."""
 
     storage_class_name: str | None = None
@@ -52,14 +59,16 @@ class Storage(ApiModel):
     access_modes: tuple[str, ...] = ("ReadWriteOnce",)
 
 
-class PoolNetworkPolicy(ApiModel):
+@part(config=PART, frozen=True, slots=True, kw_only=True)
+class PoolNetworkPolicy:
     """Who may connect to the wallet pods."""
 
     enabled: bool = False
     clients: tuple[dict[str, Any], ...] = ()
 
 
-class PoolSpec(ApiModel):
+@part(config=PART, frozen=True, slots=True, kw_only=True)
+class PoolSpec:
     """The spec of a WalletPool; the schema's defaults are repeated for objects made before them."""
 
     image: str
@@ -78,6 +87,9 @@ class PoolSpec(ApiModel):
     network_policy: PoolNetworkPolicy = PoolNetworkPolicy()
 
 
+_SPEC = TypeAdapter(PoolSpec)
+
+
 class PoolKey(NamedTuple):
     """Namespace and name."""
 
@@ -88,6 +100,7 @@ class PoolKey(NamedTuple):
         return f"{self.namespace}/{self.name}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pool(Resource):
     """A WalletPool as it was last seen."""
 
@@ -101,5 +114,5 @@ class Pool(Resource):
         return cls(
             key=PoolKey(meta["namespace"], meta["name"]),
             **head(body),
-            spec=PoolSpec.model_validate(body["spec"]),
+            spec=_SPEC.validate_python(body["spec"]),
         )

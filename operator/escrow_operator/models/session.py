@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from escrow_operator.models.common import ApiModel, Duration, Resource, Role, head
+from pydantic import TypeAdapter
+from pydantic.dataclasses import dataclass as part
+
+from escrow_operator.models.common import PART, Duration, Resource, Role, head
 from escrow_operator.models.pool import PoolKey
 
 
@@ -68,27 +72,31 @@ class FundingState(StrEnum):
     CONFIRMED = "Confirmed"
 
 
-class PoolRef(ApiModel):
+@part(config=PART, frozen=True, slots=True, kw_only=True)
+class PoolRef:
     """The WalletPool of a session, by name."""
 
     name: str
 
 
-class PasswordRef(ApiModel):
+@part(config=PART, frozen=True, slots=True, kw_only=True)
+class PasswordRef:
     """Where a wallet's password is."""
 
     name: str
     key: str = "password"
 
 
-class ExistingWallet(ApiModel):
+@part(config=PART, frozen=True, slots=True, kw_only=True)
+class ExistingWallet:
     """A wallet that setup Open opens."""
 
     file: str
     secret_ref: PasswordRef
 
 
-class ExistingWallets(ApiModel):
+@part(config=PART, frozen=True, slots=True, kw_only=True)
+class ExistingWallets:
     """The three wallets of setup Open."""
 
     buyer: ExistingWallet
@@ -101,14 +109,16 @@ class ExistingWallets(ApiModel):
         return wallet
 
 
-class Settlement(ApiModel):
+@part(config=PART, frozen=True, slots=True, kw_only=True)
+class Settlement:
     """The payout that ends the trade."""
 
     outcome: Outcome
     txid: str
 
 
-class SessionSpec(ApiModel):
+@part(config=PART, frozen=True, slots=True, kw_only=True)
+class SessionSpec:
     """The spec of an EscrowSession; the schema's defaults are repeated for objects made before them."""
 
     pool_ref: PoolRef
@@ -123,6 +133,9 @@ class SessionSpec(ApiModel):
     settlement: Settlement | None = None
 
 
+_SPEC = TypeAdapter(SessionSpec)
+
+
 class SessionKey(NamedTuple):
     """Namespace and name."""
 
@@ -133,6 +146,7 @@ class SessionKey(NamedTuple):
         return f"{self.namespace}/{self.name}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Session(Resource):
     """An EscrowSession as it was last seen."""
 
@@ -157,7 +171,7 @@ class Session(Resource):
             finalizers=tuple(meta.get("finalizers") or ()),
             annotations=meta.get("annotations") or {},
             created_at=meta["creationTimestamp"],
-            spec=SessionSpec.model_validate(body["spec"]),
+            spec=_SPEC.validate_python(body["spec"]),
         )
 
     @property

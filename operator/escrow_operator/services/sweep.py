@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import NamedTuple
 
 from escrow_operator.adapters.kube import PODS, POOLS, SESSIONS, Kube, Listing
 from escrow_operator.core.manifests.common import SLOT_LABELS
@@ -15,6 +16,13 @@ from escrow_operator.services.wallets import Wallets
 _LOG = logging.getLogger(__name__)
 
 
+class Versions(NamedTuple):
+    """As of which versions lists of each namespace (None: of the cluster) are complete."""
+
+    sessions: dict[str | None, str]
+    slots: dict[str | None, str]
+
+
 class Sweep:
     """Lists, compares and heals. It decides nothing that a reconciliation could decide."""
 
@@ -25,24 +33,26 @@ class Sweep:
         self._opener = opener
         self._namespaces: tuple[str | None, ...] = namespaces or (None,)
 
-    async def level(self) -> tuple[set[SessionKey], dict[str | None, str]]:
+    async def level(self) -> tuple[set[SessionKey], Versions]:
         """Fill the store from full lists: at start, and again for what silent watches missed.
 
-        Returns the sessions of which that said something new, and the versions of the lists of pods.
+        Returns the sessions of which that said something new, and the lists' versions.
         """
         news: set[SessionKey] = set()
-        versions: dict[str | None, str] = {}
+        versions = Versions({}, {})
         for namespace in self._namespaces:
             pools = await self._kube.list(POOLS, namespace)
             for body in pools.items:
                 self._store.see_pool(body)
             self._store.drop_absent_pools(Listed(namespace, _uids(pools), pools.version))
-            news |= await self._level_sessions(namespace)
-            changed, versions[namespace] = await self.level_slots(namespace)
+            changed, versions.sessions[namespace] = await self.level_sessions(namespace)
+            news |= changed
+            changed, versions.slots[namespace] = await self.level_slots(namespace)
             news |= changed
         return news, versions
 
-    async def _level_sessions(self, namespace: str | None) -> set[SessionKey]:
+    async def level_sessions(self, namespace: str | None) -> tuple[set[SessionKey], str]:
+        """The sessions that are not as they were known, and the version of the list."""
         news: set[SessionKey] = set()
         uids: set[str] = set()
         version = ""
@@ -50,7 +60,7 @@ class Sweep:
             news.update(session_key(body) for body in page.items if self._store.see_session(body))
             uids |= _uids(page)
             version = page.version
-        return news.union(self._store.drop_absent_sessions(Listed(namespace, uids, version)))
+        return news.union(self._store.drop_absent_sessions(Listed(namespace, uids, version))), version
 
     async def level_slots(self, namespace: str | None) -> tuple[set[SessionKey], str]:
         """The sessions whose pods are not as they were known, and the version of the list."""

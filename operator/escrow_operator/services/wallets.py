@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+from collections import defaultdict, deque
+from weakref import WeakValueDictionary
 
 import aiohttp
 
@@ -20,9 +23,13 @@ from escrow_operator.models.slot import Slot
 from escrow_operator.services.blocked import SlotBroken
 from escrow_operator.services.meters import Meters
 
+RECENT = 1_024
+"""Clients kept although nobody uses them. One that is made anew costs a digest challenge, which it would cost anyhow
+after the seconds for which an idle connection is kept; 10,000 sessions would keep 50 MB of them."""
+
 
 class Wallets:
-    """One client per slot, kept while the slot lives: a digest nonce is tied to its connection.
+    """One client per slot at a time: a digest nonce is tied to its connection, and a wallet has one thread.
 
     They share a pool of connections, in which each slot's address has its own.
     """
@@ -31,7 +38,9 @@ class Wallets:
         self._kube = kube
         self._meters = meters
         self._keys: dict[PoolKey, str] = {}
-        self._clients: dict[str, WalletRpc] = {}
+        self._reading: defaultdict[PoolKey, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._clients: WeakValueDictionary[str, WalletRpc] = WeakValueDictionary()
+        self._recent: deque[WalletRpc] = deque(maxlen=RECENT)
         self._session: aiohttp.ClientSession | None = None
 
     async def ensure_login_key(self, pool: Pool) -> str:
@@ -59,17 +68,26 @@ class Wallets:
         """The slot's RPC login. Raises SlotBroken when its key is no longer there."""
         key = self._keys.get(slot.pool)
         if key is None or key_id(key) != slot.login_key:
-            try:
-                secret = await self._kube.get(SECRETS, slot.namespace, login_key_name(slot.pool))
-                key = self._keys[slot.pool] = secret_data(secret)["key"]
-            except (NotFoundError, KeyError):
-                key = None
+            key = await self._read_key(slot)
         if key is None or key_id(key) != slot.login_key:
             raise SlotBroken(
                 slot,
                 f"Pod {slot.name} was started with a login key that pool {slot.pool.name} no longer has.",
             )
         return derive_login(key, slot.uid)
+
+    async def _read_key(self, slot: Slot) -> str | None:
+        """The key in the pool's Secret. Those who ask meanwhile wait for the answer to the first."""
+        async with self._reading[slot.pool]:
+            known = self._keys.get(slot.pool)
+            if known is not None and key_id(known) == slot.login_key:
+                return known
+            try:
+                secret = await self._kube.get(SECRETS, slot.namespace, login_key_name(slot.pool))
+                key = self._keys[slot.pool] = secret_data(secret)["key"]
+            except (NotFoundError, KeyError):
+                return None
+            return key
 
     async def client(self, slot: Slot) -> WalletRpc:
         """The client of a slot. Raises SlotBroken like ``login``."""
@@ -82,6 +100,7 @@ class Wallets:
             count = self._meters.wallet_requests.inc
             client = WalletRpc(f"http://{host}:{RPC_PORT}", login, session=self._session, on_request=count)
             found = self._clients.setdefault(slot.uid, client)
+            self._recent.append(found)
         return found
 
     async def forget(self, slot_uid: str) -> None:

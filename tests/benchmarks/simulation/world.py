@@ -66,13 +66,16 @@ class World:
 
 
 @asynccontextmanager
-async def bring_up(*, begin_open: bool = False) -> AsyncIterator[World]:
+async def bring_up(*, begin_open: bool = False, keep_cluster: bool = True) -> AsyncIterator[World]:
     """Minutes when nothing is there yet, seconds when the cluster is up; what a run leaves is removed.
 
-    ``begin_open``: the fake wallets say that every slot has its wallet open.
+    ``begin_open``: the fake wallets say that every slot has its wallet open. Without ``keep_cluster`` the cluster goes,
+    after a run that leaves so much that removing it alone would take longer.
     """
     cluster = Cluster(BENCH_CLUSTER)
-    async with _alone():
+    async with _alone(), AsyncExitStack() as end:
+        if not keep_cluster:
+            end.callback(cluster.down)
         await asyncio.to_thread(cluster.up, nodes=1, kubeconfig=KUBECONFIG)
         built = await asyncio.to_thread(images.build_all, cluster.engine)
         await asyncio.to_thread(cluster.load, built.operator)
@@ -83,14 +86,16 @@ async def bring_up(*, begin_open: bool = False) -> AsyncIterator[World]:
             stack.push_async_callback(client.aclose)
             operator = OperatorUnderTest(cluster, api)
             await remove_all(api, client, operator)
-            stack.push_async_callback(remove_all, api, client, operator)
+            if keep_cluster:
+                stack.push_async_callback(remove_all, api, client, operator)
             await asyncio.to_thread(_install, cluster, built.operator)
             await operator.scale(1)
             await client.send("POST", STORAGE_CLASSES.path(None), objects.storage_class())
             daemon = await _start_fakes(cluster, api, built.operator, begin_open=begin_open)
             await stack.enter_async_context(simulated_nodes(cluster, api))
-            # Once more, and first: pods end at once while there is a kubelet, if only a simulated one.
-            stack.push_async_callback(remove_all, api, client, operator)
+            if keep_cluster:
+                # Once more, and first: pods end at once while there is a kubelet, if only a simulated one.
+                stack.push_async_callback(remove_all, api, client, operator)
             yield World(cluster, api, client, operator, built, daemon)
 
 

@@ -1,14 +1,13 @@
-"""The watch of pods goes on after everything that can end it, and misses nothing."""
+"""A watch goes on after everything that can end it, and misses nothing."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from escrow_operator.adapters.kube import Kube
 from escrow_operator.adapters.kube_errors import ExpiredError, UnavailableError
 from escrow_operator.services import reflector
 from escrow_operator.services.reflector import Reflector
@@ -27,10 +26,10 @@ class Bench:
         self.seen: list[str] = []
         self.silent = asyncio.Event()
         self.fails_on = ""
-        self.reflector = Reflector(cast("Kube", self), seen=self._see, level=self._level)
+        self.reflector = Reflector("pods", watch=self.watch, seen=self._see, level=self._level)
 
-    async def watch(self, _: Any, __: str | None, *, version: str, labels: dict[str, str]) -> AsyncIterator[Any]:
-        assert labels
+    async def watch(self, namespace: str | None, version: str) -> AsyncIterator[Any]:
+        assert namespace is None
         self.asked.append(version)
         if not self.watches:
             self.silent.set()
