@@ -70,6 +70,8 @@ def _open(figures: Figures) -> str:
     }
     rows = [(title, _with_range(s[key]), f"{s[key]['median'] / raw:.2f}") for key, title in titles.items()]
     text = table(("What", "Median (min … max)", "Against the baseline"), rows)
+    ratio = round(s["operator"]["median"] / raw, 2)
+    text += f"\nAim for warm slots, against the baseline: {_met(ratio, AIM_OPEN)}.\n"
     stages = {name.removeprefix("stage "): v for name, v in s.items() if name.startswith("stage ")}
     if stages:
         cells = [(name, _with_range(v), f"{v['median'] / s['operator']['median']:.0%}") for name, v in stages.items()]
@@ -171,12 +173,29 @@ def _scale(figures: Figures) -> str:
         )
     head = ("Sessions", "Operator Ready", "All looked at", "Memory", "At most", "CPU", "API requests", "Writes")
     text = table(head, rows)
+    largest = figures["sizes"][-1]
+    if largest["sessions"] >= MANY:
+        text += "\n" + table((f"At {largest['sessions']:,} sessions", "Aim"), _many(largest))
     known = [(name.replace("_", " "), f"{b:.2f}") for name, b in figures["growth"].items() if b is not None]
     text += "\n" + table(("Grows with this power of the number of sessions (1: in proportion)", "Exponent"), known)
     if figures["bytes_per_session"] is not None:
         text += f"\nA session takes {figures['bytes_per_session'] / 1000:.1f} kB of the operator's memory.\n"
     return text
 
+
+def _many(size: Figures) -> list[tuple[str, str]]:
+    """The aims for many sessions. A restart that was given up has no seconds."""
+    aims = [
+        ("memory, at most, MB", size["peak_memory_bytes"] and size["peak_memory_bytes"] / 1e6, 400.0),
+        ("CPU, cores", size["cpu_cores"], 0.5),
+        ("restart until all were looked at, s", size["restart_seconds"], 60.0),
+        ("writes while nothing happens", size["writes"], 0.0),
+    ]
+    return [(what, "**missed**" if value is None else _met(value, aim)) for what, value, aim in aims]
+
+
+AIM_OPEN = 1.2
+MANY = 10_000
 
 _OLDWAY = """\
 The old way is a server that opens the three wallet files of an escrow one after the other for every RPC, brings each

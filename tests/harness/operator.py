@@ -27,34 +27,44 @@ TAIL_LINES = 40
 
 
 class OperatorUnderTest:
-    """The one operator of the test cluster."""
+    """The operator of the test cluster, or another release beside it (whose name contains the chart's)."""
 
-    def __init__(self, cluster: Cluster, api: Api) -> None:
+    def __init__(self, cluster: Cluster, api: Api, *, release: str = RELEASE, namespace: str = NAMESPACE) -> None:
         self._cluster = cluster
         self._api = api
+        self._release = release
+        self.namespace = namespace
 
-    def install(self, image: str, *, crds: Path = CRDS, sessions: Mapping[str, object] | None = None) -> None:
+    def install(
+        self, image: str, *, crds: Path = CRDS, sessions: Mapping[str, object] | None = None, **values: object
+    ) -> None:
         """Install the chart, or bring its release to this image and these values; quick when it is there already."""
         for crd in sorted(crds.glob("*.yaml")):
             # Helm never updates CRDs that exist.
             self._cluster.apply(crd.read_text())
         repository, _, tag = image.rpartition(":")
-        values = {
+        given: dict[str, object] = {
             "image": {"repository": repository, "tag": tag},
             "intervals": INTERVALS,
             "sessions": sessions or {},
             # The nodes are small and busy: the operator must not be the one that waits.
             "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
         }
-        Helm(self._cluster).upgrade_install(RELEASE, CHART, NAMESPACE, values)
+        Helm(self._cluster).upgrade_install(self._release, CHART, self.namespace, given | values)
+
+    def uninstall(self) -> None:
+        """Remove the release; CRDs and what it served stay."""
+        Helm(self._cluster).uninstall(self._release, self.namespace)
 
     async def pods(self) -> list[Body]:
         """Its pods, ending ones included."""
-        return await self._api.list(PODS, NAMESPACE, labels=LABELS)
+        return await self._api.list(PODS, self.namespace, labels=LABELS)
 
     async def scale(self, replicas: int) -> None:
         """Stop (0) or start (1) it, and wait until that is so."""
-        await self._api.merge(DEPLOYMENTS, NAMESPACE, RELEASE, {"spec": {"replicas": replicas}}, subresource="scale")
+        await self._api.merge(
+            DEPLOYMENTS, self.namespace, self._release, {"spec": {"replicas": replicas}}, subresource="scale"
+        )
         if replicas:
             await self.until_ready()
         else:
@@ -64,7 +74,7 @@ class OperatorUnderTest:
         """End it as a crash would: SIGKILL, and no time for last writes. The Deployment starts the next one."""
         # pid 1 of a container cannot be killed from inside; removing the pod by force kills its processes at once.
         await asyncio.gather(
-            *(self._api.delete(PODS, NAMESPACE, pod["metadata"]["name"], now=True) for pod in await self.pods())
+            *(self._api.delete(PODS, self.namespace, pod["metadata"]["name"], now=True) for pod in await self.pods())
         )
 
     async def until_ready(self) -> Body:
@@ -77,8 +87,8 @@ class OperatorUnderTest:
         for pod in await self.pods():
             name = pod["metadata"]["name"]
             if any(c.get("restartCount") for c in pod.get("status", {}).get("containerStatuses") or ()):
-                texts.append(await self._api.logs(NAMESPACE, name, tail=tail, previous=True))
-            texts.append(await self._api.logs(NAMESPACE, name, tail=tail))
+                texts.append(await self._api.logs(self.namespace, name, tail=tail, previous=True))
+            texts.append(await self._api.logs(self.namespace, name, tail=tail))
         return "\n".join(texts)
 
     async def tail(self) -> str:
@@ -89,7 +99,7 @@ class OperatorUnderTest:
         """Run Python inside the operator's pod, which is a place in the cluster's network; what it printed."""
         pod = (await self.until_ready())["metadata"]["name"]
         return await asyncio.to_thread(
-            self._cluster.kubectl, "exec", "--namespace", NAMESPACE, pod, "--", "python", "-c", code
+            self._cluster.kubectl, "exec", "--namespace", self.namespace, pod, "--", "python", "-c", code
         )
 
     async def _ready(self) -> Body | None:

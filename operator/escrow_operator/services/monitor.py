@@ -80,7 +80,6 @@ class Monitor:
         ``chain`` is what monerod said last. The very reading of before is returned where it still holds.
         Raises Blocked with what is wrong.
         """
-        clients = {role: await self._wallets.client(slots[role]) for role in ROLES}
         wallets = tuple(slots[role].incarnation for role in ROLES)
         known = self._known.get(session_uid)
         if known is not None and known.wallets != wallets:
@@ -91,10 +90,10 @@ class Monitor:
         elif known:
             known.looks += 1
             roles = (ROLES[known.looks % len(ROLES)],)
-        checks = (self._must_hold(slots[role], clients[role], address) for role in roles)
+        checks = (self._must_hold(slots[role], address) for role in roles)
         self._doubted.add(session_uid)
         try:
-            reading, _ = await both(self._look(session_uid, clients, known, payout, chain), gather_all(checks))
+            reading, _ = await both(self._look(session_uid, slots, known, payout, chain), gather_all(checks))
         except NoWalletOpen:
             self._opener.forget(slots[TELLER].uid)
             raise _closed(slots[TELLER]) from None
@@ -117,14 +116,16 @@ class Monitor:
     async def _look(
         self,
         session_uid: str,
-        clients: Mapping[Role, WalletRpc],
+        slots: Mapping[Role, Slot],
         known: _Known | None,
         payout: str | None,
         chain: ChainMark,
     ) -> Reading:
-        teller = clients[TELLER]
-        if known and payout is None and known.looks % FULL_LOOK_EVERY and await self._still_holds(known, teller, chain):
+        may_hold = known and payout is None and known.looks % FULL_LOOK_EVERY
+        if known and may_hold and await self._still_holds(known, slots[TELLER], chain):
             return known.reading
+        clients = {role: await self._wallets.client(slots[role]) for role in ROLES}
+        teller = clients[TELLER]
         reading = await self._ask(teller)
         if reading.balance.multisig_import_needed and await self._exchange_key_images(session_uid, clients, reading):
             reading = await self._ask(teller)
@@ -133,18 +134,20 @@ class Monitor:
             reading = dataclasses.replace(reading, payout=tuple(seen))
         return reading
 
-    async def _still_holds(self, known: _Known, teller: WalletRpc, chain: ChainMark) -> bool:
+    async def _still_holds(self, known: _Known, slot: Slot, chain: ChainMark) -> bool:
         """Whether nothing can have changed since the last full look; what the mempool brought is asked for."""
         last = known.reading
         if known.chain.top != chain.top or last.payout or last.balance.multisig_import_needed:
             return False
         if known.chain == chain:
             return True
+        teller = await self._wallets.client(slot)
         transfers = await teller.transfers(incoming=True, outgoing=True, pool=True)
         return tuple(transfers) == last.transfers and await teller.balance() == last.balance
 
-    async def _must_hold(self, slot: Slot, wallet: WalletRpc, address: str) -> None:
+    async def _must_hold(self, slot: Slot, address: str) -> None:
         """Check that the wallet is still the one that was opened: its clients may close or replace it."""
+        wallet = await self._wallets.client(slot)
         try:
             current = await wallet.address()
         except NoWalletOpen:
