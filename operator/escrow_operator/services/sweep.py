@@ -1,4 +1,4 @@
-"""The periodic look at everything: what watch events missed, orphans, and sessions whose time is up."""
+"""The periodic look at everything: what watch events missed, and orphans."""
 
 from __future__ import annotations
 
