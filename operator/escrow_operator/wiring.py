@@ -168,20 +168,30 @@ class Operator:
 
     @classmethod
     async def start(cls, settings: Settings) -> Self:
-        """Connect and look at all there is, before any decision: a claim must know of the slots already held."""
+        """Connect and look at all there is, before any decision: a claim must know of the slots already held.
+
+        Raises KubeError, with nothing left open, when the API server does not let it.
+        """
         operator = cls(await Kube.connect(), settings, Clock())
-        operator.metrics_server = await MetricsServer.start(operator.metrics, settings.metrics_port)
-        _, versions = await operator.sweep.level()
-        for key, pool in operator.store.pools.items():
-            await operator.watch_daemon(pool)
-            operator.pool_queue.add(key)
-        # Those that are open can wait longest: their clients notice nothing.
-        sessions = operator.store.sessions
-        operator.wake_sessions(sorted(sessions, key=lambda key: sessions[key].phase in OPEN_PHASES))
-        operator.watches.start(versions)
-        operator.sweep_queue.add("all", settings.intervals.sweep.total_seconds())
-        _LOG.info("started with %d pools and %d sessions", len(operator.store.pools), len(operator.store.sessions))
+        try:
+            await operator._begin()
+        except BaseException:
+            await operator.stop()
+            raise
         return operator
+
+    async def _begin(self) -> None:
+        self.metrics_server = await MetricsServer.start(self.metrics, self.settings.metrics_port)
+        _, versions = await self.sweep.level()
+        for key, pool in self.store.pools.items():
+            await self.watch_daemon(pool)
+            self.pool_queue.add(key)
+        # Those that are open can wait longest: their clients notice nothing.
+        sessions = self.store.sessions
+        self.wake_sessions(sorted(sessions, key=lambda key: sessions[key].phase in OPEN_PHASES))
+        self.watches.start(versions)
+        self.sweep_queue.add("all", self.settings.intervals.sweep.total_seconds())
+        _LOG.info("started with %d pools and %d sessions", len(self.store.pools), len(self.store.sessions))
 
     def _expose(self) -> None:
         queues: dict[str, Sized] = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import kopf
 
-from escrow_operator.adapters.kube_errors import NotFoundError
+from escrow_operator.adapters.kube_errors import KubeError, NotFoundError
 from escrow_operator.handlers.memory import settle_memory
 from escrow_operator.handlers.nodiff import NoDiff
 from escrow_operator.models.common import GROUP, VERSION
@@ -19,6 +19,9 @@ WATCH_SECONDS = 300
 
 REQUEST_SECONDS = 20
 """Deadline of kopf's own API requests (its default of 300 s hides an API server that hangs)."""
+
+AGAIN_SECONDS = 2.0
+"""Until a start that the API server prevented is tried again; kopf would wait for a minute."""
 
 SWEEPS_MISSED = 3
 """Sweeps that may fail in a row before the liveness probe does."""
@@ -60,6 +63,8 @@ class Handlers:
             settle_memory()
         except NotFoundError as error:
             raise kopf.PermanentError(f"The CRDs are not installed (kubectl apply -f crds/): {error}") from error
+        except KubeError as error:
+            raise kopf.TemporaryError(f"{error}; the operator tries again", delay=AGAIN_SECONDS) from error
 
     async def cleanup(self, **_: Any) -> None:
         """Stop the services."""
