@@ -7,7 +7,7 @@ from typing import Any
 import kopf
 
 from escrow_operator.adapters.kube_errors import KubeError, NotFoundError
-from escrow_operator.handlers.memory import settle_memory
+from escrow_operator.handlers.memory import collect_rarely, settle_memory
 from escrow_operator.handlers.nodiff import NoDiff
 from escrow_operator.models.common import GROUP, VERSION
 from escrow_operator.models.pool import PoolKey
@@ -58,6 +58,7 @@ class Handlers:
         settings.persistence.finalizer = f"{GROUP}/kopf"
         settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=f"kopf.{GROUP}")
         settings.persistence.diffbase_storage = NoDiff()
+        collect_rarely()
         try:
             self._operator = await Operator.start(self._settings)
             settle_memory()
