@@ -11,6 +11,7 @@ from escrow_operator.models.session import SessionKey
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.opener import Opener
 from escrow_operator.services.store import Listed, Store, session_key
+from escrow_operator.services.together import both
 from escrow_operator.services.wallets import Wallets
 
 _LOG = logging.getLogger(__name__)
@@ -45,10 +46,10 @@ class Sweep:
             for body in pools.items:
                 self._store.see_pool(body)
             self._store.drop_absent_pools(Listed(namespace, _uids(pools), pools.version))
-            changed, versions.sessions[namespace] = await self.level_sessions(namespace)
-            news |= changed
-            changed, versions.slots[namespace] = await self.level_slots(namespace)
-            news |= changed
+            # Both at once: the API server makes a page of the one while a page of the other is read.
+            sessions, slots = await both(self.level_sessions(namespace), self.level_slots(namespace))
+            news |= sessions[0] | slots[0]
+            versions.sessions[namespace], versions.slots[namespace] = sessions[1], slots[1]
         return news, versions
 
     async def level_sessions(self, namespace: str | None) -> tuple[set[SessionKey], str]:
