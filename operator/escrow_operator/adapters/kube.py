@@ -167,6 +167,9 @@ class Kube:
                 if stream.status >= 400:
                     raise error_of(stream.status, await stream.read(), is_patch=False)
                 async for line in stream.content:
+                    if not line.endswith(b"\n"):
+                        # Cut off by the end of the stream: it comes again with the next watch.
+                        return
                     event = from_json(line)
                     if event["type"] == "ERROR":
                         raise error_of(event["object"].get("code", 500), json.dumps(event["object"]).encode())

@@ -69,5 +69,6 @@ class Reflector:
                 await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
                 delay = min(2 * delay, LONGEST_DELAY)
             except Exception:
-                # What one object does to a handler must not end the watch of all others.
+                # What one object does to a handler must not end the watch of all others, nor keep it busy.
                 _LOG.exception("an event of %s could not be handled", self._what)
+                await asyncio.sleep(FIRST_DELAY)
