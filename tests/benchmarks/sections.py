@@ -220,7 +220,11 @@ _CAPACITY = """\
 Real sessions, each with three wallets of its own made by key exchange, in waves until the target or until something is
 used up. The pool is as warm after each wave as before the first, so that differences are due to the sessions alone.
 Memory left is the whole machine's: kubelet's and the container runtime's share is in it. PSS counts what processes
-share (the program itself) once, RSS in each."""
+share (the program itself) once, RSS in each. The operator looks at each session every 2 s here, not every 30 s.
+
+Two limits are not memory's: kubelet takes 110 pods a node, and monerod 100 RPC connections, of which each open wallet
+holds one. This monerod was told to take more (README, *Install it on your cluster*); with its own limit the last of 36
+sessions never became Ready."""
 
 _CLAIMS = """\
 Many sessions at a fixed rate, or all at once, against a real API server. The slots are simulated (kwok), and so are

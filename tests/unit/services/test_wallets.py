@@ -1,0 +1,85 @@
+"""One client per slot at a time, and no more of them than are of use."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import dataclasses
+import gc
+import weakref
+from typing import Any, cast
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from escrow_operator.adapters.kube import Kube
+from escrow_operator.core.login import key_id
+from escrow_operator.models.slot import Slot
+from escrow_operator.services import wallets
+from escrow_operator.services.blocked import SlotBroken
+from escrow_operator.services.meters import Meters
+from escrow_operator.services.wallets import Wallets
+from unit.factories import slot
+
+KEY = "ab" * 32
+
+
+class Secrets:
+    """An API server with one login key."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    async def get(self, *_: object) -> dict[str, Any]:
+        self.reads += 1
+        await asyncio.sleep(0)
+        return {"data": {"key": base64.b64encode(KEY.encode()).decode()}}
+
+
+def of_pool(name: str, key: str = KEY) -> Slot:
+    return dataclasses.replace(slot(name), login_key=key_id(key))
+
+
+def service(api: Secrets) -> Wallets:
+    return Wallets(cast("Kube", api), Meters(CollectorRegistry()))
+
+
+async def test_all_who_ask_at_once_share_the_reading_of_the_key() -> None:
+    api = Secrets()
+    found = service(api)
+
+    await asyncio.gather(*(found.client(of_pool(f"pod-{number}")) for number in range(20)))
+
+    assert api.reads == 1
+    await found.close()
+
+
+async def test_who_uses_a_slot_at_the_same_time_uses_the_same_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wallets, "RECENT", 1)
+    found = service(Secrets())
+    first = await found.client(of_pool("a"))
+
+    for other in "bcdef":
+        await found.client(of_pool(other))
+
+    assert await found.client(of_pool("a")) is first
+    await found.close()
+
+
+async def test_clients_that_nobody_uses_are_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wallets, "RECENT", 3)
+    found = service(Secrets())
+
+    made = [weakref.ref(await found.client(of_pool(f"pod-{number}"))) for number in range(50)]
+    gc.collect()
+
+    assert [one() is not None for one in made] == [False] * 47 + [True] * 3
+    await found.close()
+
+
+async def test_a_slot_with_another_key_is_broken() -> None:
+    found = service(Secrets())
+
+    with pytest.raises(SlotBroken, match="no longer has"):
+        await found.client(of_pool("a", key="cd" * 32))
+    await found.close()
