@@ -39,7 +39,7 @@ SETTLE_SECONDS = {True: 0.0, False: 60.0}
 """After a restart, quick or not: what the restart left to do ends before the window begins."""
 
 RESTART_SECONDS = {True: 60.0, False: 600.0}
-"""Quick or not, after which a restart is given up; what there was until then is reported."""
+"""Quick or not, after which a restart, or waiting for a block, is given up; what there was until then is reported."""
 
 QUIET_SECONDS = 3.0
 """Without a write, once every session was looked at: reconciled."""
@@ -65,7 +65,9 @@ async def measure(*, quick: bool) -> dict[str, Any]:
       ``connections`` (open to wallets), ``looks`` (sessions looked at, 1/s), ``look_seconds`` (mean),
       ``queue_wait_seconds`` (``mean``, and the bounds of the histogram's buckets for ``p50`` and ``p99``),
       ``sweep_seconds`` (mean), ``machine_load`` (processes that ran or wanted to, mean of a minute), ``restarts`` (of
-      the operator's container), ``warnings`` (of its log, by text).
+      the operator's container), ``warnings`` (of its log, by text). After that monerod has another block, which is
+      the most that happens to all sessions at once: ``block_seconds`` (until every session was read at that height;
+      None when that took too long), ``block_cpu_seconds`` and ``block_writes`` of the operator meanwhile.
     ``growth``: exponents of restart_seconds, memory_bytes and cpu_cores over the number of sessions (1 is linear).
     ``bytes_per_session``: memory of the largest less the smallest size, by the difference of sessions.
     """
@@ -136,6 +138,8 @@ async def _measure(world: World, size: int, *, quick: bool) -> dict[str, Any]:
     with progress.step(f"steady state with {size} sessions"):
         await asyncio.sleep(SETTLE_SECONDS[quick])
         figures |= await _steady(world, seen, WINDOW_SECONDS[quick])
+    with progress.step(f"a block with {size} sessions"):
+        figures |= await _block(world, size, RESTART_SECONDS[quick])
     return figures | {"restarts": await world.restarts(), "warnings": await _warnings(world)}
 
 
@@ -185,6 +189,23 @@ async def _steady(world: World, seen: _Watched, window: float) -> dict[str, Any]
     }
 
 
+async def _block(world: World, size: int, within: float) -> dict[str, Any]:
+    """What the operator does until all sessions have been read at a new block's height."""
+    await world.wallet_stats(reset=True)
+    start, before = time.monotonic(), await world.scrape()
+    await world.make_block()
+    told, seconds = 0, 0.0
+    while told < size and seconds < within:
+        await asyncio.sleep(LOOK_SECONDS)
+        told, seconds = (await world.wallet_stats())["tellers"], time.monotonic() - start
+    change = (await world.scrape()).since(before)
+    return {
+        "block_seconds": seconds if told >= size else None,
+        "block_cpu_seconds": change.value("process_cpu_seconds_total"),
+        "block_writes": _writes(change),
+    }
+
+
 async def _look(world: World, seen: _Watched, size: int) -> None:
     if seen.ready is None and any(map(is_ready, await world.operator.pods())):
         seen.ready = time.monotonic()
@@ -221,7 +242,7 @@ def counts(figures: dict[str, Any]) -> dict[str, float]:
 def as_text(figures: dict[str, Any]) -> str:
     """A table for people."""
     head = f"{'sessions':>8} {'ready s':>8} {'restart s':>9} {'MB':>7} {'peak MB':>8} {'CPU %':>7} {'API/s':>7}"
-    lines = [f"{head} {'writes':>7} {'wallet/s':>9} {'wait s':>7} {'sweep s':>8}"]
+    lines = [f"{head} {'writes':>7} {'wallet/s':>9} {'wait s':>7} {'sweep s':>8} {'block s':>8} {'CPU s':>6}"]
     lines += [_row(result) for result in figures["sizes"]]
     exponents = ", ".join(f"{name} {'-' if b is None else f'{b:.2f}'}" for name, b in figures["growth"].items())
     lines.append(f"growth exponents (1 is linear): {exponents}")
@@ -243,6 +264,8 @@ def _row(result: dict[str, Any]) -> str:
         (result["wallet_requests"], 9, 1),
         (result["queue_wait_seconds"]["mean"], 7, 3),
         (result["sweep_seconds"], 8, 3),
+        (result["block_seconds"], 8, 1),
+        (result["block_cpu_seconds"], 6, 2),
     ]
     text = f"{result['sessions']:8}"
     for value, width, digits in cells:

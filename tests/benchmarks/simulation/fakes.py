@@ -27,13 +27,11 @@ _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _CHALLENGE = b'WWW-authenticate: Digest qop="auth",algorithm=MD5,realm="monero-rpc",nonce="%s",stale=%s\r\n'
 
 INFO = {
-    "height": HEIGHT,
     "target_height": 0,
     "nettype": "fakechain",
     "synchronized": True,
     "offline": True,
     "busy_syncing": False,
-    "top_block_hash": "ab" * 32,
     "tx_pool_size": 0,
     "version": "0.18.5.1-release",
     "status": "OK",
@@ -60,9 +58,9 @@ class Wallets:
             "refresh": {"blocks_fetched": 0, "received_money": False},
             "get_balance": BALANCE,
             "get_transfers": {},
-            "get_height": {"height": HEIGHT},
             "store": {},
         }
+        self.height = HEIGHT
         self.calls: Counter[str] = Counter()
         self.tellers: set[bytes] = set()
         self.connections = 0
@@ -82,7 +80,7 @@ class Wallets:
         if method == "close_wallet":
             self._is_open[user] = False
             return {"result": {}}
-        result = self._constant.get(method)
+        result = {"height": self.height} if method == "get_height" else self._constant.get(method)
         return {"error": {"code": -32601, "message": "Method not found"}} if result is None else {"result": result}
 
     def report(self, *, reset: bool) -> dict[str, Any]:
@@ -162,7 +160,7 @@ class WalletHttp(_Http):
 
 
 class DaemonHttp(_Http):
-    """monerod's get_info, and /stats of this process for the benchmark."""
+    """monerod's get_info, and for the benchmark /stats of this process and /block, which makes one."""
 
     def __init__(self, wallets: Wallets) -> None:
         super().__init__()
@@ -173,8 +171,13 @@ class DaemonHttp(_Http):
         path = head.split(b" ", 2)[1]
         if path.startswith(b"/stats"):
             return http(b"200 Ok", json.dumps(self._wallets.report(reset=path.endswith(b"reset"))).encode())
+        if path == b"/block":
+            self._wallets.height += 1
+            return http(b"200 Ok", b"{}")
         if path == b"/json_rpc" and json.loads(body)["method"] == "get_info":
-            return http(b"200 Ok", json.dumps({"jsonrpc": "2.0", "id": "0", "result": INFO}).encode())
+            height = self._wallets.height
+            info = INFO | {"height": height, "top_block_hash": f"{height:064x}"}
+            return http(b"200 Ok", json.dumps({"jsonrpc": "2.0", "id": "0", "result": info}).encode())
         return http(b"404 Not Found", b"{}")
 
 

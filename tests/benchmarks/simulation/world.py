@@ -56,7 +56,13 @@ class World:
 
     async def wallet_stats(self, *, reset: bool = False) -> Body:
         """``calls`` to the fake wallets by method, ``tellers`` that told a height, and open ``connections``."""
-        leaf = "/stats/reset" if reset else "/stats"
+        return await self._ask_fakes("/stats/reset" if reset else "/stats")
+
+    async def make_block(self) -> None:
+        """monerod and all wallets are a block higher."""
+        await self._ask_fakes("/block")
+
+    async def _ask_fakes(self, leaf: str) -> Body:
         return await self.client.send("GET", f"{PODS.path(FAKES_NAMESPACE)}/fakes:{fakes.DAEMON_PORT}/proxy{leaf}")
 
     async def restarts(self) -> int:

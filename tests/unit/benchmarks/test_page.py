@@ -45,6 +45,8 @@ SIZE: dict[str, Any] = {
     "cpu_cores": None,
     "requests": {"get pods": 1.0},
     "writes": 0.0,
+    "block_seconds": None,
+    "block_cpu_seconds": None,
 }
 
 # With what an operator does not count left out: the page is to come out all the same.

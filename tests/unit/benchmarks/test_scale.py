@@ -34,6 +34,9 @@ def size(sessions: int, **changed: Any) -> dict[str, Any]:
         "queue_wait_seconds": {"mean": 0.01, "p50": 0.005, "p99": 0.1},
         "sweep_seconds": 0.2,
         "restarts": 0,
+        "block_seconds": 1.0,
+        "block_cpu_seconds": 0.5,
+        "block_writes": 0.0,
         **changed,
     }
 

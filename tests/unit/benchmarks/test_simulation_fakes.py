@@ -74,6 +74,19 @@ async def test_slots_may_have_their_wallets_open_from_the_start() -> None:
     assert "error" in wallets.answer(b"slot-1", "get_address")
 
 
+async def test_a_block_is_one_of_monerod_and_of_all_wallets(fakes: Running) -> None:
+    daemon, slot = Daemon(fakes.daemon_url), fakes.slot("slot-1")
+    await slot.open_wallet("wallet", "password")
+    before = await daemon.info()
+    async with httpx.AsyncClient() as client:
+        await client.get(f"{fakes.daemon_url}/block")
+    after = await daemon.info()
+    assert after.height == before.height + 1 == await slot.height()
+    assert after.top_block_hash != before.top_block_hash
+    await daemon.aclose()
+    await slot.aclose()
+
+
 async def test_monerod_is_at_the_height_of_the_wallets_and_counts_are_read_and_reset(fakes: Running) -> None:
     daemon = Daemon(fakes.daemon_url)
     info = await daemon.info()
