@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from escrow_operator.models.common import Label
 from harness.place import Place
+from harness.waiting import wait_for
 from testbed import regtest
 
 WARM_SLOTS = None
@@ -64,8 +65,13 @@ async def test_an_image_that_does_not_start_and_one_that_does(place: Place) -> N
     await place.make_pool("imageless")
     await escrow.until_active()
     await place.until_pool("Ready", "True", name="imageless")
-    pods = await place.slots(f"{Label.POOL}=imageless")
-    assert {pod["spec"]["containers"][0]["image"] for pod in pods} == {place.world.images.wallet}
+
+    async def only_the_new_image() -> bool:
+        pods = await place.slots(f"{Label.POOL}=imageless")
+        return {pod["spec"]["containers"][0]["image"] for pod in pods} == {place.world.images.wallet}
+
+    # The pool is Ready with its new pods, while kubelet may still end the old ones.
+    await wait_for(only_the_new_image, what="the pods with the wrong image to be gone", explain=place.explain)
 
 
 async def test_i10_sick_pools_end_with_their_sessions(place: Place) -> None:
