@@ -25,7 +25,9 @@ from testbed import progress
 
 from .measuring import Metrics, operator_metrics, raw_slots, summary
 
-ROUNDS, QUICK_ROUNDS = 8, 2
+ROUNDS, QUICK_ROUNDS = 20, 2
+"""Both sides of a round vary by a factor of two on a busy machine."""
+
 COLD_ROUNDS, QUICK_COLD_ROUNDS = 3, 1
 
 STAGES = "xmr_escrow_session_stage_seconds"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,12 +72,17 @@ def _open(figures: Figures) -> str:
     rows = [(title, _with_range(s[key]), f"{s[key]['median'] / raw:.2f}") for key, title in titles.items()]
     text = table(("What", "Median (min … max)", "Against the baseline"), rows)
     ratio = round(s["operator"]["median"] / raw, 2)
-    text += f"\nAim for warm slots, against the baseline: {_met(ratio, AIM_OPEN)}.\n"
+    text += f"\nAim for warm slots, against the baseline: {_met(ratio, AIM_OPEN)}."
+    text += f" Round by round: {_rounds(figures['ratios'])}.\n" if figures.get("ratios") else "\n"
     stages = {name.removeprefix("stage "): v for name, v in s.items() if name.startswith("stage ")}
     if stages:
         cells = [(name, _with_range(v), f"{v['median'] / s['operator']['median']:.0%}") for name, v in stages.items()]
         text += "\n" + table(("Stage (the operator's own account)", "Median (min … max)", "Share"), cells)
     return text
+
+
+def _rounds(ratios: Sequence[float]) -> str:
+    return f"median {statistics.median(ratios):.2f}, {min(ratios):.2f} … {max(ratios):.2f}, of {len(ratios)}"
 
 
 def _payment(figures: Figures) -> str:
