@@ -80,10 +80,16 @@ class Activator:
         slots = self._claims.held(session)
         if address and len(slots) == len(ROLES) and all(self._is_open(slot) for slot in slots.values()):
             return Escrow(session, slots, address)
-        if address and self._was_published(session, slots) and await self._opener.confirm(slots, address):
-            # Another operator opened them; neither passwords nor writes are needed to go on.
-            self._published[session.uid] = _mark(slots)
-            return Escrow(session, slots, address)
+        if address and self._was_published(session, slots):
+            if await self._opener.confirm(slots, address):
+                # Another operator opened them; neither passwords nor writes are needed to go on.
+                self._published[session.uid] = _mark(slots)
+                return Escrow(session, slots, address)
+            if (session.condition(READY) or {}).get("status") == "True":
+                # A process that kubelet restarted at once: opening takes seconds, in which nobody is to be told Ready.
+                raise Blocked(
+                    "WalletClosed", "A wallet is no longer open in its pod; it is opened again.", retry_after=0.0
+                )
         self._claims.must_have_turn(session, pool)
         deeds: Mapping[Role, Deed]
         before = {slot.uid for slot in slots.values()}

@@ -74,13 +74,13 @@ class Sweep:
             version = page.version
         gone = self._store.drop_absent_slots(Listed(namespace, uids, version))
         for slot in gone:
-            await self.slot_gone(slot)
+            self.slot_gone(slot)
         return {SessionKey(s.namespace, s.session_name) for s in changed + gone if s.session_name}, version
 
-    async def slot_gone(self, slot: Slot) -> None:
+    def slot_gone(self, slot: Slot) -> None:
         """Forget all about a pod."""
         self._opener.forget(slot.uid)
-        await self._wallets.forget(slot.uid)
+        self._wallets.forget(slot.uid)
 
     async def heal_orphans(self) -> None:
         """Delete adopted pods whose session no longer exists.

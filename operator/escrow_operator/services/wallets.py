@@ -103,15 +103,11 @@ class Wallets:
             self._recent.append(found)
         return found
 
-    async def forget(self, slot_uid: str) -> None:
-        """End the connection to a slot that is gone."""
-        client = self._clients.pop(slot_uid, None)
-        if client is not None:
-            await client.aclose()
+    def forget(self, slot_uid: str) -> None:
+        """A slot is gone; its connection ends by itself."""
+        self._clients.pop(slot_uid, None)
 
     async def close(self) -> None:
         """End all connections."""
-        for uid in list(self._clients):
-            await self.forget(uid)
         if self._session is not None:
             await self._session.close()

@@ -79,7 +79,7 @@ class Watches:
             meta = body["metadata"]
             slot = self._store.drop_slot(meta["namespace"], meta["name"], meta["uid"])
             if slot:
-                await self._sweep.slot_gone(slot)
+                self._sweep.slot_gone(slot)
                 self._capacity.wake_waiting()
         else:
             slot = self._store.see_slot(body)
