@@ -31,7 +31,7 @@ def main() -> int:
     for noisy in ("kopf.objects", "kopf.activities", "aiohttp.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     handlers = Handlers(settings)
-    # A sixth less CPU for each request than with asyncio's own loop (docs/performance.md).
+    # A sixth less CPU for each request than with asyncio's own loop (docs/architecture.md).
     uvloop.run(
         kopf.operator(
             registry=handlers.registry,
