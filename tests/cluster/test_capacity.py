@@ -95,7 +95,8 @@ async def test_i5_without_a_victim_newcomers_wait_in_order_and_go_on_by_themselv
             await escrow.apply(eviction="Never")
         await all_active(pinned)
         first, second = place.escrow("first"), place.escrow("second")
-        await first.apply()
+        # Else the second could make it give way as soon as it is open.
+        await first.apply(eviction="Never")
         await first.until_condition("Ready", "False", "AtCapacity")
         await second.apply()
         waiting = await second.until_condition("Ready", "False", "AtCapacity")

@@ -27,16 +27,21 @@ class Turns:
             self._free -= 1
         else:
             await self._wait(self._urgent if urgent else self._patient)
-        loop = asyncio.get_running_loop()
-        early = loop.call_later(longest, self._pass_on) if longest is not None else None
+        held = True
+
+        def pass_on() -> None:
+            nonlocal held
+            if held:
+                held = False
+                self._pass_on()
+
+        early = asyncio.get_running_loop().call_later(longest, pass_on) if longest is not None else None
         try:
             yield
         finally:
-            if early is None:
-                self._pass_on()
-            elif early.when() > loop.time():
+            if early is not None:
                 early.cancel()
-                self._pass_on()
+            pass_on()
 
     async def _wait(self, line: deque[asyncio.Future[None]]) -> None:
         mine = asyncio.get_running_loop().create_future()

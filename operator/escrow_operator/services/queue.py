@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from escrow_operator.adapters.turns import Turns
 from escrow_operator.services.meters import Meters
@@ -23,6 +23,13 @@ LONGEST_PLACE = 1.0
 """Seconds. A look that does not wait takes milliseconds."""
 
 K = TypeVar("K", bound=Hashable)
+
+
+class _Waiting(NamedTuple):
+    """A key's next look. The time is ours to keep: only some of an event loop's handles tell theirs."""
+
+    due: float
+    handle: asyncio.Handle
 
 
 class WorkQueue(Generic[K]):
@@ -46,7 +53,7 @@ class WorkQueue(Generic[K]):
         self._handler = handler
         self._urgent = urgent
         self._places = Turns(concurrency)
-        self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._waiting: dict[K, _Waiting] = {}
         self._tasks: dict[K, asyncio.Task[None]] = {}
         self._again: set[K] = set()
         self._failures: dict[K, int] = {}
@@ -57,13 +64,13 @@ class WorkQueue(Generic[K]):
         if self._closed:
             return
         loop = asyncio.get_running_loop()
-        waiting = self._timers.get(key)
-        if waiting is not None:
-            if waiting.when() <= loop.time() + delay:
-                return
-            waiting.cancel()
         due = loop.time() + delay
-        self._timers[key] = loop.call_at(due, self._due, key, due)
+        waiting = self._waiting.get(key)
+        if waiting is not None:
+            if waiting.due <= due:
+                return
+            waiting.handle.cancel()
+        self._waiting[key] = _Waiting(due, loop.call_at(due, self._due, key, due))
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -71,15 +78,15 @@ class WorkQueue(Generic[K]):
     async def close(self) -> None:
         """Stop looking; handlers that run are cancelled (all state is in the cluster, invariant I7)."""
         self._closed = True
-        for timer in self._timers.values():
-            timer.cancel()
+        for waiting in self._waiting.values():
+            waiting.handle.cancel()
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _due(self, key: K, due: float) -> None:
-        self._timers.pop(key, None)
+        self._waiting.pop(key, None)
         if key in self._tasks:
             self._again.add(key)
             return

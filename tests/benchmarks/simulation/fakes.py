@@ -14,7 +14,7 @@ import re
 import resource
 import secrets
 from collections import Counter
-from typing import Any
+from typing import Any, cast
 
 WALLET_PORT = 18083
 DAEMON_PORT = 18081
@@ -101,8 +101,7 @@ class _Http(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember where to write."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """Answer every whole request that has arrived."""
