@@ -42,10 +42,10 @@ async def all_active(escrows: Sequence[Escrow]) -> None:
     await asyncio.gather(*(escrow.until_active(within=5 * MINUTES) for escrow in escrows))
 
 
-async def used_in_order(escrows: Sequence[Escrow]) -> None:
-    """Touch them one after the other, each in a second of its own."""
+async def used_in_order(escrows: Sequence[Escrow], *, after: Escrow) -> None:
+    """Touch them one after the other, each in a second of its own, all of them later than the last use of ``after``."""
     for escrow in escrows:
-        before = (await escrow.status())["lastActivityTime"]
+        before = max([(await one.status())["lastActivityTime"] for one in (after, escrow)])
 
         async def later(escrow: Escrow = escrow, before: str = before) -> bool:
             await touch(escrow)
@@ -67,7 +67,7 @@ async def test_i5_the_11th_session_of_10_evicts_exactly_the_least_recently_used(
 
     victim = escrows[4]
     address = (await victim.status())["address"]
-    await used_in_order([escrow for escrow in escrows if escrow is not victim])
+    await used_in_order([escrow for escrow in escrows if escrow is not victim], after=victim)
     newcomer = place.escrow("newcomer")
     await newcomer.apply()
     await newcomer.until_active(within=2 * MINUTES)
