@@ -40,6 +40,7 @@ OPERATIONS: Mapping[str, float | None] = {
     "balance, refreshed first": None,
     "balance, from the status": None,
     "confirmations": 0.98,
+    "confirmations, monerod asked first": None,
     "confirmations, from the status": None,
     "release": 0.80,
     "release, opened once": None,
@@ -76,6 +77,11 @@ class OldWay:
         """How deep the payment is."""
         async with self.opened(ROLES):
             await _confirmed(self.slots[ROLES[0]], txid)
+
+    async def confirmations_by_txid(self, txid: str) -> None:
+        """The same, with the call that asks monerod although the wallet was just refreshed."""
+        async with self.opened(ROLES):
+            await _confirmed_by_txid(self.slots[ROLES[0]], txid)
 
     async def release(self, address: str) -> None:
         """Two of the three pay out; the three are opened for each RPC of it."""
@@ -218,6 +224,8 @@ async def _reads(rounds: Rounds, old: OldWay, open_ones: Slots, escrow: Escrow, 
     await rounds.measure("balance, from the status", "session", _balance_of(escrow))
     await rounds.measure("confirmations", "old", old.confirmations(txids["old"]))
     await rounds.measure("confirmations", "session", _confirmed(wallet, txids["session"]))
+    await rounds.measure("confirmations, monerod asked first", "old", old.confirmations_by_txid(txids["old"]))
+    await rounds.measure("confirmations, monerod asked first", "session", _confirmed_by_txid(wallet, txids["session"]))
     await rounds.measure("confirmations, from the status", "session", _confirmations_of(escrow))
     for name in ("balance, refreshed first", "balance, from the status", "confirmations, from the status"):
         rounds.same(name, "old", name.partition(",")[0])
@@ -243,6 +251,13 @@ async def _refreshed(wallet: WalletRpc) -> None:
 
 
 async def _confirmed(wallet: WalletRpc, txid: str) -> None:
+    """``get_transfers`` of what was mined: answered by the wallet alone, as of the block it is at."""
+    transfer = next(t for t in await wallet.transfers(incoming=True) if t.txid == txid)
+    assert transfer.confirmations
+
+
+async def _confirmed_by_txid(wallet: WalletRpc, txid: str) -> None:
+    """``get_transfer_by_txid``, for which wallet-rpc asks monerod for its mempool first."""
     transfer = await wallet.transfer_by_txid(txid)
     assert transfer is not None
     assert transfer.confirmations

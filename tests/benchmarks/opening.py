@@ -25,7 +25,7 @@ from testbed import progress
 
 from .measuring import Metrics, operator_metrics, raw_slots, summary
 
-ROUNDS, QUICK_ROUNDS = 20, 2
+ROUNDS, QUICK_ROUNDS = 40, 2
 """Both sides of a round vary by a factor of two on a busy machine."""
 
 COLD_ROUNDS, QUICK_COLD_ROUNDS = 3, 1

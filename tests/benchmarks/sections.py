@@ -213,7 +213,10 @@ RPC. Both sides use the same kind of pod, image and connection, in turns.
 The variants are kinder to the old way, or harder on the session: only one of the three wallets is opened; the session's
 wallet is refreshed first, although the operator did that; all steps of a payout are done with the wallets opened once.
 *From the status* is what most clients do: one GET of the EscrowSession. *Session init* is paid once per trade: three
-opens and a look at the addresses, against applying the session until it is Ready."""
+opens and a look at the addresses, against applying the session until it is Ready.
+
+Confirmations are read with `get_transfers`, which the wallet answers by itself as of the block it is at. With
+`get_transfer_by_txid` (*monerod asked first*) it asks monerod for its mempool before that."""
 
 _OPEN = """\
 From `kubectl apply` of a session with existing wallets to Ready, seen by a client's watch. The baseline is the three
