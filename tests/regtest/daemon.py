@@ -1,5 +1,7 @@
 """A monerod started with --regtest --offline: mining at a call, and reorganisations."""
 
+import ssl
+
 import httpx
 
 from escrow_operator.adapters.json_rpc import ErrorTypes, Fault, JsonRpcClient
@@ -11,7 +13,7 @@ from escrow_operator.errors import (
     DaemonUnauthorized,
     DaemonUnreachable,
 )
-from escrow_operator.models.monero import DaemonInfo
+from escrow_operator.models.monero import DaemonInfo, Login
 
 MINING_DEADLINE = 180.0
 """Seconds: 100 blocks take 6 to 10 s on two idle cores, several times that on busy ones."""
@@ -29,10 +31,13 @@ _ERRORS = ErrorTypes(
 class RegtestDaemon:
     """Needs the unrestricted RPC port. Raises the DaemonErrors of escrow_operator.errors."""
 
-    def __init__(self, base_url: str) -> None:
-        self._daemon = Daemon(base_url)
-        self._rpc = JsonRpcClient(base_url, _ERRORS)
-        self._http = httpx.AsyncClient(base_url=base_url, timeout=READ_DEADLINE, trust_env=False)
+    def __init__(self, base_url: str, *, login: Login | None = None, tls: ssl.SSLContext | None = None) -> None:
+        self._daemon = Daemon(base_url, login=login, tls=tls)
+        self._rpc = JsonRpcClient(base_url, _ERRORS, login=login, tls=tls)
+        auth = httpx.DigestAuth(login.user, login.password) if login else None
+        self._http = httpx.AsyncClient(
+            base_url=base_url, auth=auth, verify=tls or True, timeout=READ_DEADLINE, trust_env=False
+        )
 
     async def aclose(self) -> None:
         """Close the connections."""

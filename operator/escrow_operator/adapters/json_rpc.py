@@ -245,7 +245,7 @@ class JsonRpcClient:
                 ) as response:
                     return response.status, await response.read()
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
-            raise self._errors.unreachable(f"{method}: {error or type(error).__name__}") from None
+            raise self._errors.unreachable(f"{method}: {_reason(error)}") from None
         except TimeoutError:
             what = "no answer" if sent else "still waiting for an earlier call"
             raise self._errors.timeout(f"{method}: {what} after {deadline:g} s") from None
@@ -264,3 +264,15 @@ class JsonRpcClient:
             return self._errors.protocol(f"{method}: the answer's error has no code")
         # At code 0 the message is missing.
         return Fault(error["code"], str(error.get("message") or ""))
+
+
+def _reason(error: aiohttp.ClientError) -> str:
+    """In words that are the same each time: aiohttp's own name objects by their address."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            refused = error.certificate_error
+            return f"its certificate was not accepted ({getattr(refused, 'verify_message', '') or refused})"
+        case aiohttp.ClientConnectorError():
+            return error.os_error.strerror or str(error.os_error) or type(error).__name__
+        case _:
+            return str(error) or type(error).__name__

@@ -50,6 +50,8 @@ class Label:
     """Annotation of an adopted pod: the wallet file that it may hold open (invariant I1)."""
     LOGIN_KEY = f"{GROUP}/login-key"
     """Annotation of the pod template: which login key the slots' credentials derive from."""
+    DAEMON_SECRETS = f"{GROUP}/daemon-secrets"
+    """Annotation of the pod template: which versions of monerod's Secrets the slots were started with."""
     WARM_UP = f"{GROUP}/warm-up"
     """Scheduling gate of fresh slots: the operator takes it away when they may start."""
     TOUCH = f"{GROUP}/touched-at"

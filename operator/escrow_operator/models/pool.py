@@ -45,6 +45,11 @@ class DaemonSpec:
     login_secret_ref: SecretName | None = None
 
     @property
+    def has_secrets(self) -> bool:
+        """Whether there are Secrets to read before it can be asked."""
+        return self.login_secret_ref is not None or self.tls.ca_secret_ref is not None
+
+    @property
     def url(self) -> str:
         """Base URL of its RPC."""
         return f"{'https' if self.tls.enabled else 'http'}://{self.address}"

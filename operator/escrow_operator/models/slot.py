@@ -26,6 +26,7 @@ class Slot:
     role: Role
     state: SlotState
     login_key: str
+    daemon_secrets: str
     session_uid: str | None
     session_name: str | None
     owner_uid: str | None
@@ -57,6 +58,7 @@ class Slot:
             role=Role(labels[Label.ROLE]),
             state=SlotState(labels[Label.SLOT]),
             login_key=intern(annotations.get(Label.LOGIN_KEY, "")),
+            daemon_secrets=intern(annotations.get(Label.DAEMON_SECRETS, "")),
             session_uid=labels.get(Label.SESSION_UID),
             session_name=labels.get(Label.SESSION),
             owner_uid=next((ref["uid"] for ref in meta.get("ownerReferences") or () if ref.get("controller")), None),

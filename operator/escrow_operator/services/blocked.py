@@ -27,11 +27,18 @@ class Failed(Blocked):
         super().__init__(reason, message, retry_after=RECHECK_SECONDS)
 
 
+class CutOff(Blocked):
+    """A wallet cannot reach a monerod that answers the operator."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("DaemonUnreachable", message, retry_after=RETRY_SECONDS)
+
+
 class SlotBroken(Blocked):
     """A pod that nobody can use: it is deleted (SIGTERM stores its wallet) and another one takes its place."""
 
-    def __init__(self, slot: Slot, message: str) -> None:
-        super().__init__("SlotUnauthorized", f"{message} It is replaced.", retry_after=RETRY_SECONDS)
+    def __init__(self, slot: Slot, message: str, *, reason: str = "SlotUnauthorized") -> None:
+        super().__init__(reason, f"{message} It is replaced.", retry_after=RETRY_SECONDS)
         self.slot = slot
 
 

@@ -22,6 +22,9 @@ from escrow_operator.services.meters import Meters
 NEXT_ANSWER_SECONDS = 10.0
 """To wait at most for a monerod's next answer: longer than its interval, as long as one request may take."""
 
+SECRETS_SECONDS = 10.0
+"""After which a monerod that cannot be asked is tried with its Secrets as they are then: somebody may correct them."""
+
 
 class DaemonKey(NamedTuple):
     """One monerod as pools name it; ``namespace`` is that of the Secrets, empty when it needs none."""
@@ -34,7 +37,9 @@ class DaemonKey(NamedTuple):
 class _Watched:
     client: Daemon | None = None
     lookups: Lookups | None = None
+    connected: float = 0.0
     view: DaemonView | None = None
+    secrets: str | None = None
     mark: tuple[Any, ...] = ()
     pools: set[PoolKey] = field(default_factory=set)
     answered: asyncio.Event = field(default_factory=asyncio.Event)
@@ -53,7 +58,7 @@ class DaemonService:
     async def watch(self, pool: Pool) -> DaemonKey | None:
         """Note which monerod a pool has; returned when it is to be polled from now on."""
         spec = pool.spec.daemon
-        key = DaemonKey(pool.key.namespace if spec.login_secret_ref or spec.tls.ca_secret_ref else "", spec)
+        key = DaemonKey(pool.key.namespace if spec.has_secrets else "", spec)
         if self._keys.get(pool.key) == key:
             return None
         await self.forget(pool.key)
@@ -67,6 +72,13 @@ class DaemonService:
         watched = self._of(pool)
         return watched.view if watched else None
 
+    def secrets(self, pool: Pool) -> str | None:
+        """Which versions of monerod's Secrets were read last; empty without any, None before they could be read."""
+        if not pool.spec.daemon.has_secrets:
+            return ""
+        watched = self._of(pool.key)
+        return watched.secrets if watched else None
+
     async def poll(self, key: DaemonKey) -> bool:
         """Ask once; False when no pool has this monerod any more."""
         watched = self._watched.get(key)
@@ -76,10 +88,13 @@ class DaemonService:
             view = DaemonView(await (await self._client(key, watched)).info())
         except (DaemonError, KubeError, ValueError) as error:
             view = DaemonView(None, str(error))
+            if key.namespace and asyncio.get_running_loop().time() - watched.connected > SECRETS_SECONDS:
+                await self._disconnect(watched)
         watched.view = view
         watched.answered.set()
         watched.answered = asyncio.Event()
-        before, watched.mark = watched.mark, (daemon_condition(view, key.spec).reason, *(view.mark or ()))
+        reason = daemon_condition(view, key.spec).reason
+        before, watched.mark = watched.mark, (watched.secrets, reason, *(view.mark or ()))
         if watched.mark != before:
             only_mempool = watched.mark[:-1] == before[:-1]
             for pool in list(watched.pools):
@@ -114,10 +129,7 @@ class DaemonService:
         watched.pools.discard(pool)
         if not watched.pools:
             del self._watched[key]
-            if watched.lookups:
-                await watched.lookups.close()
-            if watched.client:
-                await watched.client.aclose()
+            await self._disconnect(watched)
 
     async def close(self) -> None:
         """End all connections."""
@@ -128,25 +140,42 @@ class DaemonService:
         key = self._keys.get(pool)
         return self._watched.get(key) if key else None
 
+    @staticmethod
+    async def _disconnect(watched: _Watched) -> None:
+        lookups, client = watched.lookups, watched.client
+        watched.lookups = watched.client = None
+        if lookups:
+            await lookups.close()
+        if client:
+            await client.aclose()
+
     async def _client(self, key: DaemonKey, watched: _Watched) -> Daemon:
         """The connection. Raises KubeError or ValueError for what its Secrets lack."""
         if watched.client is not None:
             return watched.client
         spec = key.spec
         login = ca = None
+        versions = []
         if spec.login_secret_ref:
-            data = await self._secret(key.namespace, spec.login_secret_ref.name, "username", "password")
+            data, version = await self._secret(key.namespace, spec.login_secret_ref.name, "username", "password")
             login = Login(data["username"], data["password"])
+            versions.append(version)
         if spec.tls.ca_secret_ref:
-            ca = (await self._secret(key.namespace, spec.tls.ca_secret_ref.name, "ca.crt"))["ca.crt"]
+            data, version = await self._secret(key.namespace, spec.tls.ca_secret_ref.name, "ca.crt")
+            ca = data["ca.crt"]
+            versions.append(version)
+        watched.secrets = ".".join(versions)
         count = self._meters.daemon_requests.inc
         watched.client = Daemon(spec.url, login=login, tls=client_context(ca), on_request=count)
         watched.lookups = Lookups(watched.client)
+        watched.connected = asyncio.get_running_loop().time()
         return watched.client
 
-    async def _secret(self, namespace: str, name: str, *keys: str) -> dict[str, str]:
-        data = secret_data(await self._kube.get(SECRETS, namespace, name))
+    async def _secret(self, namespace: str, name: str, *keys: str) -> tuple[dict[str, str], str]:
+        """Its data and its version. The version tells nothing of what is in it, as a hash of a password would."""
+        body = await self._kube.get(SECRETS, namespace, name)
+        data = secret_data(body)
         missing = [key for key in keys if key not in data]
         if missing:
             raise ValueError(f"Secret {name} has no key {', '.join(missing)}")
-        return data
+        return data, str(body["metadata"]["resourceVersion"])

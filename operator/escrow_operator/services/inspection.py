@@ -10,7 +10,7 @@ from escrow_operator.errors import DaemonError
 from escrow_operator.models.pool import Pool
 from escrow_operator.models.session import Session
 from escrow_operator.services.activation import Escrow
-from escrow_operator.services.blocked import RECHECK_SECONDS, RETRY_SECONDS, Blocked
+from escrow_operator.services.blocked import RECHECK_SECONDS, RETRY_SECONDS, Blocked, CutOff, SlotBroken
 from escrow_operator.services.daemons import DaemonService
 from escrow_operator.services.monitor import Monitor
 from escrow_operator.services.store import Store
@@ -73,7 +73,11 @@ class Inspector:
         payout = settlement.txid if settlement else None
         for _ in range(LOOKS_FOR_ONE_HEIGHT):
             chain = self._chain(session)
-            reading = await self._monitor.read(session.uid, escrow.slots, escrow.address, payout, chain)
+            try:
+                reading = await self._monitor.read(session.uid, escrow.slots, escrow.address, payout, chain)
+            except CutOff:
+                self._must_have_secrets_of_now(escrow)
+                raise
             if reading.height == self.height(session):
                 return reading
             # Around a new block the one or the other is ahead: hear monerod again, then the wallets.
@@ -85,6 +89,17 @@ class Inspector:
             f"The wallets are at block {reading.height}, monerod is at {self.height(session)}.",
             retry_after=SYNCING_SECONDS,
         )
+
+    def _must_have_secrets_of_now(self, escrow: Escrow) -> None:
+        """Raises SlotBroken for a pod that was started with another login for monerod, or another authority."""
+        now = self._daemons.secrets(self.pool(escrow.session))
+        for slot in escrow.slots.values():
+            if now is not None and slot.daemon_secrets != now:
+                raise SlotBroken(
+                    slot,
+                    f"Pod {slot.name} was started before the Secrets for monerod were changed.",
+                    reason="DaemonSecretsChanged",
+                )
 
     async def payout(self, session: Session, reading: Reading) -> SettlementView | None:
         """How far the settlement is; None without one. Raises Blocked when monerod does not answer."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from escrow_operator.adapters.monerod import Daemon
-from escrow_operator.errors import DaemonError
+from escrow_operator.errors import DaemonError, DaemonUnreachable
 from escrow_operator.models.monero import ChainTransaction
 
 SECONDS_BETWEEN = 1.0
@@ -34,12 +35,12 @@ class Lookups:
         return await asyncio.shield(wanted)
 
     async def close(self) -> None:
-        """Ask no more."""
+        """Ask no more; whoever waits gets DaemonUnreachable, and asks again by the next connection."""
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        for future in self._wanted.values():
-            future.cancel()
+        _fail(self._wanted, DaemonUnreachable("it is no longer asked"))
+        self._wanted.clear()
 
     async def _answer_all(self) -> None:
         while self._wanted:
@@ -47,11 +48,18 @@ class Lookups:
             try:
                 found = await self._daemon.transactions(list(asked))
             except DaemonError as error:
-                for future in asked.values():
-                    if not future.done():
-                        future.set_exception(error)
+                _fail(asked, error)
+            except asyncio.CancelledError:
+                _fail(asked, DaemonUnreachable("it is no longer asked"))
+                raise
             else:
                 for txid, future in asked.items():
                     if not future.done():
                         future.set_result(found.get(txid))
             await asyncio.sleep(SECONDS_BETWEEN)
+
+
+def _fail(questions: Mapping[str, asyncio.Future[ChainTransaction | None]], error: DaemonError) -> None:
+    for future in questions.values():
+        if not future.done():
+            future.set_exception(error)

@@ -19,7 +19,7 @@ from escrow_operator.errors import (
 from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.monero import Transfer
 from escrow_operator.models.slot import Slot
-from escrow_operator.services.blocked import RETRY_SECONDS, Blocked, SlotBroken
+from escrow_operator.services.blocked import RETRY_SECONDS, Blocked, CutOff, SlotBroken
 from escrow_operator.services.opener import Opener
 from escrow_operator.services.together import both, gather_all
 from escrow_operator.services.wallets import Wallets
@@ -98,7 +98,7 @@ class Monitor:
             self._opener.forget(slots[TELLER].uid)
             raise _closed(slots[TELLER]) from None
         except WalletDaemonUnavailable:
-            raise Blocked("DaemonUnreachable", CUT_OFF, retry_after=RETRY_SECONDS) from None
+            raise CutOff(CUT_OFF) from None
         except WalletTimeout:
             raise Blocked(
                 "WalletSyncing", "A wallet is scanning blocks or busy with a client's call.", retry_after=RETRY_SECONDS

@@ -113,13 +113,23 @@ class PoolService:
         for role in ROLES:
             await self._ensure_claim(pool, manifests.claim(pool, role), claim_name(pool.key, role))
         wanted: list[tuple[Resource, dict[str, Any]]] = [(SERVICES, manifests.service(pool))]
-        wanted += [
-            (
-                DEPLOYMENTS,
-                manifests.deployment(pool, role, replicas=replicas, login_key=key_id, login_image=login_image),
-            )
-            for role in ROLES
-        ]
+        secrets = self._daemons.secrets(pool)
+        if secrets is not None:
+            # Before monerod's Secrets were read no slot could start; those that run are kept as they are.
+            wanted += [
+                (
+                    DEPLOYMENTS,
+                    manifests.deployment(
+                        pool,
+                        role,
+                        replicas=replicas,
+                        login_key=key_id,
+                        daemon_secrets=secrets,
+                        login_image=login_image,
+                    ),
+                )
+                for role in ROLES
+            ]
         if pool.spec.network_policy.enabled:
             policy = manifests.network_policy(pool, self._settings.own_namespace)
             wanted.append((NETWORK_POLICIES, policy))

@@ -21,9 +21,14 @@ class FakeDaemon:
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
         self.down = False
+        self.hangs = False
+        self.called = asyncio.Event()
 
     async def transactions(self, txids: Sequence[str]) -> dict[str, ChainTransaction]:
         self.asked.append(list(txids))
+        self.called.set()
+        if self.hangs:
+            await asyncio.Event().wait()
         if self.down:
             raise DaemonUnreachable("down")
         return {txid: MINED for txid in txids if txid.startswith("mined")}
@@ -58,3 +63,16 @@ async def test_who_asked_hears_that_monerod_is_down_and_the_next_question_is_ask
     daemon.down = False
     assert await found.transaction("mined-1") == MINED
     await found.close()
+
+
+async def test_nobody_waits_for_a_connection_that_was_closed(daemon: FakeDaemon) -> None:
+    found = Lookups(cast("Daemon", daemon))
+    daemon.hangs = True
+    asked = asyncio.create_task(found.transaction("mined-1"))
+    await daemon.called.wait()
+    waits = asyncio.create_task(found.transaction("mined-2"))
+    await asyncio.sleep(0)
+    await found.close()
+    for question in (asked, waits):
+        with pytest.raises(DaemonUnreachable):
+            await question

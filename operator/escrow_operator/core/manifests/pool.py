@@ -107,13 +107,16 @@ def network_policy(pool: Pool, operator_namespace: str) -> dict[str, Any]:
     }
 
 
-def deployment(pool: Pool, role: Role, *, replicas: int, login_key: str, login_image: str) -> dict[str, Any]:
+def deployment(
+    pool: Pool, role: Role, *, replicas: int, login_key: str, daemon_secrets: str, login_image: str
+) -> dict[str, Any]:
     """The warm slots of a role. Adoption takes a pod out of its selector and the ReplicaSet refills.
 
     ``login_key`` is the key's id (core.login.key_id): another key makes another template, so that the Deployment
-    replaces the free slots whose login nobody knows any more.
+    replaces the free slots whose login nobody knows any more. So do other ``daemon_secrets`` (empty without any).
     """
     selector = free_slot_labels(pool.key, role)
+    annotations = {Label.LOGIN_KEY: login_key} | ({Label.DAEMON_SECRETS: daemon_secrets} if daemon_secrets else {})
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -126,7 +129,7 @@ def deployment(pool: Pool, role: Role, *, replicas: int, login_key: str, login_i
             "template": {
                 "metadata": {
                     "labels": {**BASE_LABELS, **SLOT_LABELS, **selector},
-                    "annotations": {Label.LOGIN_KEY: login_key},
+                    "annotations": annotations,
                 },
                 "spec": _pod_spec(pool, role, login_image),
             },
