@@ -20,6 +20,7 @@ BENCHMARKS = {
     "oldway": ("oldway", "operations that open and close the wallets each time, against the same ones in a session"),
     "open": ("opening", "from applying a session with existing wallets to Ready, against the raw open_wallet calls"),
     "payment": ("payment", "from a payment, and from its block, to the session's status"),
+    "tls": ("tls", "what a wallet's questions to monerod take, over plain HTTP and over TLS"),
     "capacity": ("capacity", "as many sessions as this machine holds: memory, time, and what ends it"),
     "claims": ("claims", "many sessions that claim slots at once"),
     "scale": ("scale", "what the operator costs with thousands of sessions and pods"),

@@ -42,6 +42,8 @@ Figures = Mapping[str, Any]
 
 def draw(name: str, figures: Figures, folder: Path) -> Path | None:
     """Draw the plot of a benchmark into a folder; its file, None when there is nothing to draw."""
+    if name not in _PLOTS:
+        return None
     with mpl.rc_context(_STYLE):
         figure = _PLOTS[name](figures)
         if figure is None:

@@ -1,0 +1,137 @@
+"""A monerod of a place's own, which may speak TLS with a certificate of a private authority and ask for a login."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, NamedTuple
+
+import trustme
+
+from escrow_operator.adapters.kube import DEPLOYMENTS, SERVICES, Resource
+from escrow_operator.adapters.tls import client_context
+from escrow_operator.models.monero import Login
+from regtest.daemon import RegtestDaemon
+from testbed.portforward import PortForward
+from testbed.regtest import RPC_PORT
+
+from .api import Body
+from .place import Place
+from .waiting import wait_for
+
+NAME = "own-monerod"
+LOGIN = Login("escrow", "correct-horse")
+
+_LABELS = {"app.kubernetes.io/name": NAME}
+_FIRST_BLOCKS = 5
+
+
+class OwnDaemon(NamedTuple):
+    """``daemon`` reaches it from here, ``address`` (host:port) from pods; ``authority`` signed its certificate."""
+
+    daemon: RegtestDaemon
+    address: str
+    authority: trustme.CA
+
+
+@asynccontextmanager
+async def own_monerod(place: Place, *, secured: bool = True) -> AsyncIterator[OwnDaemon]:
+    """One with a chain of a few blocks, gone with the place; a ``secured`` one speaks TLS only, and asks for LOGIN."""
+    authority = trustme.CA()
+    host = f"{NAME}.{place.namespace}.svc"
+    certificate = authority.issue_cert(host, "127.0.0.1")
+    chain = "".join(pem.bytes().decode() for pem in certificate.cert_chain_pems)
+    key = certificate.private_key_pem.bytes().decode()
+    await place.secret(NAME, {"tls.key": key, "tls.crt": chain})
+    for resource, body in _manifests(place.world.images.wallet, secured=secured):
+        await place.api.apply(resource, place.namespace, body)
+
+    async def ready() -> bool:
+        status = (await place.api.get(DEPLOYMENTS, place.namespace, NAME)).get("status", {})
+        return bool(status.get("readyReplicas"))
+
+    await wait_for(ready, what=f"the monerod of {place.namespace}", explain=place.explain)
+    async with AsyncExitStack() as stack:
+        forward = PortForward(place.world.cluster, place.namespace, f"deployment/{NAME}", RPC_PORT)
+        await asyncio.to_thread(forward.__enter__)
+        stack.push_async_callback(asyncio.to_thread, forward.close)
+        url, login, tls = forward.url, None, None
+        if secured:
+            url, login = url.replace("http://", "https://"), LOGIN
+            tls = client_context(authority.cert_pem.bytes().decode())
+        daemon = RegtestDaemon(url, login=login, tls=tls)
+        stack.push_async_callback(daemon.aclose)
+        await daemon.generate_blocks(place.world.chain.customer.address, _FIRST_BLOCKS)
+        yield OwnDaemon(daemon, f"{host}:{RPC_PORT}", authority)
+
+
+async def vouch(place: Place, name: str, authority: trustme.CA) -> None:
+    """The Secret with the authority that the pool ``name`` trusts."""
+    await place.secret(f"{name}-ca", {"ca.crt": authority.cert_pem.bytes().decode()})
+
+
+async def log_in(place: Place, name: str, password: str) -> None:
+    """The Secret with the login that the pool ``name`` has."""
+    await place.secret(f"{name}-login", {"username": LOGIN.user, "password": password})
+
+
+def secured_daemon(name: str, address: str) -> Body:
+    """``spec.daemon`` of the pool ``name``, with those two Secrets."""
+    return plain_daemon(address) | {
+        "tls": {"enabled": True, "caSecretRef": {"name": f"{name}-ca"}},
+        "loginSecretRef": {"name": f"{name}-login"},
+    }
+
+
+def plain_daemon(address: str) -> Body:
+    """``spec.daemon`` of a pool whose monerod speaks plain HTTP."""
+    return {"address": address, "network": "regtest", "trusted": True}
+
+
+def _manifests(image: str, *, secured: bool) -> list[tuple[Resource, dict[str, Any]]]:
+    args = [
+        *("--regtest", "--offline", "--fixed-difficulty=1", "--data-dir=/data", "--non-interactive"),
+        *("--rpc-bind-ip=0.0.0.0", "--confirm-external-bind", "--disable-rpc-ban", "--max-log-files=1"),
+    ]
+    if secured:
+        args += ["--rpc-ssl=enabled", "--rpc-ssl-private-key=/tls/tls.key", "--rpc-ssl-certificate=/tls/tls.crt"]
+        args.append(f"--rpc-login={LOGIN.user}:{LOGIN.password}")
+    container = {
+        "name": "monerod",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["monerod"],
+        "args": args,
+        "env": [{"name": "HOME", "value": "/data"}],
+        "readinessProbe": {"tcpSocket": {"port": RPC_PORT}, "periodSeconds": 1},
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "volumeMounts": [
+            {"name": "data", "mountPath": "/data"},
+            {"name": "tls", "mountPath": "/tls", "readOnly": True},
+        ],
+    }
+    pod = {
+        "automountServiceAccountToken": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "fsGroup": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": [{"name": "data", "emptyDir": {}}, {"name": "tls", "secret": {"secretName": NAME}}],
+    }
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": NAME},
+        "spec": {"selector": {"matchLabels": _LABELS}, "template": {"metadata": {"labels": _LABELS}, "spec": pod}},
+    }
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": NAME},
+        "spec": {"selector": _LABELS, "ports": [{"port": RPC_PORT}]},
+    }
+    return [(DEPLOYMENTS, deployment), (SERVICES, service)]
