@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from escrow_operator.models.common import Label, Role, format_time
+from escrow_operator.models.monero import DaemonInfo, NetType
 from escrow_operator.models.pool import Pool
 from escrow_operator.models.session import Phase, Session
 from escrow_operator.models.slot import Slot
@@ -107,3 +108,19 @@ def slot_body(
 def slot(name: str, role: Role = Role.BUYER, **options: Any) -> Slot:
     """The same, parsed."""
     return Slot.parse(slot_body(name, role, **options))
+
+
+def daemon_info() -> DaemonInfo:
+    """What a monerod on regtest says of itself."""
+    return DaemonInfo(
+        height=10,
+        target_height=0,
+        nettype=NetType.FAKECHAIN,
+        synchronized=True,
+        offline=True,
+        busy_syncing=False,
+        top_block_hash="00" * 32,
+        tx_pool_size=0,
+        version="0.18.5.3",
+        status="OK",
+    )

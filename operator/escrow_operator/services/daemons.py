@@ -22,7 +22,7 @@ from escrow_operator.services.meters import Meters
 NEXT_ANSWER_SECONDS = 10.0
 """To wait at most for a monerod's next answer: longer than its interval, as long as one request may take."""
 
-SECRETS_SECONDS = 10.0
+SECRETS_SECONDS = 5.0
 """After which a monerod that cannot be asked is tried with its Secrets as they are then: somebody may correct them."""
 
 

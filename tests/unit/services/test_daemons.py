@@ -11,26 +11,14 @@ from prometheus_client import CollectorRegistry
 from escrow_operator.adapters.kube import Kube
 from escrow_operator.adapters.monerod import Daemon
 from escrow_operator.errors import DaemonUnauthorized
-from escrow_operator.models.monero import DaemonInfo, Login, NetType
+from escrow_operator.models.monero import DaemonInfo, Login
 from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.services import daemons
 from escrow_operator.services.daemons import DaemonService
 from escrow_operator.services.meters import Meters
-from unit.factories import pool
+from unit.factories import daemon_info, pool
 
 RIGHT = "right"
-INFO = DaemonInfo(
-    height=10,
-    target_height=0,
-    nettype=NetType.FAKECHAIN,
-    synchronized=True,
-    offline=False,
-    busy_syncing=False,
-    top_block_hash="00" * 32,
-    tx_pool_size=0,
-    version="0.18.5.3",
-    status="OK",
-)
 
 
 class FakeKube:
@@ -58,7 +46,7 @@ class FakeDaemon:
     async def info(self) -> DaemonInfo:
         if self._login.password != RIGHT:
             raise DaemonUnauthorized("get_info: the RPC login was refused")
-        return INFO
+        return daemon_info()
 
     async def aclose(self) -> None: ...
 
