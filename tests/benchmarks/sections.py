@@ -108,10 +108,13 @@ def _payment(figures: Figures) -> str:
 def _tls(figures: Figures) -> str:
     rows = []
     for name, found in figures["calls"].items():
-        plain, tls = (found["summary"][link] for link in ("plain", "tls"))
-        cells = (_with_range(plain), _with_range(tls), f"{tls['median'] / plain['median']:.2f}")
+        plain, *others = (found["summary"][link] for link in ("plain", "tls", "identified"))
+        cells = [_with_range(plain)]
+        for other in others:
+            cells += [_with_range(other), f"{other['median'] / plain['median']:.2f}"]
         rows.append((f"`{name}`", *cells))
-    return table(("Call: median (min … max)", "Plain HTTP to monerod", "TLS to monerod", "Against plain"), rows)
+    head = ("Plain HTTP to monerod", "TLS", "against plain", "TLS with a certificate", "against plain")
+    return table(("Call: median (min … max)", *head), rows)
 
 
 def _capacity(figures: Figures) -> str:
@@ -247,7 +250,7 @@ long as it may. On TLS connections Monero sets TCP_NODELAY. That this is the rea
 
 TLS has its price: `open_wallet` makes an RSA key of 4096 bits for every TLS client the wallet has, and its time is
 mostly that (it varies by luck). One is made in any case, for a messaging system that nobody uses and no option turns
-off; TLS to monerod makes it two."""
+off; TLS to monerod makes it two, unless the wallets are given a certificate to show (`daemon.tls.clientSecretRef`)."""
 
 _CAPACITY = """\
 Real sessions, each with three wallets of its own made by key exchange, in waves until the target or until something is

@@ -1,4 +1,4 @@
-"""What a wallet's questions to monerod take over plain HTTP and over TLS: the same calls, on two monerods, in turns."""
+"""What a wallet's questions to monerod take over plain HTTP and over TLS: the same calls, in turns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from escrow_operator.adapters.wallet_rpc import WalletRpc
 from escrow_operator.models.common import Role
 from harness.place import POOL, Place, remove_places
-from harness.secured import LOGIN, log_in, own_monerod, plain_daemon, secured_daemon, vouch
+from harness.secured import LOGIN, identify, log_in, own_monerod, plain_daemon, secured_daemon, vouch
 from harness.world import World, bring_up
 from testbed import progress
 
@@ -20,8 +20,8 @@ from .opening import Wallets, make_wallets
 
 ROUNDS, QUICK_ROUNDS = 30, 2
 
-LINKS: Mapping[str, bool] = {"plain": False, "tls": True}
-"""Whether the link is secured."""
+LINKS = {"plain": "plain HTTP", "tls": "TLS", "identified": "TLS, certificate given"}
+"""The ways to monerod; in the last one wallets are given a certificate to show."""
 
 CALLS: Mapping[str, Callable[[WalletRpc, str], Awaitable[object]]] = {
     "get_balance": lambda wallet, _: wallet.balance(),
@@ -45,16 +45,13 @@ class _Side:
 
 
 async def measure(*, quick: bool) -> dict[str, Any]:
-    """``calls``: for each, ``seconds`` of all rounds over ``plain`` and over ``tls``, and their ``summary``."""
+    """``calls``: for each, ``seconds`` of all rounds over each of the ``LINKS``, and their ``summary``."""
     seconds: dict[str, dict[str, list[float]]] = {name: {link: [] for link in LINKS} for name in (*CALLS, OPEN)}
     async with bring_up() as world:
         await remove_places(world.api)
         async with AsyncExitStack() as stack:
-            with progress.step("two monerods, and a session with each"):
-                sides = {
-                    link: await stack.enter_async_context(_side(world, link, secured=secured))
-                    for link, secured in LINKS.items()
-                }
+            with progress.step("three monerods, and a session with each"):
+                sides = {link: await stack.enter_async_context(_side(world, link)) for link in LINKS}
             rounds = QUICK_ROUNDS if quick else ROUNDS
             for number in range(rounds):
                 for link, side in sides.items():
@@ -70,11 +67,11 @@ async def measure(*, quick: bool) -> dict[str, Any]:
 
 def as_text(figures: Mapping[str, Any]) -> str:
     """A table for people."""
-    lines = [f"{'ms (median, min … max)':28} {'plain HTTP':>26} {'TLS':>26}"]
+    lines = [f"{'ms (median, min … max)':28}" + "".join(f"{title:>27}" for title in LINKS.values())]
     for name, found in figures["calls"].items():
         cells = [found["summary"][link] for link in LINKS]
         texts = [f"{s['median'] * 1e3:.1f} ({s['min'] * 1e3:.1f} … {s['max'] * 1e3:.1f})" for s in cells]
-        lines.append(f"{name:28} {texts[0]:>26} {texts[1]:>26}")
+        lines.append(f"{name:28}" + "".join(f"{text:>27}" for text in texts))
     return "\n".join(lines)
 
 
@@ -84,7 +81,8 @@ def counts(_: Mapping[str, Any]) -> dict[str, float]:
 
 
 @asynccontextmanager
-async def _side(world: World, link: str, *, secured: bool) -> AsyncIterator[_Side]:
+async def _side(world: World, link: str) -> AsyncIterator[_Side]:
+    secured, identified = link != "plain", link == "identified"
     place = Place(world, f"bench-{link}")
     await place.open(warm_slots=None)
     async with AsyncExitStack() as stack:
@@ -92,9 +90,11 @@ async def _side(world: World, link: str, *, secured: bool) -> AsyncIterator[_Sid
         monerod = await stack.enter_async_context(own_monerod(place, secured=secured))
         if secured:
             await vouch(place, POOL, monerod.authority)
+            await identify(place, POOL, monerod.authority)
             await log_in(place, POOL, LOGIN.password)
-        daemon = secured_daemon(POOL, monerod.address) if secured else plain_daemon(monerod.address)
-        await place.make_pool(daemon=daemon)
+            await place.make_pool(daemon=secured_daemon(POOL, monerod.address, identified=identified))
+        else:
+            await place.make_pool(daemon=plain_daemon(monerod.address))
         wallets = await make_wallets(place)
         escrow = await place.active("asking")
         await monerod.daemon.generate_blocks((await escrow.status())["address"], 1)

@@ -124,6 +124,10 @@ async def test_what_may_change_does(standing: Escrow) -> None:
         ({"daemon": {"address": "http://monerod:18081", "network": "regtest"}}, r"spec\.daemon\.address"),
         ({"daemon": {"address": "monerod:18081", "network": "fakechain"}}, r"spec\.daemon\.network"),
         ({"daemon": {"address": "monerod:18081"}}, r"spec\.daemon\.network"),
+        (
+            {"daemon": {"address": "monerod:18081", "network": "regtest", "tls": {"caSecretRef": {"name": "ca"}}}},
+            r"spec\.daemon\.tls names Secrets but is not enabled",
+        ),
         ({"image": ""}, r"spec\.image"),
         ({"warmSlots": -1}, r"spec\.warmSlots"),
         ({"warmSlots": 501}, r"spec\.warmSlots"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -36,15 +36,22 @@ class OwnDaemon(NamedTuple):
 
 
 @asynccontextmanager
-async def own_monerod(place: Place, *, secured: bool = True) -> AsyncIterator[OwnDaemon]:
-    """One with a chain of a few blocks, gone with the place; a ``secured`` one speaks TLS only, and asks for LOGIN."""
+async def own_monerod(
+    place: Place, *, secured: bool = True, asks_certificate: bool = False
+) -> AsyncIterator[OwnDaemon]:
+    """One with a chain of a few blocks, gone with the place.
+
+    ``secured`` it speaks TLS only and asks for LOGIN; it may also ask for a certificate of its authority.
+    """
     authority = trustme.CA()
+    own = _identity(authority, "tests.invalid")
     host = f"{NAME}.{place.namespace}.svc"
-    certificate = authority.issue_cert(host, "127.0.0.1")
-    chain = "".join(pem.bytes().decode() for pem in certificate.cert_chain_pems)
-    key = certificate.private_key_pem.bytes().decode()
-    await place.secret(NAME, {"tls.key": key, "tls.crt": chain})
-    for resource, body in _manifests(place.world.images.wallet, secured=secured):
+    identity = _identity(authority, host, "127.0.0.1")
+    await place.secret(NAME, identity | {"ca.crt": authority.cert_pem.bytes().decode()})
+    args = list(_SECURED if secured else ())
+    if asks_certificate:
+        args.append("--rpc-ssl-ca-certificates=/tls/ca.crt")
+    for resource, body in _manifests(place.world.images.wallet, args):
         await place.api.apply(resource, place.namespace, body)
 
     async def ready() -> bool:
@@ -59,11 +66,23 @@ async def own_monerod(place: Place, *, secured: bool = True) -> AsyncIterator[Ow
         url, login, tls = forward.url, None, None
         if secured:
             url, login = url.replace("http://", "https://"), LOGIN
-            tls = client_context(authority.cert_pem.bytes().decode())
+            tls = client_context(authority.cert_pem.bytes().decode(), (own["tls.crt"], own["tls.key"]))
         daemon = RegtestDaemon(url, login=login, tls=tls)
         stack.push_async_callback(daemon.aclose)
         await daemon.generate_blocks(place.world.chain.customer.address, _FIRST_BLOCKS)
         yield OwnDaemon(daemon, f"{host}:{RPC_PORT}", authority)
+
+
+def _identity(authority: trustme.CA, *names: str) -> dict[str, str]:
+    """A certificate and its key, as a Secret of type kubernetes.io/tls has them."""
+    made = authority.issue_cert(*names)
+    chain = "".join(pem.bytes().decode() for pem in made.cert_chain_pems)
+    return {"tls.crt": chain, "tls.key": made.private_key_pem.bytes().decode()}
+
+
+async def identify(place: Place, name: str, authority: trustme.CA) -> None:
+    """The Secret with what the pool ``name`` shows monerod."""
+    await place.secret(f"{name}-client", _identity(authority, f"{name}.invalid"))
 
 
 async def vouch(place: Place, name: str, authority: trustme.CA) -> None:
@@ -76,12 +95,12 @@ async def log_in(place: Place, name: str, password: str) -> None:
     await place.secret(f"{name}-login", {"username": LOGIN.user, "password": password})
 
 
-def secured_daemon(name: str, address: str) -> Body:
-    """``spec.daemon`` of the pool ``name``, with those two Secrets."""
-    return plain_daemon(address) | {
-        "tls": {"enabled": True, "caSecretRef": {"name": f"{name}-ca"}},
-        "loginSecretRef": {"name": f"{name}-login"},
-    }
+def secured_daemon(name: str, address: str, *, identified: bool = False) -> Body:
+    """``spec.daemon`` of the pool ``name``, with those Secrets."""
+    tls: Body = {"enabled": True, "caSecretRef": {"name": f"{name}-ca"}}
+    if identified:
+        tls["clientSecretRef"] = {"name": f"{name}-client"}
+    return plain_daemon(address) | {"tls": tls, "loginSecretRef": {"name": f"{name}-login"}}
 
 
 def plain_daemon(address: str) -> Body:
@@ -89,20 +108,23 @@ def plain_daemon(address: str) -> Body:
     return {"address": address, "network": "regtest", "trusted": True}
 
 
-def _manifests(image: str, *, secured: bool) -> list[tuple[Resource, dict[str, Any]]]:
-    args = [
-        *("--regtest", "--offline", "--fixed-difficulty=1", "--data-dir=/data", "--non-interactive"),
-        *("--rpc-bind-ip=0.0.0.0", "--confirm-external-bind", "--disable-rpc-ban", "--max-log-files=1"),
-    ]
-    if secured:
-        args += ["--rpc-ssl=enabled", "--rpc-ssl-private-key=/tls/tls.key", "--rpc-ssl-certificate=/tls/tls.crt"]
-        args.append(f"--rpc-login={LOGIN.user}:{LOGIN.password}")
+_ARGS = (
+    *("--regtest", "--offline", "--fixed-difficulty=1", "--data-dir=/data", "--non-interactive"),
+    *("--rpc-bind-ip=0.0.0.0", "--confirm-external-bind", "--disable-rpc-ban", "--max-log-files=1"),
+)
+_SECURED = (
+    *("--rpc-ssl=enabled", "--rpc-ssl-private-key=/tls/tls.key", "--rpc-ssl-certificate=/tls/tls.crt"),
+    f"--rpc-login={LOGIN.user}:{LOGIN.password}",
+)
+
+
+def _manifests(image: str, args: Sequence[str]) -> list[tuple[Resource, dict[str, Any]]]:
     container = {
         "name": "monerod",
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["monerod"],
-        "args": args,
+        "args": [*_ARGS, *args],
         "env": [{"name": "HOME", "value": "/data"}],
         "readinessProbe": {"tcpSocket": {"port": RPC_PORT}, "periodSeconds": 1},
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},

@@ -32,6 +32,7 @@ class DaemonTls:
 
     enabled: bool = False
     ca_secret_ref: SecretName | None = None
+    client_secret_ref: SecretName | None = None
 
 
 @part(config=PART, frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,7 @@ class DaemonSpec:
     @property
     def has_secrets(self) -> bool:
         """Whether there are Secrets to read before it can be asked."""
-        return self.login_secret_ref is not None or self.tls.ca_secret_ref is not None
+        return bool(self.login_secret_ref or self.tls.ca_secret_ref or self.tls.client_secret_ref)
 
     @property
     def url(self) -> str:

@@ -154,7 +154,7 @@ class DaemonService:
         if watched.client is not None:
             return watched.client
         spec = key.spec
-        login = ca = None
+        login = ca = certificate = None
         versions = []
         if spec.login_secret_ref:
             data, version = await self._secret(key.namespace, spec.login_secret_ref.name, "username", "password")
@@ -164,9 +164,13 @@ class DaemonService:
             data, version = await self._secret(key.namespace, spec.tls.ca_secret_ref.name, "ca.crt")
             ca = data["ca.crt"]
             versions.append(version)
+        if spec.tls.client_secret_ref:
+            data, version = await self._secret(key.namespace, spec.tls.client_secret_ref.name, "tls.crt", "tls.key")
+            certificate = data["tls.crt"], data["tls.key"]
+            versions.append(version)
         watched.secrets = ".".join(versions)
         count = self._meters.daemon_requests.inc
-        watched.client = Daemon(spec.url, login=login, tls=client_context(ca), on_request=count)
+        watched.client = Daemon(spec.url, login=login, tls=client_context(ca, certificate), on_request=count)
         watched.lookups = Lookups(watched.client)
         watched.connected = asyncio.get_running_loop().time()
         return watched.client

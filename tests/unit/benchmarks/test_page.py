@@ -53,7 +53,7 @@ SIZE: dict[str, Any] = {
 FIGURES: dict[str, dict[str, Any]] = {
     "oldway": {"operations": {"balance": {"summary": {"old": S, "session": FAST}, "reduction": 0.998, "aim": 0.98}}},
     "open": {"summary": dict.fromkeys(("operator", "claimed", "raw", "cold"), S), "stages": {}},
-    "tls": {"calls": {"refresh": {"summary": {"plain": S, "tls": FAST}}}},
+    "tls": {"calls": {"refresh": {"summary": {"plain": S, "tls": FAST, "identified": FAST}}}},
     "payment": {
         "mempool": {"seconds": [1.0, 2.5], "spread": {"p50": 1.0, "p95": 2.5, "max": 2.5}},
         "block": {"seconds": [], "spread": {}},

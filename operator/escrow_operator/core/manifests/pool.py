@@ -27,6 +27,7 @@ CONFIG_DIR = "/run/wallet-rpc"
 CONFIG_FILE = f"{CONFIG_DIR}/wallet-rpc.conf"
 SCRATCH_DIR = "/scratch"
 DAEMON_CA_DIR = "/run/daemon-ca"
+DAEMON_CLIENT_DIR = "/run/daemon-client"
 
 DEFAULT_RESOURCES = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}}
 """An idle wallet-rpc takes 21 MB and next to no CPU, one with a mainnet wallet about 250 MB. What is asked for decides
@@ -155,17 +156,13 @@ def _pod_spec(pool: Pool, role: Role, login_image: str) -> dict[str, Any]:
         {"name": "config", "mountPath": CONFIG_DIR, "readOnly": True},
         {"name": "scratch", "mountPath": SCRATCH_DIR},
     ]
-    if spec.daemon.tls.ca_secret_ref:
-        volumes.append(
-            {
-                "name": "daemon-ca",
-                "secret": {
-                    "secretName": spec.daemon.tls.ca_secret_ref.name,
-                    "items": [{"key": "ca.crt", "path": "ca.crt"}],
-                },
-            }
-        )
+    tls = spec.daemon.tls
+    if tls.ca_secret_ref:
+        volumes.append(_files("daemon-ca", tls.ca_secret_ref.name, "ca.crt"))
         mounts.append({"name": "daemon-ca", "mountPath": DAEMON_CA_DIR, "readOnly": True})
+    if tls.client_secret_ref:
+        volumes.append(_files("daemon-client", tls.client_secret_ref.name, "tls.crt", "tls.key"))
+        mounts.append({"name": "daemon-client", "mountPath": DAEMON_CLIENT_DIR, "readOnly": True})
     pod: dict[str, Any] = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -225,6 +222,12 @@ def _pod_spec(pool: Pool, role: Role, login_image: str) -> dict[str, Any]:
         "priorityClassName": spec.priority_class_name,
     }
     return pod | {key: value for key, value in optional.items() if value}
+
+
+def _files(volume: str, secret: str, *keys: str) -> dict[str, Any]:
+    """A volume with these keys of a Secret as files, which the slots' group may read."""
+    items = [{"key": key, "path": key} for key in keys]
+    return {"name": volume, "secret": {"secretName": secret, "items": items, "defaultMode": 0o440}}
 
 
 _CONTAINER_SECURITY = {
@@ -291,6 +294,11 @@ def wallet_rpc_args(pool: Pool) -> list[str]:
     ]
     if daemon.tls.ca_secret_ref:
         args.append(f"--daemon-ssl-ca-certificates={DAEMON_CA_DIR}/ca.crt")
+    if daemon.tls.client_secret_ref:
+        args += [
+            f"--daemon-ssl-private-key={DAEMON_CLIENT_DIR}/tls.key",
+            f"--daemon-ssl-certificate={DAEMON_CLIENT_DIR}/tls.crt",
+        ]
     if daemon.network in (Network.STAGENET, Network.TESTNET):
         args.append(f"--{daemon.network.value}")
     if daemon.network is Network.REGTEST:

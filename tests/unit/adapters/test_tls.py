@@ -1,0 +1,66 @@
+"""Whom the operator trusts, and what it shows, on the way to monerod."""
+
+from __future__ import annotations
+
+import ssl
+
+import aiohttp
+import pytest
+import trustme
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from escrow_operator.adapters.tls import client_context
+
+
+def _pem(authority: trustme.CA) -> str:
+    return authority.cert_pem.bytes().decode()
+
+
+def _certificate(authority: trustme.CA) -> tuple[str, str]:
+    made = authority.issue_cert("operator.invalid")
+    return made.cert_chain_pems[0].bytes().decode(), made.private_key_pem.bytes().decode()
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+async def test_a_server_that_asks_for_a_certificate_gets_it(authority: trustme.CA) -> None:
+    asks = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(asks)
+    authority.configure_trust(asks)
+    asks.verify_mode = ssl.CERT_REQUIRED
+
+    async def hello(_: web.Request) -> web.Response:
+        return web.Response(text="hello")
+
+    app = web.Application()
+    app.router.add_get("/", hello)
+    server = TestServer(app, scheme="https", host="127.0.0.1")
+    await server.start_server(ssl=asks)
+    async with aiohttp.ClientSession() as client:
+        shown = client_context(_pem(authority), _certificate(authority))
+        assert shown is not None
+        async with client.get(server.make_url("/"), ssl=shown) as response:
+            assert await response.text() == "hello"
+        nothing = client_context(_pem(authority))
+        assert nothing is not None
+        with pytest.raises(aiohttp.ClientError):
+            await client.get(server.make_url("/"), ssl=nothing)
+    await server.close()
+
+
+def test_without_secrets_the_library_has_its_own_way() -> None:
+    assert client_context(None) is None
+
+
+def test_what_cannot_be_used_is_named(authority: trustme.CA) -> None:
+    with pytest.raises(ValueError, match=r"ca\.crt"):
+        client_context("nonsense")
+    certificate, key = _certificate(authority)
+    _, another = _certificate(authority)
+    with pytest.raises(ValueError, match=r"tls\.crt and tls\.key"):
+        client_context(None, (certificate, another))
+    assert client_context(None, (certificate, key)) is not None
