@@ -233,9 +233,8 @@ Confirmations are read with `get_transfers`, which the wallet answers by itself 
 _OPEN = """\
 From `kubectl apply` of a session with existing wallets to Ready, seen by a client's watch. The baseline is the three
 `open_wallet` calls alone, at the same time, on the same wallets and the same kind of pods. The difference is what the
-operator adds, and what the machine does meanwhile. Rounds vary by more than a
-factor of two on both sides: each `open_wallet` makes an RSA key, which takes as long as luck will have it (*Wallets and
-their monerod*, below)."""
+operator adds, and what the machine does meanwhile. Rounds vary by more than a factor of two on both sides: each
+`open_wallet` makes an RSA key, which takes as long as luck will have it (*Wallets and their monerod*, below)."""
 
 _PAYMENT = """\
 A customer pays into an Active session. The clock runs from when monerod has the transaction, or the block, to when a
