@@ -8,6 +8,7 @@ from typing import Any
 import pytest_asyncio
 
 from escrow_operator.models.common import Label
+from harness.escrow import condition
 from harness.place import Place
 from harness.waiting import wait_for
 from testbed import regtest
@@ -17,6 +18,9 @@ WARM_SLOTS = None
 POOLS: dict[str, dict[str, Any]] = {
     "offline": {"daemon": {"address": "nowhere.invalid:18081", "network": "regtest"}, "warmSlots": 0},
     "foreign": {"daemon": {"address": regtest.RPC_ADDRESS, "network": "stagenet"}},
+    "secretless": {
+        "daemon": {"address": regtest.RPC_ADDRESS, "network": "regtest", "loginSecretRef": {"name": "made-later"}}
+    },
     "imageless": {"image": "localhost/no-such-image:1"},
     "homeless": {"storage": {"storageClassName": "no-such-class"}},
 }
@@ -47,6 +51,19 @@ async def test_a_monerod_of_another_network(place: Place) -> None:
     await place.until_pool("Ready", "True", name="foreign")
     assert not await escrow.pods(), "it holds slots that it cannot use"
     assert (await escrow.status())["phase"] == "Pending"
+
+
+async def test_a_login_whose_secret_is_made_later(place: Place) -> None:
+    ready = await place.until_pool("Ready", "False", "DaemonSecretsNotRead", name="secretless")
+    assert "made-later" in ready["message"]
+    await place.secret("made-later", {"username": "nobody"})
+
+    async def a_key_is_missing() -> bool:
+        return "has no key password" in condition(await place.pool("secretless"), "Ready").get("message", "")
+
+    await wait_for(a_key_is_missing, what="the missing key to be named", explain=place.explain)
+    await place.secret("made-later", {"username": "nobody", "password": "asks-for-it"})
+    await place.until_pool("Ready", "True", name="secretless")
 
 
 async def test_a_storage_class_that_does_not_exist(place: Place) -> None:

@@ -49,7 +49,7 @@ def daemon_condition(view: DaemonView | None, spec: DaemonSpec) -> Condition:
             DAEMON_SYNCED,
             False,
             "DaemonUnreachable",
-            f"monerod at {spec.address} does not answer: {view.problem}. Check spec.daemon of the WalletPool and"
+            f"monerod at {spec.address} cannot be asked: {view.problem}. Check spec.daemon of the WalletPool and"
             " that the daemon runs.",
         )
     info = view.info

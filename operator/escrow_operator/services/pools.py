@@ -93,7 +93,7 @@ class PoolService:
                 "Rejected",
                 f"The API server refused a part of the pool: {error}. Correct the spec.",
             )
-        problem = problem or await self._storage_problem(pool)
+        problem = problem or self._secrets_problem(pool) or await self._storage_problem(pool)
         next_start = await self._warm_ups.look(key, waiting=len(self._claims.waiting(key)))
         try:
             await self._report(pool, problem)
@@ -159,6 +159,17 @@ class PoolService:
         if not self._applied.is_current(pool.key, NETWORK_POLICIES, name, REMOVED):
             await self._kube.delete(NETWORK_POLICIES, pool.key.namespace, name)
             self._applied.note_removed(pool.key, NETWORK_POLICIES, name, REMOVED)
+
+    def _secrets_problem(self, pool: Pool) -> Condition | None:
+        view = self._daemons.view(pool.key)
+        if view is None or self._daemons.secrets(pool) is not None:
+            return None
+        return Condition(
+            "Ready",
+            False,
+            "DaemonSecretsNotRead",
+            f"No slots are started without the Secrets that spec.daemon names: {view.problem}. Create or correct them.",
+        )
 
     async def _storage_problem(self, pool: Pool) -> Condition | None:
         name = pool.spec.storage.storage_class_name

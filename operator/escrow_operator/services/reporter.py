@@ -76,6 +76,8 @@ WARNINGS = frozenset(
     {
         "AddressMismatch",
         "AtCapacity",
+        "DaemonSecretsChanged",
+        "DaemonSecretsNotRead",
         "DaemonUnreachable",
         "DeedMissing",
         "DeedsDisagree",
