@@ -42,8 +42,6 @@ Figures = Mapping[str, Any]
 
 def draw(name: str, figures: Figures, folder: Path) -> Path | None:
     """Draw the plot of a benchmark into a folder; its file, None when there is nothing to draw."""
-    if name not in _PLOTS:
-        return None
     with mpl.rc_context(_STYLE):
         figure = _PLOTS[name](figures)
         if figure is None:
@@ -128,6 +126,32 @@ def _payment(figures: Figures) -> Figure | None:
     axes.set_xlim(left=0)
     axes.set_ylim(0, 102)
     figure.legend(loc="outside upper right", ncols=3)
+    return figure
+
+
+def _tls(figures: Figures) -> Figure:
+    """Bars of each way to monerod, on a logarithmic scale: the calls differ by a factor of hundreds."""
+    calls = list(figures["calls"].items())
+    figure = Figure(figsize=(WIDTH, 0.6 + 0.62 * len(calls)), layout="constrained")
+    axes = figure.subplots()
+    sides = {"plain": ("plain HTTP", OLD), "tls": ("TLS", NEW), "identified": ("TLS, with a certificate", SERIES[2])}
+    for index, (_, found) in enumerate(calls):
+        for place, (link, (_, color)) in enumerate(sides.items()):
+            s = found["summary"][link]
+            spread = [[s["median"] - s["min"]], [s["max"] - s["median"]]]
+            y = index + (place - 1) * 0.27
+            axes.barh(y, s["median"], 0.25, color=color, xerr=spread, error_kw={"lw": 1, "ecolor": "#444"})
+            axes.text(s["max"] * 1.12, y, duration(s["median"]), va="center", fontsize=8)
+    axes.set_yticks(range(len(calls)), [name for name, _ in calls])
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    everything = [found["summary"][link] for _, found in calls for link in sides]
+    axes.set_xlim(min(s["min"] for s in everything) / 2, max(s["max"] for s in everything) * 3)
+    axes.xaxis.set_major_formatter(FuncFormatter(duration))
+    axes.grid(visible=False, axis="y")
+    figure.legend(
+        handles=[Patch(color=color, label=title) for title, color in sides.values()], ncols=3, loc="outside upper right"
+    )
     return figure
 
 
@@ -217,6 +241,7 @@ _PLOTS: Mapping[str, Callable[[Figures], Figure | None]] = {
     "oldway": _oldway,
     "open": _open,
     "payment": _payment,
+    "tls": _tls,
     "capacity": _capacity,
     "claims": _claims,
     "scale": _scale,

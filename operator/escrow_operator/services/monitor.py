@@ -38,7 +38,8 @@ CUT_OFF = (
 """The limits are those of monerod since 0.18.4: a connection above them is closed, which tells the wallet nothing."""
 
 FULL_LOOK_EVERY = 10
-"""Looks of which one reads everything, whatever seems unchanged."""
+"""Looks of which one reads everything, whatever seems unchanged, and whether the wallet whose turn it is keeps up with
+monerod. No multiple of three, so that each of the three gets such a turn."""
 
 
 @dataclasses.dataclass
@@ -85,12 +86,14 @@ class Monitor:
         if known is not None and known.wallets != wallets:
             known = None
         roles: Sequence[Role] = ()  # Wallets that were opened a moment ago need no such proof.
-        if session_uid in self._doubted:
+        thorough = session_uid in self._doubted
+        if thorough:
             roles = ROLES
         elif known:
             known.looks += 1
             roles = (ROLES[known.looks % len(ROLES)],)
-        checks = (self._must_hold(slots[role], address) for role in roles)
+            thorough = known.looks % FULL_LOOK_EVERY == 0
+        checks = (self._must_hold(slots[role], address, height=chain.height if thorough else 0) for role in roles)
         self._doubted.add(session_uid)
         try:
             reading, _ = await both(self._look(session_uid, slots, known, payout, chain), gather_all(checks))
@@ -145,11 +148,16 @@ class Monitor:
         transfers = await teller.transfers(incoming=True, outgoing=True, pool=True)
         return tuple(transfers) == last.transfers and await teller.balance() == last.balance
 
-    async def _must_hold(self, slot: Slot, address: str) -> None:
-        """Check that the wallet is still the one that was opened: its clients may close or replace it."""
+    async def _must_hold(self, slot: Slot, address: str, *, height: int) -> None:
+        """Check that the wallet is still the one that was opened: its clients may close or replace it.
+
+        One that is not at ``height`` must reach monerod: it refreshes itself, without telling anybody if it cannot.
+        """
         wallet = await self._wallets.client(slot)
         try:
             current = await wallet.address()
+            if height and current == address and await wallet.height() < height:
+                await wallet.refresh(deadline=REFRESH_SECONDS)
         except NoWalletOpen:
             current = None
         except WalletUnauthorized:
@@ -157,6 +165,8 @@ class Monitor:
         except WalletTimeout:
             # Busy with a client's call: that is no sign of another wallet.
             return
+        except WalletDaemonUnavailable:
+            raise
         except WalletUnreachable:
             raise Blocked(
                 "WalletUnreachable",

@@ -10,11 +10,11 @@ import pytest
 
 from escrow_operator.core.daemon import ChainMark
 from escrow_operator.core.funding import Reading
-from escrow_operator.errors import NoWalletOpen
+from escrow_operator.errors import NoWalletOpen, WalletDaemonUnavailable
 from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.monero import Transfer, TransferType, WalletBalance
 from escrow_operator.models.slot import Slot
-from escrow_operator.services.blocked import Blocked
+from escrow_operator.services.blocked import Blocked, CutOff
 from escrow_operator.services.monitor import FULL_LOOK_EVERY, Monitor
 from escrow_operator.services.opener import Opener
 from escrow_operator.services.wallets import Wallets
@@ -34,6 +34,7 @@ class FakeWallet:
     wallet_balance: WalletBalance = NOTHING
     known: list[Transfer] = dataclasses.field(default_factory=list)
     at: int = 100
+    cut_off: bool = False
     asked: Counter[str] = dataclasses.field(default_factory=Counter)
 
     def _ask(self, method: str) -> None:
@@ -48,6 +49,8 @@ class FakeWallet:
     async def refresh(self, *, deadline: float) -> None:
         assert deadline
         self._ask("refresh")
+        if self.cut_off:
+            raise WalletDaemonUnavailable("no connection to daemon")
 
     async def balance(self) -> WalletBalance:
         self._ask("balance")
@@ -178,3 +181,25 @@ async def test_after_a_look_that_failed_all_three_wallets_are_asked() -> None:
     after = [wallet.asked["address"] for wallet in bench.wallets.values()]
     assert [b - a for a, b in zip(before, after, strict=True)] == [1, 1, 1]
     assert (await bench.look())[1] == 1
+
+
+@pytest.mark.parametrize("role", [Role.BUYER, Role.VENDOR])
+async def test_a_wallet_that_does_not_reach_monerod_is_noticed_by_its_height_and_told_until_it_does(role: Role) -> None:
+    bench = Bench()
+    await bench.look()
+    wallet = bench.wallets[role]
+    wallet.cut_off, wallet.at = True, CHAIN.height - 1
+    with pytest.raises(CutOff):
+        await bench.looks(FULL_LOOK_EVERY * len(ROLES))
+    with pytest.raises(CutOff):
+        await bench.look()
+    wallet.cut_off = False
+    await bench.looks(FULL_LOOK_EVERY * len(ROLES))
+
+
+async def test_a_wallet_that_trails_for_a_moment_is_brought_up_to_date() -> None:
+    bench = Bench()
+    await bench.look()
+    bench.wallets[Role.BUYER].at = CHAIN.height - 1
+    await bench.looks(FULL_LOOK_EVERY * len(ROLES))
+    assert bench.wallets[Role.BUYER].asked["refresh"] == 1
