@@ -59,27 +59,37 @@ def duration(seconds: float, _: object = None) -> str:
 
 
 def _oldway(figures: Figures) -> Figure:
-    """Bars of both sides, on a logarithmic scale: a linear one would not show the session's at all."""
-    operations = list(figures["operations"].items())
-    figure = Figure(figsize=(WIDTH, 0.6 + 0.52 * len(operations)), layout="constrained")
+    """Bars of both sides."""
+    sides = {
+        "old": ("the old way: wallets are opened each time", OLD),
+        "session": ("in a session: they are open", NEW),
+    }
+    return _bars({name: found["summary"] for name, found in figures["operations"].items()}, sides)
+
+
+def _bars(rows: Mapping[str, Mapping[str, Mapping[str, float]]], sides: Mapping[str, tuple[str, str]]) -> Figure:
+    """For each row the summaries of all ``sides`` (title and colour of each), in seconds.
+
+    The scale is logarithmic: a linear one would not show what takes a hundredth at all.
+    """
+    figure = Figure(figsize=(WIDTH, 0.6 + (0.1 + 0.2 * len(sides)) * len(rows)), layout="constrained")
     axes = figure.subplots()
-    for index, (_, found) in enumerate(operations):
-        for side, color, shift in (("old", OLD, -0.19), ("session", NEW, 0.19)):
-            s = found["summary"][side]
+    pitch = 0.78 / len(sides)
+    for row, summaries in enumerate(rows.values()):
+        for place, (side, (_, color)) in enumerate(sides.items()):
+            s, y = summaries[side], row + (place - (len(sides) - 1) / 2) * pitch
             spread = [[s["median"] - s["min"]], [s["max"] - s["median"]]]
-            axes.barh(index + shift, s["median"], 0.36, color=color, xerr=spread, error_kw={"lw": 1, "ecolor": "#444"})
-            axes.text(s["max"] * 1.12, index + shift, duration(s["median"]), va="center", fontsize=8)
-    axes.set_yticks(range(len(operations)), [name for name, _ in operations])
+            axes.barh(y, s["median"], pitch * 0.95, color=color, xerr=spread, error_kw={"lw": 1, "ecolor": "#444"})
+            axes.text(s["max"] * 1.12, y, duration(s["median"]), va="center", fontsize=8)
+    axes.set_yticks(range(len(rows)), list(rows))
     axes.invert_yaxis()
     axes.set_xscale("log")
-    lowest = min(found["summary"]["session"]["min"] for _, found in operations)
-    highest = max(found["summary"]["old"]["max"] for _, found in operations)
-    axes.set_xlim(lowest / 2, highest * 3)
+    everything = [summaries[side] for summaries in rows.values() for side in sides]
+    axes.set_xlim(min(s["min"] for s in everything) / 2, max(s["max"] for s in everything) * 3)
     axes.xaxis.set_major_formatter(FuncFormatter(duration))
     axes.grid(visible=False, axis="y")
-    handles = [Patch(color=OLD, label="the old way: wallets are opened each time")]
-    handles += [Patch(color=NEW, label="in a session: they are open")]
-    figure.legend(handles=handles, loc="outside upper right", ncols=2)
+    handles = [Patch(color=color, label=title) for title, color in sides.values()]
+    figure.legend(handles=handles, loc="outside upper right", ncols=len(sides))
     return figure
 
 
@@ -130,29 +140,9 @@ def _payment(figures: Figures) -> Figure | None:
 
 
 def _tls(figures: Figures) -> Figure:
-    """Bars of each way to monerod, on a logarithmic scale: the calls differ by a factor of hundreds."""
-    calls = list(figures["calls"].items())
-    figure = Figure(figsize=(WIDTH, 0.6 + 0.62 * len(calls)), layout="constrained")
-    axes = figure.subplots()
+    """Bars of each way to monerod."""
     sides = {"plain": ("plain HTTP", OLD), "tls": ("TLS", NEW), "identified": ("TLS, with a certificate", SERIES[2])}
-    for index, (_, found) in enumerate(calls):
-        for place, (link, (_, color)) in enumerate(sides.items()):
-            s = found["summary"][link]
-            spread = [[s["median"] - s["min"]], [s["max"] - s["median"]]]
-            y = index + (place - 1) * 0.27
-            axes.barh(y, s["median"], 0.25, color=color, xerr=spread, error_kw={"lw": 1, "ecolor": "#444"})
-            axes.text(s["max"] * 1.12, y, duration(s["median"]), va="center", fontsize=8)
-    axes.set_yticks(range(len(calls)), [name for name, _ in calls])
-    axes.invert_yaxis()
-    axes.set_xscale("log")
-    everything = [found["summary"][link] for _, found in calls for link in sides]
-    axes.set_xlim(min(s["min"] for s in everything) / 2, max(s["max"] for s in everything) * 3)
-    axes.xaxis.set_major_formatter(FuncFormatter(duration))
-    axes.grid(visible=False, axis="y")
-    figure.legend(
-        handles=[Patch(color=color, label=title) for title, color in sides.values()], ncols=3, loc="outside upper right"
-    )
-    return figure
+    return _bars({name: found["summary"] for name, found in figures["calls"].items()}, sides)
 
 
 def _capacity(figures: Figures) -> Figure:

@@ -66,7 +66,7 @@ async def own_monerod(
         url, login, tls = forward.url, None, None
         if secured:
             url, login = url.replace("http://", "https://"), LOGIN
-            tls = client_context(authority.cert_pem.bytes().decode(), (own["tls.crt"], own["tls.key"]))
+            tls = client_context(authority.cert_pem.bytes().decode(), certificate=(own["tls.crt"], own["tls.key"]))
         daemon = RegtestDaemon(url, login=login, tls=tls)
         stack.push_async_callback(daemon.aclose)
         await daemon.generate_blocks(place.world.chain.customer.address, _FIRST_BLOCKS)

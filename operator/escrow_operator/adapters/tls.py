@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import ssl
+import tempfile
+from collections.abc import Sequence
 
 
-def client_context(ca: str | None, certificate: tuple[str, str] | None = None) -> ssl.SSLContext | None:
-    """Trust a private CA (PEM) instead of the public ones; show a certificate and its key (PEM both).
+def client_context(ca: str | None = None, *, certificate: Sequence[str] = ()) -> ssl.SSLContext | None:
+    """Trust a private CA (PEM) instead of the public ones; show a certificate, given with its key (PEM both).
 
     None when there is nothing to be said. Raises ValueError for what is no certificate, or not of that key.
     """
-    if ca is None and certificate is None:
+    if ca is None and not certificate:
         return None
     try:
         context = ssl.create_default_context(cadata=ca)
     except ssl.SSLError as error:
         raise ValueError(f"ca.crt is not a certificate in PEM: {error.reason}") from None
-    if certificate is not None:
+    if certificate:
         try:
             _show(context, *certificate)
         except ssl.SSLError as error:
@@ -26,10 +27,8 @@ def client_context(ca: str | None, certificate: tuple[str, str] | None = None) -
 
 
 def _show(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    """Python reads them from files only; this one is in memory, and nobody else's."""
-    memory = os.memfd_create("tls", os.MFD_CLOEXEC)
-    try:
-        os.write(memory, f"{key.strip()}\n{certificate.strip()}\n".encode())
-        context.load_cert_chain(f"/proc/self/fd/{memory}")
-    finally:
-        os.close(memory)
+    """Python reads them from files only; this one is nobody else's, and gone at once."""
+    with tempfile.NamedTemporaryFile("w") as pem:
+        pem.write(f"{key.strip()}\n{certificate.strip()}\n")
+        pem.flush()
+        context.load_cert_chain(pem.name)

@@ -13,6 +13,7 @@ from escrow_operator.adapters.monerod import Daemon
 from escrow_operator.adapters.tls import client_context
 from escrow_operator.core.daemon import DaemonView, daemon_condition
 from escrow_operator.errors import DaemonError, DaemonUnreachable
+from escrow_operator.models.common import SecretName
 from escrow_operator.models.deed import secret_data
 from escrow_operator.models.monero import ChainTransaction, Login
 from escrow_operator.models.pool import DaemonSpec, Pool, PoolKey
@@ -153,33 +154,30 @@ class DaemonService:
         """The connection. Raises KubeError or ValueError for what its Secrets lack."""
         if watched.client is not None:
             return watched.client
-        spec = key.spec
-        login = ca = certificate = None
-        versions = []
-        if spec.login_secret_ref:
-            data, version = await self._secret(key.namespace, spec.login_secret_ref.name, "username", "password")
-            login = Login(data["username"], data["password"])
-            versions.append(version)
-        if spec.tls.ca_secret_ref:
-            data, version = await self._secret(key.namespace, spec.tls.ca_secret_ref.name, "ca.crt")
-            ca = data["ca.crt"]
-            versions.append(version)
-        if spec.tls.client_secret_ref:
-            data, version = await self._secret(key.namespace, spec.tls.client_secret_ref.name, "tls.crt", "tls.key")
-            certificate = data["tls.crt"], data["tls.key"]
-            versions.append(version)
+        spec, versions = key.spec, list[str]()
+
+        async def read(reference: SecretName | None, *wanted: str) -> list[str]:
+            if reference is None:
+                return []
+            body = await self._kube.get(SECRETS, key.namespace, reference.name)
+            data = secret_data(body)
+            missing = [name for name in wanted if name not in data]
+            if missing:
+                raise ValueError(f"Secret {reference.name} has no key {', '.join(missing)}")
+            # Its version tells nothing of what is in it, as a hash of a password would.
+            versions.append(body["metadata"]["resourceVersion"])
+            return [data[name] for name in wanted]
+
+        login = await read(spec.login_secret_ref, "username", "password")
+        ca = await read(spec.tls.ca_secret_ref, "ca.crt")
+        certificate = await read(spec.tls.client_secret_ref, "tls.crt", "tls.key")
         watched.secrets = ".".join(versions)
-        count = self._meters.daemon_requests.inc
-        watched.client = Daemon(spec.url, login=login, tls=client_context(ca, certificate), on_request=count)
+        watched.client = Daemon(
+            spec.url,
+            login=Login(*login) if login else None,
+            tls=client_context(*ca, certificate=certificate),
+            on_request=self._meters.daemon_requests.inc,
+        )
         watched.lookups = Lookups(watched.client)
         watched.connected = asyncio.get_running_loop().time()
         return watched.client
-
-    async def _secret(self, namespace: str, name: str, *keys: str) -> tuple[dict[str, str], str]:
-        """Its data and its version. The version tells nothing of what is in it, as a hash of a password would."""
-        body = await self._kube.get(SECRETS, namespace, name)
-        data = secret_data(body)
-        missing = [key for key in keys if key not in data]
-        if missing:
-            raise ValueError(f"Secret {name} has no key {', '.join(missing)}")
-        return data, str(body["metadata"]["resourceVersion"])

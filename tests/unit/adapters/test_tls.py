@@ -41,7 +41,7 @@ async def test_a_server_that_asks_for_a_certificate_gets_it(authority: trustme.C
     server = TestServer(app, scheme="https", host="127.0.0.1")
     await server.start_server(ssl=asks)
     async with aiohttp.ClientSession() as client:
-        shown = client_context(_pem(authority), _certificate(authority))
+        shown = client_context(_pem(authority), certificate=_certificate(authority))
         assert shown is not None
         async with client.get(server.make_url("/"), ssl=shown) as response:
             assert await response.text() == "hello"
@@ -53,7 +53,7 @@ async def test_a_server_that_asks_for_a_certificate_gets_it(authority: trustme.C
 
 
 def test_without_secrets_the_library_has_its_own_way() -> None:
-    assert client_context(None) is None
+    assert client_context() is None
 
 
 def test_what_cannot_be_used_is_named(authority: trustme.CA) -> None:
@@ -62,5 +62,5 @@ def test_what_cannot_be_used_is_named(authority: trustme.CA) -> None:
     certificate, key = _certificate(authority)
     _, another = _certificate(authority)
     with pytest.raises(ValueError, match=r"tls\.crt and tls\.key"):
-        client_context(None, (certificate, another))
-    assert client_context(None, (certificate, key)) is not None
+        client_context(certificate=(certificate, another))
+    assert client_context(certificate=(certificate, key)) is not None
