@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import statistics
-from collections.abc import AsyncIterator, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
@@ -32,6 +33,13 @@ DEFAULT_INTERVALS: Mapping[str, str] = {}
 def summary(values: Sequence[float]) -> dict[str, float]:
     """Median, minimum and maximum, in the unit of the values."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+async def timed(work: Awaitable[object]) -> float:
+    """Seconds that it takes."""
+    start = time.monotonic()
+    await work
+    return time.monotonic() - start
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

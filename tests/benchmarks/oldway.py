@@ -9,8 +9,7 @@ remains is the RPC. The variants that are kinder to the old way, or harder on th
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +25,7 @@ from harness.world import bring_up
 from regtest.payout import Platform
 from testbed import progress
 
-from .measuring import raw_slots, summary
+from .measuring import raw_slots, summary, timed
 from .opening import Wallets, apply_until_ready, make_wallets
 
 ROUNDS, QUICK_ROUNDS = 10, 2
@@ -73,15 +72,10 @@ class OldWay:
         async with self.opened(roles):
             await self.slots[roles[0]].balance()
 
-    async def confirmations(self, txid: str) -> None:
-        """How deep the payment is."""
+    async def confirmations(self, confirmed: Callable[[WalletRpc, str], Awaitable[None]], txid: str) -> None:
+        """How deep the payment is, by ``confirmed``."""
         async with self.opened(ROLES):
-            await _confirmed(self.slots[ROLES[0]], txid)
-
-    async def confirmations_by_txid(self, txid: str) -> None:
-        """The same, with the call that asks monerod although the wallet was just refreshed."""
-        async with self.opened(ROLES):
-            await _confirmed_by_txid(self.slots[ROLES[0]], txid)
+            await confirmed(self.slots[ROLES[0]], txid)
 
     async def release(self, address: str) -> None:
         """Two of the three pay out; the three are opened for each RPC of it."""
@@ -127,9 +121,7 @@ class Rounds:
 
     async def measure(self, operation: str, side: str, work: Awaitable[object]) -> None:
         """Take the time of one."""
-        start = time.monotonic()
-        await work
-        self.seconds[operation][side].append(time.monotonic() - start)
+        self.seconds[operation][side].append(await timed(work))
 
     def same(self, operation: str, side: str, as_of: str) -> None:
         """Compare with the newest time that was taken of another operation."""
@@ -222,9 +214,11 @@ async def _reads(rounds: Rounds, old: OldWay, open_ones: Slots, escrow: Escrow, 
     await rounds.measure("balance, one wallet opened", "session", wallet.balance())
     await rounds.measure("balance, refreshed first", "session", _refreshed(wallet))
     await rounds.measure("balance, from the status", "session", _balance_of(escrow))
-    await rounds.measure("confirmations", "old", old.confirmations(txids["old"]))
+    await rounds.measure("confirmations", "old", old.confirmations(_confirmed, txids["old"]))
     await rounds.measure("confirmations", "session", _confirmed(wallet, txids["session"]))
-    await rounds.measure("confirmations, monerod asked first", "old", old.confirmations_by_txid(txids["old"]))
+    await rounds.measure(
+        "confirmations, monerod asked first", "old", old.confirmations(_confirmed_by_txid, txids["old"])
+    )
     await rounds.measure("confirmations, monerod asked first", "session", _confirmed_by_txid(wallet, txids["session"]))
     await rounds.measure("confirmations, from the status", "session", _confirmations_of(escrow))
     for name in ("balance, refreshed first", "balance, from the status", "confirmations, from the status"):

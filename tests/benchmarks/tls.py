@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from harness.secured import LOGIN, identify, log_in, own_monerod, plain_daemon, 
 from harness.world import World, bring_up
 from testbed import progress
 
-from .measuring import raw_slots, summary
+from .measuring import raw_slots, summary, timed
 from .opening import Wallets, make_wallets
 
 ROUNDS, QUICK_ROUNDS = 30, 2
@@ -110,11 +109,7 @@ async def _round(side: _Side, seconds: Mapping[str, list[float]]) -> None:
     # The first call after a pause pays for a login challenge.
     await side.wallet.version()
     for name, call in CALLS.items():
-        start = time.monotonic()
-        await call(side.wallet, side.txid)
-        seconds[name].append(time.monotonic() - start)
+        seconds[name].append(await timed(call(side.wallet, side.txid)))
     file, password = side.wallets.spec[Role.ARBITER.value]["file"], side.wallets.passwords[Role.ARBITER]
-    start = time.monotonic()
-    await side.slot.open_wallet(file, password)
-    seconds[OPEN].append(time.monotonic() - start)
+    seconds[OPEN].append(await timed(side.slot.open_wallet(file, password)))
     await side.slot.close_wallet()

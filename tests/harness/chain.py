@@ -99,10 +99,15 @@ class Chain:
         await wait_for(done, what=f"{name} to have {replicas} pods")
 
     async def _forward(self, namespace: str, target: str, port: int) -> str:
-        forward = PortForward(self._cluster, namespace, target, port)
-        await asyncio.to_thread(forward.__enter__)
-        self._connections.push_async_callback(asyncio.to_thread, forward.close)
-        return forward.url
+        return await forwarded(self._connections, self._cluster, namespace, target, port)
+
+
+async def forwarded(stack: AsyncExitStack, cluster: Cluster, namespace: str, target: str, port: int) -> str:
+    """URL on this machine of a port of a pod or Deployment, until the stack closes."""
+    forward = PortForward(cluster, namespace, target, port)
+    await asyncio.to_thread(forward.__enter__)
+    stack.push_async_callback(asyncio.to_thread, forward.close)
+    return forward.url
 
 
 def _customer(image: str) -> Body:

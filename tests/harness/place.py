@@ -13,9 +13,9 @@ from escrow_operator.adapters.kube import EVENTS, PODS, POOLS, SECRETS, SESSIONS
 from escrow_operator.core.manifests.common import RPC_PORT, SLOT_LABELS
 from escrow_operator.models.common import API_VERSION, ROLES, Label
 from testbed import regtest
-from testbed.portforward import PortForward
 
 from .api import NAMESPACES, Api, ApiError, Body
+from .chain import forwarded
 from .escrow import Escrow, condition, decode
 from .waiting import PATIENCE, wait_for
 from .world import World
@@ -134,10 +134,7 @@ class Place:
 
     async def forward(self, stack: AsyncExitStack, pod: str, port: int = RPC_PORT) -> str:
         """URL on this machine of a pod's port, until the stack closes."""
-        forward = PortForward(self.world.cluster, self.namespace, f"pod/{pod}", port)
-        await asyncio.to_thread(forward.__enter__)
-        stack.push_async_callback(asyncio.to_thread, forward.close)
-        return forward.url
+        return await forwarded(stack, self.world.cluster, self.namespace, f"pod/{pod}", port)
 
     async def kubectl(self, *args: str) -> str:
         """What kubectl prints, in this namespace."""

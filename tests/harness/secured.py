@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
@@ -13,10 +12,10 @@ from escrow_operator.adapters.kube import DEPLOYMENTS, SERVICES, Resource
 from escrow_operator.adapters.tls import client_context
 from escrow_operator.models.monero import Login
 from regtest.daemon import RegtestDaemon
-from testbed.portforward import PortForward
 from testbed.regtest import RPC_PORT
 
 from .api import Body
+from .chain import forwarded
 from .place import Place
 from .waiting import wait_for
 
@@ -47,7 +46,7 @@ async def own_monerod(
     own = _identity(authority, "tests.invalid")
     host = f"{NAME}.{place.namespace}.svc"
     identity = _identity(authority, host, "127.0.0.1")
-    await place.secret(NAME, identity | {"ca.crt": authority.cert_pem.bytes().decode()})
+    await place.secret(NAME, identity | {"ca.crt": _pem(authority)})
     args = list(_SECURED if secured else ())
     if asks_certificate:
         args.append("--rpc-ssl-ca-certificates=/tls/ca.crt")
@@ -60,17 +59,19 @@ async def own_monerod(
 
     await wait_for(ready, what=f"the monerod of {place.namespace}", explain=place.explain)
     async with AsyncExitStack() as stack:
-        forward = PortForward(place.world.cluster, place.namespace, f"deployment/{NAME}", RPC_PORT)
-        await asyncio.to_thread(forward.__enter__)
-        stack.push_async_callback(asyncio.to_thread, forward.close)
-        url, login, tls = forward.url, None, None
+        url = await forwarded(stack, place.world.cluster, place.namespace, f"deployment/{NAME}", RPC_PORT)
+        login = tls = None
         if secured:
             url, login = url.replace("http://", "https://"), LOGIN
-            tls = client_context(authority.cert_pem.bytes().decode(), certificate=(own["tls.crt"], own["tls.key"]))
+            tls = client_context(_pem(authority), certificate=(own["tls.crt"], own["tls.key"]))
         daemon = RegtestDaemon(url, login=login, tls=tls)
         stack.push_async_callback(daemon.aclose)
         await daemon.generate_blocks(place.world.chain.customer.address, _FIRST_BLOCKS)
         yield OwnDaemon(daemon, f"{host}:{RPC_PORT}", authority)
+
+
+def _pem(authority: trustme.CA) -> str:
+    return authority.cert_pem.bytes().decode()
 
 
 def _identity(authority: trustme.CA, *names: str) -> dict[str, str]:
@@ -87,7 +88,7 @@ async def identify(place: Place, name: str, authority: trustme.CA) -> None:
 
 async def vouch(place: Place, name: str, authority: trustme.CA) -> None:
     """The Secret with the authority that the pool ``name`` trusts."""
-    await place.secret(f"{name}-ca", {"ca.crt": authority.cert_pem.bytes().decode()})
+    await place.secret(f"{name}-ca", {"ca.crt": _pem(authority)})
 
 
 async def log_in(place: Place, name: str, password: str) -> None:

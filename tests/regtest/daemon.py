@@ -2,9 +2,7 @@
 
 import ssl
 
-import httpx
-
-from escrow_operator.adapters.json_rpc import ErrorTypes, Fault, JsonRpcClient
+from escrow_operator.adapters.json_rpc import Answer, ErrorTypes, Fault, JsonRpcClient
 from escrow_operator.adapters.monerod import Daemon
 from escrow_operator.errors import (
     DaemonProtocolError,
@@ -34,16 +32,11 @@ class RegtestDaemon:
     def __init__(self, base_url: str, *, login: Login | None = None, tls: ssl.SSLContext | None = None) -> None:
         self._daemon = Daemon(base_url, login=login, tls=tls)
         self._rpc = JsonRpcClient(base_url, _ERRORS, login=login, tls=tls)
-        auth = httpx.DigestAuth(login.user, login.password) if login else None
-        self._http = httpx.AsyncClient(
-            base_url=base_url, auth=auth, verify=tls or True, timeout=READ_DEADLINE, trust_env=False
-        )
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._daemon.aclose()
         await self._rpc.aclose()
-        await self._http.aclose()
 
     async def info(self) -> DaemonInfo:
         """State of the daemon and its chain."""
@@ -68,17 +61,11 @@ class RegtestDaemon:
 
         To wallets this is a reorganisation once the chain has grown again.
         """
-        height = (await self._post("/pop_blocks", {"nblocks": count})).get("height")
-        if not isinstance(height, int):
-            raise DaemonProtocolError("/pop_blocks: the answer has no height")
-        return height
+        return (await self._post("/pop_blocks", {"nblocks": count})).integer("height")
 
     async def mempool(self) -> list[str]:
         """Ids of the transactions in the pool."""
-        hashes = (await self._post("/get_transaction_pool_hashes", {})).get("tx_hashes", [])
-        if not isinstance(hashes, list):
-            raise DaemonProtocolError("/get_transaction_pool_hashes: tx_hashes is not a list")
-        return [str(tx_hash) for tx_hash in hashes]
+        return (await self._post("/get_transaction_pool_hashes", {})).texts("tx_hashes")
 
     async def flush_mempool(self) -> None:
         """Drop every transaction from the pool, as if they had expired or lost a double spend."""
@@ -87,15 +74,9 @@ class RegtestDaemon:
         except Fault as fault:
             raise DaemonRpcError(f"flush_txpool: {fault.message}", code=fault.code) from None
 
-    async def _post(self, path: str, body: dict[str, object]) -> dict[str, object]:
+    async def _post(self, path: str, params: dict[str, object]) -> Answer:
         """These calls of monerod are plain JSON over HTTP, not JSON-RPC."""
-        try:
-            response = await self._http.post(path, json=body)
-        except httpx.TimeoutException:
-            raise DaemonTimeout(f"{path}: no answer after {READ_DEADLINE:g} s") from None
-        except httpx.TransportError as error:
-            raise DaemonUnreachable(f"{path}: {error}") from None
-        answer = response.json() if response.is_success else None
-        if not isinstance(answer, dict) or answer.get("status") != "OK":
-            raise DaemonProtocolError(f"{path}: HTTP {response.status_code} and no status OK")
+        answer = await self._rpc.post(path, params, READ_DEADLINE)
+        if answer.text("status") != "OK":
+            raise DaemonProtocolError(f"{path}: no status OK")
         return answer
