@@ -76,9 +76,15 @@ class Operator:
         self.recorder = Recorder(kube, clock, self.meters)
         self.daemons = DaemonService(kube, self.meters, self.daemon_changed)
         self.deeds = DeedService(kube)
-        self.capacity = Capacity(self.store, clock, max_active=settings.sessions.max_active, wake=self.wake_session)
+        self.capacity = Capacity(
+            self.store,
+            clock,
+            max_active=settings.sessions.max_active,
+            min_stay=settings.sessions.min_stay,
+            wake=self.wake_session,
+        )
         self.reporter = Reporter(kube, self.store, self.recorder, clock, self.meters)
-        self.claims = ClaimService(kube, self.store, capacity=self.capacity, pool_changed=self.wake_pool)
+        self.claims = ClaimService(kube, self.store, clock, capacity=self.capacity, pool_changed=self.wake_pool)
         self.closer = Closer(kube, self.store, self.wallets, self.opener)
         self.stages = Stages(self.meters, clock)
         self.applied = Applied()
@@ -103,13 +109,13 @@ class Operator:
             settings,
             clock,
             activator=activator,
-            capacity=self.capacity,
             claims=self.claims,
             closer=self.closer,
             deeds=self.deeds,
             monitor=monitor,
             recorder=self.recorder,
             reporter=self.reporter,
+            store=self.store,
         )
         self.session_service = SessionService(
             kube,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +11,12 @@ from escrow_operator.models.common import format_time
 
 MAX_MESSAGE = 1024
 """Characters: a message is read in a terminal; the API's own bound is 32768."""
+
+
+RECONCILING = "Reconciling"
+STALLED = "Stalled"
+WHILE_TRUE = frozenset({RECONCILING, STALLED})
+"""Conditions that are there only while they are True, as kstatus has them."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +35,14 @@ class Condition:
 
 
 def merge_conditions(
-    existing: Iterable[dict[str, Any]], fresh: Iterable[Condition], *, generation: int, now: datetime
+    existing: Iterable[dict[str, Any]], fresh: Sequence[Condition], *, generation: int, now: datetime
 ) -> list[dict[str, Any]]:
-    """The list to write: ``fresh`` over ``existing``; the transition time moves only with the status."""
+    """The list to write: ``fresh`` over ``existing``; the transition time moves only with the status.
+
+    Those that are there only ``WHILE_TRUE`` go when they are not among the fresh ones.
+    """
     merged = {condition["type"]: condition for condition in existing}
+    told = {condition.type for condition in fresh}
     for condition in fresh:
         old = merged.get(condition.type)
         same = old is not None and old["status"] == condition.status_text
@@ -44,4 +54,4 @@ def merge_conditions(
             "observedGeneration": generation,
             "lastTransitionTime": old["lastTransitionTime"] if old and same else format_time(now),
         }
-    return list(merged.values())
+    return [condition for kind, condition in merged.items() if kind not in WHILE_TRUE or kind in told]

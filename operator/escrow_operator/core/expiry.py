@@ -1,37 +1,64 @@
-"""When a session's time is up. Two clocks: inactivity (ttl) and age (maxAge)."""
+"""When a session was last used, and when its time is up. Two clocks: inactivity (ttl) and age (maxAge)."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from escrow_operator.models.common import Label, parse_time
+from escrow_operator.models.common import parse_time
 from escrow_operator.models.session import Session
 
 
-def last_activity(session: Session, *, now: datetime) -> datetime:
-    """The latest of: creation, first opening, a client's touch, and what the status has already noted.
+def last_use(session: Session, *, now: datetime) -> datetime:
+    """The one rule by which both the ttl and the choice of who gives way go.
 
-    The monitor's own reads are no activity (invariant I6): nothing here looks at them. A touch in the future counts as
-    now, so that nobody can keep a session open for ever with one wrong clock.
+    The latest of creation, opening, payments and touches as the status has noted them; a first opening, a change of
+    the spec or a touch that is not noted yet is use of this very moment. The monitor's own reads are no activity
+    (invariant I6): nothing here looks at them.
     """
-    noted = (session.created_at, session.status.get("openedAt"), session.status.get("lastActivityTime"))
+    status = session.status
+    if "openedAt" not in status or is_edited(session):
+        return now
+    noted = (session.created_at, status["openedAt"], status.get("lastActivityTime"))
     moments = [parse_time(text) for text in noted if text]
-    touched = touched_at(session)
-    if touched:
-        moments.append(min(touched, now))
-    return max(moments)
+    touched = fresh_touch(session, now=now)
+    # A note from an operator whose clock was ahead counts as now: it must not keep a session open for ever.
+    return min(max([*moments, *([touched] if touched else [])]), now)
 
 
-def touched_at(session: Session) -> datetime | None:
-    """When a client last said that it uses the session; None without, or with a time that cannot be read."""
-    text = session.annotations.get(Label.TOUCH)
-    if not text:
+def is_edited(session: Session) -> bool:
+    """Whether the spec changed since the status last spoke of it."""
+    return bool(session.status.get("observedGeneration", session.generation) != session.generation)
+
+
+def fresh_touch(session: Session, *, now: datetime) -> datetime | None:
+    """When a client used the session, by a touch that the status (``lastTouch``) has not noted yet; else None.
+
+    Each touch counts once. One in the future counts as now, the moment at which it is first seen: a wrong clock must
+    not keep a session open.
+    """
+    if session.touch is None or session.touch == session.status.get("lastTouch"):
         return None
+    moment = read_touch(session.touch)
+    return min(moment, now) if moment else None
+
+
+def read_touch(text: str) -> datetime | None:
+    """A touch as a time; None when it is none, or has no time zone."""
     try:
         moment = parse_time(text)
-    except ValueError:
+        return moment if moment.tzinfo and moment.timestamp() > 0 else None
+    except (ValueError, OverflowError):
         return None
-    return moment if moment.tzinfo else None
+
+
+def is_wanted_again(session: Session, *, now: datetime, idle_ttl: timedelta) -> bool:
+    """Whether a closed session was touched, or its spec changed, since it closed, and may be open.
+
+    A maxAge that is over keeps it closed whoever uses it.
+    """
+    if expires_at(session, idle_ttl=idle_ttl, activity=now) <= now:
+        return False
+    return is_edited(session) or fresh_touch(session, now=now) is not None
 
 
 def expires_at(session: Session, *, idle_ttl: timedelta, activity: datetime) -> datetime:

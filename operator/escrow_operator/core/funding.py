@@ -12,6 +12,9 @@ from escrow_operator.models.session import FundingState, Session
 
 FUNDED = "Funded"
 
+AWAITING_PAYMENT = "AwaitingPayment"
+"""The reason while nothing was received."""
+
 INCOMING = frozenset({TransferType.IN, TransferType.POOL})
 
 
@@ -118,7 +121,7 @@ def _condition(state: FundingState, balance: WalletBalance, wanted: int, paid: s
     """``paid`` and ``progress`` are the amount received and the confirmations, as text."""
     if state is not FundingState.CONFIRMED:
         reason, message = {
-            FundingState.AWAITING: ("AwaitingPayment", f"Nothing received yet of {format_xmr(wanted)} XMR."),
+            FundingState.AWAITING: (AWAITING_PAYMENT, f"Nothing received yet of {format_xmr(wanted)} XMR."),
             FundingState.PARTIAL: ("PartiallyPaid", f"{paid} of {format_xmr(wanted)} XMR received."),
             FundingState.MEMPOOL: ("InMempool", f"{paid} XMR seen, not yet in a block."),
             FundingState.CONFIRMING: ("Confirming", f"{paid} XMR received, {progress} confirmations."),

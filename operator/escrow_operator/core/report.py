@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from escrow_operator.core.conditions import Condition, merge_conditions
+from escrow_operator.models.common import format_time
 from escrow_operator.models.session import Phase, Session
 
 READY = "Ready"
+
+WALLETS_OPEN = "WalletsOpen"
 
 OPENING = "Opening"
 """The reason for not being Ready while the wallets are opened."""
@@ -25,13 +28,33 @@ class Report:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
 
+def after(session: Session, report: Report, *, now: datetime) -> Session:
+    """The session as it will be when the report is written."""
+    return replace(session, status=compose_status(session, report, now=now))
+
+
 def compose_status(session: Session, report: Report, *, now: datetime) -> dict[str, Any]:
     """The whole status to write."""
     status = dict(session.status)
     status.update(report.fields)
+    if not _is_true(report.conditions, READY, WALLETS_OPEN):
+        status["balance"] = _as_of(status.get("balance"), session.condition(READY), now)
     status["phase"] = report.phase.value
     status["observedGeneration"] = session.generation
     status["conditions"] = merge_conditions(
         session.status.get("conditions") or (), report.conditions, generation=session.generation, now=now
     )
     return {key: value for key, value in status.items() if value is not None}
+
+
+def _is_true(conditions: Iterable[Condition], *kinds: str) -> bool:
+    return {condition.type for condition in conditions if condition.status} >= set(kinds)
+
+
+def _as_of(balance: dict[str, Any] | None, ready: dict[str, Any] | None, now: datetime) -> dict[str, Any] | None:
+    """The last balance, which from now on nobody reads, marked with the time as of which it was true."""
+    if balance is None or "asOf" in balance:
+        return balance
+    if ready is None or ready["status"] == "True":
+        return balance | {"asOf": format_time(now)}
+    return balance | {"asOf": ready["lastTransitionTime"]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from sys import intern
 from typing import Annotated, Any
@@ -54,6 +54,8 @@ class Label:
     """Annotation of the pod template: which versions of monerod's Secrets the slots were started with."""
     WARM_UP = f"{GROUP}/warm-up"
     """Scheduling gate of fresh slots: the operator takes it away when they may start."""
+    SETTLED = f"{GROUP}/settled"
+    """Annotation of a deed: how the trade ended that its wallet served."""
     TOUCH = f"{GROUP}/touched-at"
     """Annotation that clients set on an EscrowSession to say that it is in use."""
 
@@ -87,7 +89,7 @@ def parse_time(text: str) -> datetime:
 
 def format_time(moment: datetime) -> str:
     """An aware datetime as Kubernetes writes it: UTC, whole seconds, ``Z``."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _to_duration(value: Any) -> Any:

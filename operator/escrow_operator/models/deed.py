@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from escrow_operator.models.common import Role
+from escrow_operator.models.common import Label, Role
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class Deed:
 
     ``address`` is None until the wallet was proven to open with this password and to have it.
     ``restore_height`` is the block height when the wallet was made: a restore from keys starts there.
-    ``version`` is the Secret's resourceVersion, which changes when the user mends it.
+    ``version`` is the Secret's resourceVersion, which changes when the user mends it. ``settled`` says how the trade
+    ended that the wallet served, None while it has not.
     """
 
     role: Role
@@ -26,6 +27,7 @@ class Deed:
     restore_height: int = 0
     pool: str | None = None
     version: str = ""
+    settled: str | None = None
 
     def to_secret(self) -> dict[str, str]:
         """The Secret's data, as text."""
@@ -44,9 +46,16 @@ class Deed:
             restore_height=int(data.get("restoreHeight") or 0),
             pool=data.get("pool"),
             version=secret["metadata"]["resourceVersion"],
+            settled=settled_mark(secret),
         )
 
 
 def secret_data(secret: Mapping[str, Any]) -> dict[str, str]:
     """A Secret's data, decoded. Raises UnicodeDecodeError when a value is no text."""
     return {key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()}
+
+
+def settled_mark(secret: Mapping[str, Any]) -> str | None:
+    """How the trade of a deed ended: an annotation, since the deed's data may be immutable."""
+    mark: str | None = (secret["metadata"].get("annotations") or {}).get(Label.SETTLED)
+    return mark

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass as part
 
-from escrow_operator.models.common import PART, Duration, Resource, Role, head
+from escrow_operator.models.common import PART, Duration, Label, Resource, Role, head
 from escrow_operator.models.pool import PoolKey
 
 
@@ -58,8 +58,11 @@ OPEN_PHASES = frozenset({Phase.ACTIVE, Phase.SETTLING})
 ENDING_PHASES = CLOSED_PHASES | {Phase.FAILED}
 """The slots of the session are, or are about to be, given up."""
 
-BEFORE_OPENING = frozenset({Phase.PENDING, Phase.FAILED})
-"""No wallet of the session is open: slots it has claimed can go back to their pool."""
+SETTLED_PHASES = frozenset({Phase.COMPLETED, Phase.REFUNDED})
+"""The trade is over, for good."""
+
+RESUMABLE_PHASES = frozenset({Phase.EXPIRED, Phase.EVICTED, Phase.SUSPENDED})
+"""Closed until somebody uses the session again; an evicted one is about to be deleted unless somebody does."""
 
 
 class FundingState(StrEnum):
@@ -125,6 +128,7 @@ class SessionSpec:
     setup: Setup = Setup.CREATE
     wallets: ExistingWallets | None = None
     address: str | None = None
+    reuse_settled_wallets: bool = False
     amount: str
     confirmations: int = 10
     ttl: Duration | None = None
@@ -134,6 +138,10 @@ class SessionSpec:
 
 
 _SPEC = TypeAdapter(SessionSpec)
+
+
+LONGEST_TOUCH = 64
+"""Characters of a touch that are kept: a time has fewer, and an annotation may have 256 KiB."""
 
 
 class SessionKey(NamedTuple):
@@ -152,7 +160,8 @@ class Session(Resource):
 
     key: SessionKey
     finalizers: tuple[str, ...]
-    annotations: dict[str, str]
+    touch: str | None
+    """What a client wrote last to say that it uses the session, as it wrote it; the only annotation that is kept."""
     created_at: str
     spec: SessionSpec
 
@@ -169,7 +178,7 @@ class Session(Resource):
             key=SessionKey(meta["namespace"], meta["name"]),
             **head(body),
             finalizers=tuple(meta.get("finalizers") or ()),
-            annotations=meta.get("annotations") or {},
+            touch=_touch(meta),
             created_at=meta["creationTimestamp"],
             spec=_SPEC.validate_python(body["spec"]),
         )
@@ -178,3 +187,8 @@ class Session(Resource):
     def phase(self) -> Phase:
         """The phase last written; Pending before the first."""
         return Phase(self.status.get("phase", Phase.PENDING))
+
+
+def _touch(meta: dict[str, Any]) -> str | None:
+    text = (meta.get("annotations") or {}).get(Label.TOUCH)
+    return str(text)[:LONGEST_TOUCH] if text else None

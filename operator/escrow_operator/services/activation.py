@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from escrow_operator.adapters.kube import ENDPOINT_SLICES, SECRETS, SESSIONS, Kube, urgently
-from escrow_operator.core.conditions import Condition
+from escrow_operator.core.health import health
 from escrow_operator.core.manifests.common import connection_name, endpoint_url
 from escrow_operator.core.manifests.session import connection_secret, endpoint_slice
-from escrow_operator.core.report import OPENING, READY, Report
+from escrow_operator.core.report import OPENING, WALLETS_OPEN, Report
 from escrow_operator.errors import WalletError, WalletFileExists
 from escrow_operator.models.common import FINALIZER, ROLES, Role
 from escrow_operator.models.deed import Deed
 from escrow_operator.models.pool import Pool
-from escrow_operator.models.session import BEFORE_OPENING, OPEN_PHASES, Phase, Session, Setup
+from escrow_operator.models.session import OPEN_PHASES, Phase, Session, Setup
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.blocked import RETRY_SECONDS, Blocked
 from escrow_operator.services.claims import ClaimService, Slots
@@ -85,12 +85,16 @@ class Activator:
                 # Another operator opened them; neither passwords nor writes are needed to go on.
                 self._published[session.uid] = _mark(slots)
                 return Escrow(session, slots, address)
-            if (session.condition(READY) or {}).get("status") == "True":
+            if (session.condition(WALLETS_OPEN) or {}).get("status") == "True":
                 # A process that kubelet restarted at once: opening takes seconds, in which nobody is to be told Ready.
                 raise Blocked(
                     "WalletClosed", "A wallet is no longer open in its pod; it is opened again.", retry_after=0.0
                 )
-        self._claims.must_have_turn(session, pool)
+        self._claims.must_still_wait(session, pool)
+        if not slots:
+            # Until there is a place and slots nothing is written for a session, neither its finalizer nor deeds.
+            found = await self._deeds.find(session)
+            self._claims.must_have_room(session, pool, {role: deed.file for role, deed in found.items() if deed})
         deeds: Mapping[Role, Deed]
         before = {slot.uid for slot in slots.values()}
         # Whoever comes is to have slots first; connections and Events of those who have can wait for that.
@@ -99,12 +103,12 @@ class Activator:
             self._stages.mark(session.uid, Stage.PREPARE)
             slots = await self._claims.ensure(session, pool, {role: deed.file for role, deed in deeds.items()})
         self._stages.mark(session.uid, Stage.CLAIM)
-        # Before any wallet is opened: slots of a session that is still Pending may go back to their pool.
         session = await self._tell(session, slots, before)
         self._stages.mark(session.uid, Stage.STATUS)
         with self._warm_ups.opening():
             deeds, slots, address = await self._open(session, slots, deeds, height)
         await self._deeds.record_address(session, deeds, address)
+        await self._publish(session, slots)
         self._stages.mark(session.uid, Stage.OPEN)
         return Escrow(session, slots, address)
 
@@ -143,13 +147,13 @@ class Activator:
         if not fresh:
             return session
         names = ", ".join(f"{slot.role} {slot.name}" for slot in fresh)
-        if session.phase not in BEFORE_OPENING | {Phase.OPENING}:
+        if session.phase in OPEN_PHASES:
             self._recorder.record(session, "SlotReplaced", f"Adopted {names}.")
             return session
         self._recorder.record(session, "SlotsClaimed", f"Adopted {names}.")
         report = Report(
             Phase.OPENING,
-            (Condition(READY, False, OPENING, "The wallets are being opened."),),
+            health(Phase.OPENING, OPENING, "The wallets are being opened."),
             {"wallets": wallet_fields(session, slots, opened=False)},
         )
         return await self._reporter.report(session, report)
@@ -171,7 +175,12 @@ class Activator:
                 "WalletsReused",
                 "An earlier session of this name made wallets; they are opened again, with their address and balance.",
             )
-        address, _ = await both(self._opener.open_all(slots, deeds, expected), self._publish(session, slots))
+        opening = self._opener.open_all(slots, deeds, expected)
+        if session.spec.setup is Setup.CREATE and any(deed.address is None for deed in deeds.values()):
+            # A client could hand out an address of which the next attempt would know nothing: only what is in all
+            # three deeds is shown to clients.
+            return deeds, slots, await opening
+        address, _ = await both(opening, self._publish(session, slots))
         return deeds, slots, address
 
     async def _create(

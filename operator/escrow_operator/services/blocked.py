@@ -10,14 +10,17 @@ class Blocked(EscrowError):
     """Ends a reconciliation with Ready=False.
 
     ``reason`` is the condition's CamelCase reason, ``message`` says what the user can do, ``retry_after`` is in
-    seconds; events that change the matter (a free slot, a changed spec) come sooner.
+    seconds; events that change the matter (a free slot, a changed spec) come sooner. ``keeps_place`` of a session that
+    waits for its place at the cap, or for the slots it has a place for: all others leave the line, since nobody is to
+    give way to a session that could not use the place.
     """
 
-    def __init__(self, reason: str, message: str, *, retry_after: float) -> None:
+    def __init__(self, reason: str, message: str, *, retry_after: float, keeps_place: bool = False) -> None:
         super().__init__(f"{reason}: {message}")
         self.reason = reason
         self.message = message
         self.retry_after = retry_after
+        self.keeps_place = keeps_place
 
 
 class Failed(Blocked):

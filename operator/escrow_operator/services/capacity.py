@@ -5,31 +5,46 @@ Everything here is synchronous: between counting and deciding no other session c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 
 from escrow_operator.adapters.clock import Clock
-from escrow_operator.core.cap import evictions_needed, is_evictable
+from escrow_operator.core.cap import evictions_needed, has_stayed, is_evictable, may_give_way_to
 from escrow_operator.models.session import Session, SessionKey
 from escrow_operator.services.blocked import Blocked
-from escrow_operator.services.line import WAIT_SECONDS, Line
+from escrow_operator.services.line import WAIT_SECONDS, FairLine
 from escrow_operator.services.store import Store
 
 
 class Capacity:
-    """Places are held by sessions with slots, and by sessions whose claim is under way."""
+    """Places are held by sessions with slots, and by sessions whose claim is under way.
 
-    def __init__(self, store: Store, clock: Clock, *, max_active: int, wake: Callable[[SessionKey], None]) -> None:
+    ``min_stay`` is how long a session is open at least before it has to give way.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        max_active: int,
+        wake: Callable[[SessionKey], None],
+        min_stay: timedelta = timedelta(0),
+    ) -> None:
         self._store = store
         self._clock = clock
         self._max_active = max_active
+        self._min_stay = min_stay
         self._wake = wake
-        self._claiming: set[str] = set()
-        self._waiting = Line()
+        self._claiming: dict[str, str] = {}
+        """Namespaces by uid."""
+        self._waiting = FairLine()
         self._yielding: set[str] = set()
 
     def active(self) -> set[str]:
         """Uids of the sessions that hold a place."""
-        return self._store.holders() | self._claiming
+        return self._store.holders() | self._claiming.keys()
 
     def count_active(self) -> int:
         """How many sessions hold a place."""
@@ -39,32 +54,48 @@ class Capacity:
         """Whether a session holds a place."""
         return uid in self._claiming or self._store.is_holder(uid)
 
-    def admit(self, session: Session) -> None:
-        """Give a session a place until ``settle_claim``; first come, first served.
+    def is_waiting(self, key: SessionKey) -> bool:
+        """Whether a session has asked for a place and not got it yet."""
+        return key in self._waiting
 
-        Raises Blocked (AtCapacity) when there is none, after asking as many sessions to give way as are needed.
+    def has_room(self, session: Session) -> bool:
+        """Whether a session holds a place, or would get one if it asked now."""
+        if self.is_active(session.uid):
+            return True
+        return self.count_active() + self._waiting.ahead(session, self._places()) < self._max_active
+
+    def ask(self, session: Session) -> None:
+        """Stand in the line for a place, and return when there is one: it is kept until ``admit`` or ``leave``.
+
+        Places are given to the namespace that has fewest, within it first come, first served. Raises Blocked
+        (AtCapacity) when there is none, after asking as many sessions to give way as are needed.
         """
-        if not self.is_active(session.uid):
-            self._waiting.join(session)
-            active = self.count_active()
-            if active + self._waiting.ahead(session) >= self._max_active:
-                self._make_room(active)
+        if self.is_active(session.uid):
+            return
+        self._waiting.join(session)
+        if not self.has_room(session):
+            self._make_room()
+
+    def admit(self, session: Session) -> None:
+        """Give a session a place until ``settle_claim``. Raises Blocked like ``ask``."""
+        self.ask(session)
         self._waiting.leave(session.key)
-        self._claiming.add(session.uid)
+        self._claiming[session.uid] = session.key.namespace
 
     def settle_claim(self, session: Session) -> None:
         """The claim is over: from now on the slots it has, or has not, say whether it holds a place."""
-        self._claiming.discard(session.uid)
+        self._claiming.pop(session.uid, None)
 
     def leave(self, key: SessionKey) -> None:
         """The session no longer wants a place. One that has one keeps it until its slots are gone."""
-        self._waiting.leave(key)
+        if self._waiting.leave(key):
+            self.wake_waiting()
 
     def must_yield(self, session: Session) -> bool:
         """Whether the session was chosen to give way, and still may; the next look of who waits chooses anew."""
         if session.uid not in self._yielding:
             return False
-        if self.is_active(session.uid) and is_evictable(session):
+        if self._waiting and self.is_active(session.uid) and is_evictable(session):
             return True
         self._yielding.discard(session.uid)
         self.wake_waiting()
@@ -75,23 +106,55 @@ class Capacity:
 
         At least one: when nobody gives way, it is for the first in the line to choose.
         """
+        if not self._waiting:
+            return
         room = max(1, self._max_active - self.count_active())
-        for key in self._waiting.in_order()[:room]:
+        for key in self._waiting.in_order(self._places())[:room]:
             self._wake(key)
 
-    def _may_be_asked(self, uid: str) -> bool:
-        return uid not in self._yielding and self._store.is_holder(uid)
+    def _places(self) -> Mapping[str, int]:
+        """How many places each namespace holds."""
+        if not self._claiming:
+            return self._store.places()
+        claims = (namespace for uid, namespace in self._claiming.items() if not self._store.is_holder(uid))
+        return Counter(self._store.places()) + Counter(claims)
 
-    def _make_room(self, active: int) -> None:
+    def _may_be_asked(self, session: Session) -> bool:
+        return (
+            session.uid not in self._yielding
+            and self._store.is_holder(session.uid)
+            and has_stayed(session, now=self._clock.now(), min_stay=self._min_stay)
+        )
+
+    def _make_room(self) -> None:
+        """Ask sessions to give way to those who wait, each to one whose namespace may take its place."""
+        active, places = self.count_active(), Counter(self._places())
         self._yielding = {uid for uid in self._yielding if self._store.is_holder(uid)}
         leaving = self._yielding | self._store.leaving
+        for uid in leaving:
+            places[self._store.namespace_of(uid) or ""] -= 1
         needed = evictions_needed(
             max_active=self._max_active, active=active, waiting=len(self._waiting), yielding=len(leaving)
         )
-        for _ in range(needed):
-            victim = self._store.used.first(may_go=self._may_be_asked, now=self._clock.now())
-            if victim is None:
+        # Those before them get the places that are free, or about to be.
+        served = max(0, self._max_active - active + len(leaving))
+        line = self._waiting.in_order(self._places())
+        places.update(newcomer.namespace for newcomer in line[:served])
+        in_vain: set[str] = set()
+        for newcomer in line[served:]:
+            if needed <= 0:
                 break
+            if newcomer.namespace in in_vain:
+                continue
+            victim = self._store.candidates.first(
+                may_give_way_to(newcomer.namespace, places), may_go=self._may_be_asked, now=self._clock.now()
+            )
+            if victim is None:
+                in_vain.add(newcomer.namespace)
+                continue
+            needed -= 1
+            places[victim.key.namespace] -= 1
+            places[newcomer.namespace] += 1
             self._yielding.add(victim.uid)
             leaving.add(victim.uid)
             self._wake(victim.key)
@@ -101,8 +164,9 @@ class Capacity:
             + (
                 "; one is giving way."
                 if leaving
-                else " and none of them may give way. The session goes on when one closes; sessions.maxActive is the"
-                " operator's setting."
+                else " and none of them may give way now. The session goes on when one closes or may give way;"
+                " sessions.maxActive is the operator's setting."
             ),
             retry_after=WAIT_SECONDS,
+            keeps_place=True,
         )

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
+from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.kube import PODS, Kube
 from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
-from escrow_operator.core.claim import plan_claim, wallet_holders
-from escrow_operator.core.manifests.session import adoption, give_back, note_wallet_file
+from escrow_operator.core.claim import ClaimPlan, plan_claim, wallet_holders
+from escrow_operator.core.manifests.session import adoption, note_wallet_file
 from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.pool import Pool, PoolKey
-from escrow_operator.models.session import BEFORE_OPENING, Session, SessionKey
+from escrow_operator.models.session import OPEN_PHASES, Session, SessionKey
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.blocked import RETRY_SECONDS, Blocked
 from escrow_operator.services.capacity import Capacity
 from escrow_operator.services.line import WAIT_SECONDS, Line
 from escrow_operator.services.store import Store
 from escrow_operator.services.together import gather_all
-
-_LOG = logging.getLogger(__name__)
 
 ADOPTION_TRIES = 3
 """Kubelet's own status updates move a pod's version: a look at the newer version settles that."""
@@ -32,6 +29,10 @@ POOL_TROUBLE = frozenset({"DaemonSecretsNotRead", "SlotsNotStarting", "StorageCl
 CONTENTION_SECONDS = 1.0
 """Until the next try after a slot went away under a claim."""
 
+STARTING_SECONDS = 120.0
+"""For which a place at the cap is kept for a session whose slots are being started. A pod that takes longer may never
+start, and the place is others' until there are slots."""
+
 Slots = dict[Role, Slot]
 
 
@@ -39,13 +40,21 @@ class ClaimService:
     """Knows who holds and who waits. Slots are chosen and reserved with no await in between."""
 
     def __init__(
-        self, kube: Kube, store: Store, *, capacity: Capacity, pool_changed: Callable[[PoolKey], None]
+        self,
+        kube: Kube,
+        store: Store,
+        clock: Clock,
+        *,
+        capacity: Capacity,
+        pool_changed: Callable[[PoolKey], None],
     ) -> None:
         self._kube = kube
         self._store = store
+        self._clock = clock
         self._capacity = capacity
         self._pool_changed = pool_changed
         self._waiting: dict[PoolKey, Line] = defaultdict(Line)
+        self._waits_since: dict[SessionKey, float] = {}
         self._taking: dict[tuple[PoolKey, Role, str], SessionKey] = {}
 
     def held(self, session: Session) -> Slots:
@@ -70,20 +79,51 @@ class ClaimService:
 
     def stop_waiting(self, session: SessionKey, pool: PoolKey) -> None:
         """A session has what it wanted, or no longer wants it."""
-        if self._waiting[pool].leave(session):
+        self._waits_since.pop(session, None)
+        if pool in self._waiting and self._waiting[pool].leave(session):
+            if not self._waiting[pool]:
+                del self._waiting[pool]
             self._pool_changed(pool)
 
-    def must_have_turn(self, session: Session, pool: Pool) -> None:
-        """Who waits for slots already, and would find none, need not prepare for them. Raises Blocked (PoolEmpty)."""
-        line = self._waiting[pool.key]
-        if session.key not in line:
-            return
+    def forget(self, session: SessionKey) -> None:
+        """The session is gone: it waits for nothing, whatever pool it named."""
+        self._capacity.leave(session)
+        for pool in [pool for pool, line in self._waiting.items() if session in line]:
+            self.stop_waiting(session, pool)
+        self._waits_since.pop(session, None)
+
+    def must_still_wait(self, session: Session, pool: Pool) -> None:
+        """Who waits already, and still would, need not prepare anything. Raises Blocked (AtCapacity, PoolEmpty)."""
+        if session.key in self._waiting[pool.key] or self._capacity.is_waiting(session.key):
+            self.must_have_room(session, pool)
+
+    def must_have_room(self, session: Session, pool: Pool, files: Mapping[Role, str] | None = None) -> None:
+        """Whether a claim would succeed now; called before anything is written for the session.
+
+        ``files`` are those of its wallets, as far as there are any. Raises Blocked: WalletInUse, AtCapacity, PoolEmpty.
+        Pods are started for sessions that have a place, not for those in the line for one; and nobody gives way for a
+        session whose pool cannot start any.
+        """
         held = self.held(session)
         wanted = [role for role in ROLES if role not in held]
-        free = self._store.free_slots(pool.key)
-        plan = plan_claim(free, wanted, ahead=0 if held else line.ahead(session))
-        if plan.lacking:
-            raise self._pool_empty(pool, plan.lacking)
+        if not wanted:
+            return
+        known = {role: file for role, file in (files or {}).items() if role in wanted}
+        self._must_be_free(session, pool, known)
+        lacking = self._plan(session, pool, wanted, held).lacking
+        if not lacking:
+            self._capacity.ask(session)
+            return
+        blocked = self._pool_empty(pool, lacking)
+        since = self._waits_since.get(session.key)
+        if self._trouble(pool) or (since is not None and self._clock.monotonic() - since > STARTING_SECONDS):
+            raise blocked
+        self._capacity.ask(session)
+        self._waits_since.setdefault(session.key, self._clock.monotonic())
+        if self._waiting[pool.key].join(session):
+            self._pool_changed(pool.key)
+        blocked.keeps_place = True
+        raise blocked
 
     async def ensure(self, session: Session, pool: Pool, files: Mapping[Role, str]) -> Slots:
         """The session's three slots, claimed now where it lacks some; ``files`` are the wallets to be opened.
@@ -99,19 +139,12 @@ class ClaimService:
             return held
         # No await between here and the end of the reservations: two sessions would choose the same slot, the same
         # place, or the same wallet.
-        self._must_be_free(session, pool, wanted)
-        plan = plan_claim(
-            self._store.free_slots(pool.key),
-            wanted,
-            ahead=0 if held else self._waiting[pool.key].ahead(session),
-            used_nodes={slot.node for slot in held.values() if slot.node},
-        )
-        if plan.lacking:
-            if self._waiting[pool.key].join(session):
-                self._pool_changed(pool.key)
-            if held and session.phase in BEFORE_OPENING:
-                await self.give_back(session)
-            raise self._pool_empty(pool, plan.lacking)
+        try:
+            self.must_have_room(session, pool, files)
+        except Blocked:
+            await self._let_go(session)
+            raise
+        plan = self._plan(session, pool, wanted, held)
         self._capacity.admit(session)
         self._store.reserve(plan.take)
         files_taken = {(pool.key, role, file): session.key for role, file in wanted.items()}
@@ -124,11 +157,18 @@ class ClaimService:
             self._store.unreserve(plan.take)
             self._capacity.settle_claim(session)
         if None in taken:
-            if session.phase in BEFORE_OPENING:
-                await self.give_back(session)
+            await self._let_go(session)
             raise Blocked("Contention", "A free slot went away while it was claimed.", retry_after=CONTENTION_SECONDS)
         self.stop_waiting(session.key, pool.key)
         return held | {slot.role: slot for slot in taken if slot}
+
+    def _plan(self, session: Session, pool: Pool, wanted: Collection[Role], held: Slots) -> ClaimPlan:
+        return plan_claim(
+            self._store.free_slots(pool.key),
+            wanted,
+            ahead=0 if held else self._waiting[pool.key].ahead(session),
+            used_nodes={slot.node for slot in held.values() if slot.node},
+        )
 
     async def renote(self, slots: Slots, files: Mapping[Role, str]) -> Slots:
         """Write on each slot which file it is about to hold, before it holds it; returns them as they are then."""
@@ -141,10 +181,6 @@ class ClaimService:
                 self._store.see_slot(body)
                 noted[role] = Slot.parse(body)
         return noted
-
-    async def give_back(self, session: Session) -> None:
-        """Return slots in which no wallet was opened to their pool."""
-        await asyncio.gather(*(self._give_back(slot) for slot in self.held(session).values()))
 
     def _must_be_free(self, session: Session, pool: Pool, wanted: Mapping[Role, str]) -> None:
         """Invariant I1: a wallet is opened nowhere while a pod that may hold it is still there."""
@@ -170,13 +206,18 @@ class ClaimService:
         )
 
     def _pool_empty(self, pool: Pool, lacking: tuple[Role, ...]) -> Blocked:
-        problem = pool.condition("Ready") or {}
-        why = f" {problem['message']}" if problem.get("reason") in POOL_TROUBLE else ""
+        why = self._trouble(pool) or "More are being started."
         return Blocked(
             "PoolEmpty",
-            f"WalletPool {pool.key.name} has no free slot for {', '.join(lacking)}; more are being started.{why}",
+            f"WalletPool {pool.key.name} has no free slot for {', '.join(lacking)}. {why}",
             retry_after=WAIT_SECONDS,
         )
+
+    @staticmethod
+    def _trouble(pool: Pool) -> str | None:
+        """Why the pool starts no slots, in its own words."""
+        problem = pool.condition("Ready") or {}
+        return problem["message"] if problem.get("reason") in POOL_TROUBLE else None
 
     async def _adopt(self, slot: Slot, session: Session, file: str) -> Slot | None:
         for _ in range(ADOPTION_TRIES):
@@ -197,12 +238,15 @@ class ClaimService:
                 return Slot.parse(body)
         return None
 
-    async def _give_back(self, slot: Slot) -> None:
-        try:
-            self._store.see_slot(await self._kube.patch(PODS, slot.namespace, slot.name, give_back(slot)))
-        except (ConflictError, NotFoundError):
-            # It changed under us; it stays the session's, which gives it back the next time or uses it.
-            _LOG.info("slot %s could not be given back", slot.name)
+    async def _let_go(self, session: Session) -> None:
+        """A session that opens nothing yet keeps no slots while it waits for others: two could wait for each other.
+
+        They are deleted and not given back, whatever the phase says: a wallet may have been open in them.
+        """
+        if session.phase in OPEN_PHASES:
+            return
+        for slot in self.held(session).values():
+            await self._kube.delete(PODS, slot.namespace, slot.name, uid=slot.uid)
 
     async def _drop_surplus(self, session: Session) -> None:
         """Delete ended pods, and second pods for one role (a claim whose answer was lost)."""

@@ -14,9 +14,9 @@ from typing import Any
 from escrow_operator.adapters.kube import SECRETS, Kube
 from escrow_operator.adapters.kube_errors import NotFoundError
 from escrow_operator.core.manifests.common import deed_name
-from escrow_operator.core.manifests.session import deed_secret
+from escrow_operator.core.manifests.session import deed_secret, settled_patch
 from escrow_operator.models.common import ROLES, Role
-from escrow_operator.models.deed import Deed, secret_data
+from escrow_operator.models.deed import Deed, secret_data, settled_mark
 from escrow_operator.models.session import Session, Setup
 from escrow_operator.services.blocked import RECHECK_SECONDS, Blocked
 from escrow_operator.services.together import gather_all
@@ -36,14 +36,47 @@ class DeedService:
         ``height`` is the chain's, which fresh wallets note as their restore height. Raises Blocked with a reason that
         names the Secret at fault.
         """
-        if session.spec.setup is Setup.OPEN:
-            return await self._given(session)
-        found = dict(await asyncio.gather(*(self._made(session, role) for role in ROLES)))
-        self._must_agree(session, found)
+        found = await self.find(session)
         suffix = secrets.token_hex(4)
         lacking = [role for role in ROLES if found[role] is None]
         made = await gather_all(self._make(session, role, suffix, height) for role in lacking)
         return {role: deed for role, deed in found.items() if deed} | {deed.role: deed for deed in made}
+
+    async def find(self, session: Session) -> dict[Role, Deed | None]:
+        """What there is of the three deeds; nothing is written. Raises Blocked like ``resolve``."""
+        if session.spec.setup is Setup.OPEN:
+            return dict(await self._given(session))
+        found = dict(await asyncio.gather(*(self._made(session, role) for role in ROLES)))
+        self._must_agree(session, found)
+        self._must_not_be_settled(session, found)
+        return found
+
+    def _must_not_be_settled(self, session: Session, found: Mapping[Role, Deed | None]) -> None:
+        """Refuse to hand the wallets of a trade that is over to the next one: its parties may hold their keys."""
+        settled = next((deed.settled for deed in found.values() if deed and deed.settled), None)
+        if settled is None or session.spec.reuse_settled_wallets or session.status.get("address"):
+            return
+        raise Blocked(
+            "NameSettled",
+            f"The wallets of the name {session.key.name} served a trade that ended as {settled}: its parties may hold"
+            " their keys. Choose another name, or set spec.reuseSettledWallets to true if this is the same trade.",
+            retry_after=RECHECK_SECONDS,
+        )
+
+    async def mark_settled(self, session: Session, text: str) -> None:
+        """Write into the deeds that their trade is over, before the session says so. Deeds that users gave stay."""
+        if session.spec.setup is Setup.OPEN:
+            return
+        await gather_all(self._mark(session, role, text) for role in ROLES)
+
+    async def _mark(self, session: Session, role: Role, text: str) -> None:
+        name = deed_name(session.key, role)
+        secret = await self._find(session.key.namespace, name)
+        if secret is None or settled_mark(secret) == text:
+            # One that was lost says nothing to anybody: without it the wallet is not opened again.
+            return
+        patch = settled_patch(secret, text)
+        await self._kube.patch(SECRETS, session.key.namespace, name, patch)
 
     def _must_agree(self, session: Session, found: Mapping[Role, Deed | None]) -> None:
         """Refuse to make fresh wallets beside ones that money may have been paid to."""

@@ -2,37 +2,49 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.kube import SESSIONS, Kube
 from escrow_operator.core.conditions import Condition
-from escrow_operator.core.expiry import last_activity, touched_at
-from escrow_operator.core.report import READY, Report
+from escrow_operator.core.expiry import is_edited, is_wanted_again, last_use
+from escrow_operator.core.health import health, unwatched
+from escrow_operator.core.protection import may_hold_money
+from escrow_operator.core.report import Report
 from escrow_operator.models.common import FINALIZER, format_time, parse_time
-from escrow_operator.models.session import Phase, Session
+from escrow_operator.models.session import RESUMABLE_PHASES, Phase, Session
 from escrow_operator.services.activation import Activator
 from escrow_operator.services.blocked import RECHECK_SECONDS, RETRY_SECONDS, Failed
-from escrow_operator.services.capacity import Capacity
 from escrow_operator.services.claims import ClaimService
 from escrow_operator.services.closer import Closer
 from escrow_operator.services.deeds import DeedService
 from escrow_operator.services.events import Recorder
 from escrow_operator.services.monitor import Monitor
 from escrow_operator.services.reporter import Reporter
+from escrow_operator.services.store import Store
 from escrow_operator.settings import EvictionPolicy, Settings
 
 EXPIRED_TEXT = (
-    "Not used for its TTL, or older than its maxAge. The wallets were closed; their files and Secrets are kept. Delete"
-    " the session and apply it again to open them."
+    "Not used for its TTL. The wallets were closed; their files and Secrets are kept. A touch or a change of its spec"
+    " opens them again."
+)
+TOO_OLD_TEXT = (
+    "Older than its maxAge. The wallets were closed; their files and Secrets are kept. A later maxAge, or the session"
+    " deleted and applied again, opens them."
 )
 EVICTED_TEXT = (
     "Gave way to another session at the cap (sessions.maxActive), as the least recently used one. It is deleted; its"
     " wallets' files and Secrets are kept. Apply it again to open them."
 )
 SUSPENDED_TEXT = (
-    "Gave way to another session at the cap (sessions.maxActive), as the least recently used one. A touch or a change"
-    " of its spec opens its wallets again."
+    "Gave way to another session at the cap (sessions.maxActive), as the least recently used one. Its wallets were"
+    " closed; a touch or a change of its spec opens them again."
 )
 SETTLED_TEXT = "The payout is final. The wallets were closed; their files and Secrets are kept."
+
+
+CLOSED: dict[str, Any] = {"wallets": None, "expiresAt": None, "openedAt": None}
+"""Status fields that a closed session does not have."""
 
 
 class Endings:
@@ -45,35 +57,31 @@ class Endings:
         clock: Clock,
         *,
         activator: Activator,
-        capacity: Capacity,
         claims: ClaimService,
         closer: Closer,
         deeds: DeedService,
         monitor: Monitor,
         recorder: Recorder,
         reporter: Reporter,
+        store: Store,
     ) -> None:
         self._kube = kube
         self._settings = settings
         self._clock = clock
         self._activator = activator
-        self._capacity = capacity
         self._claims = claims
         self._closer = closer
         self._deeds = deeds
         self._monitor = monitor
         self._recorder = recorder
         self._reporter = reporter
+        self._store = store
 
     async def fail(self, session: Session, failure: Failed, daemon: Condition) -> float:
         """Give the slots back, and remember what was tried so that it is not tried again."""
         tried = {"generation": session.generation, "secrets": await self._deeds.versions(session)}
-        conditions = (
-            Condition(READY, False, failure.reason, failure.message),
-            daemon,
-        )
-        report = Report(Phase.FAILED, conditions, {"failure": tried, "wallets": None, "expiresAt": None})
-        await self._reporter.report(session, report)
+        conditions = (*health(Phase.FAILED, failure.reason, failure.message), *unwatched(session), daemon)
+        await self._reporter.report(session, Report(Phase.FAILED, conditions, {"failure": tried} | CLOSED))
         return await self.stay_failed(session)
 
     async def stay_failed(self, session: Session) -> float:
@@ -90,49 +98,64 @@ class Endings:
 
     async def expire(self, session: Session) -> float | None:
         """The session's time is up."""
-        return await self._end(session, Phase.EXPIRED, EXPIRED_TEXT)
-
-    async def _end(self, session: Session, phase: Phase, message: str) -> float | None:
-        """Close a session that stays as an object."""
-        ready = Condition(READY, False, phase.value, message)
-        activity = format_time(last_activity(session, now=self._clock.now()))
-        fields = {"wallets": None, "expiresAt": None, "lastActivityTime": activity}
-        return await self.stay_closed(await self._reporter.report(session, Report(phase, (ready,), fields)))
+        max_age = session.spec.max_age
+        too_old = max_age is not None and parse_time(session.created_at) + max_age <= self._clock.now()
+        return await self._end(session, Phase.EXPIRED, TOO_OLD_TEXT if too_old else EXPIRED_TEXT)
 
     async def give_way(self, session: Session) -> float | None:
-        """The session was the least recently used one when the cap was reached."""
-        if self._settings.sessions.eviction_policy is EvictionPolicy.SUSPEND:
+        """The session was chosen to give way when the cap was reached."""
+        if self._settings.sessions.eviction_policy is EvictionPolicy.SUSPEND or may_hold_money(session):
             return await self._end(session, Phase.SUSPENDED, SUSPENDED_TEXT)
         return await self._end(session, Phase.EVICTED, EVICTED_TEXT)
 
+    async def _end(self, session: Session, phase: Phase, message: str) -> float | None:
+        """Close a session that stays as an object. What a client wrote until now is no wish to have it back."""
+        activity = format_time(last_use(session, now=self._clock.now()))
+        fields = {"lastActivityTime": activity, "lastTouch": session.touch} | CLOSED
+        conditions = (*health(phase, phase.value, message), *unwatched(session))
+        return await self.stay_closed(await self._reporter.report(session, Report(phase, conditions, fields)))
+
+    async def settle(self, session: Session, final: Report) -> float | None:
+        """The payout is final: ``final`` has the phase, what is true of the money, and the fields of the last look.
+
+        The deeds say so first: a later session of this name must not get the wallets of a trade that is over.
+        """
+        await self._deeds.mark_settled(session, f"{final.phase.value} by {final.fields['settlement']['txid']}")
+        conditions = (
+            *health(final.phase, "Settled", SETTLED_TEXT),
+            *unwatched(session, paid_out=True),
+            *final.conditions,
+        )
+        report = Report(final.phase, conditions, {**final.fields, **CLOSED})
+        return await self.stay_closed(await self._reporter.report(session, report))
+
     async def stay_closed(self, session: Session) -> float | None:
-        """Hold no slots; an evicted session is deleted then, a suspended one may be wanted again."""
-        if session.phase is Phase.SUSPENDED and self._is_wanted_again(session):
-            ready = Condition(READY, False, "Resuming", "Used again after it was suspended.")
-            fields = {"lastActivityTime": format_time(self._clock.now())}
-            await self._reporter.report(session, Report(Phase.PENDING, (ready,), fields))
+        """Hold no slots; an evicted session is deleted then, an expired or suspended one may be wanted again."""
+        now = self._clock.now()
+        wanted = is_wanted_again(session, now=now, idle_ttl=self._settings.sessions.idle_ttl)
+        if session.phase in RESUMABLE_PHASES and wanted:
+            conditions = health(Phase.PENDING, "Resuming", f"Used again after it was {session.phase.value.lower()}.")
+            fields = {"lastActivityTime": format_time(now), "lastTouch": session.touch}
+            await self._reporter.report(session, Report(Phase.PENDING, conditions, fields))
             return 0.0
+        if is_edited(session):
+            # The change is seen, and changes nothing.
+            session = await self._reporter.report(session, Report(session.phase, ()))
         if not await self._close(session):
             return RETRY_SECONDS
         if session.phase is Phase.EVICTED:
             await self._kube.delete(SESSIONS, session.key.namespace, session.key.name, uid=session.uid)
         return None
 
-    def _is_wanted_again(self, session: Session) -> bool:
-        """Whether a suspended session was touched, or its spec changed, since it was suspended."""
-        if session.status.get("observedGeneration") != session.generation:
-            return True
-        touched = touched_at(session)
-        noted = session.status.get("lastActivityTime")
-        return touched is not None and (noted is None or touched > parse_time(noted))
-
     async def finish(self, session: Session) -> float | None:
         """The way out of a deleted session."""
         if FINALIZER not in session.finalizers:
+            self._claims.forget(session.key)
             return None
         if not await self._close(session):
-            waiting = Condition(READY, False, "Closing", "Waiting for a pod to store its wallet and end.")
-            await self._reporter.report(session, Report(session.phase, (waiting,)))
+            text = "Waiting for a pod to store its wallet and end."
+            closing = (*health(Phase.PENDING, "Closing", text), *unwatched(session))
+            await self._reporter.report(session, Report(session.phase, closing))
             return RETRY_SECONDS
         self._recorder.record(
             session, "WalletsClosed", "The wallets were stored and closed; their files and Secrets are kept."
@@ -141,12 +164,10 @@ class Endings:
         return None
 
     async def _close(self, session: Session) -> bool:
-        self._claims.stop_waiting(session.key, session.pool_key)
-        self._capacity.leave(session.key)
+        self._claims.forget(session.key)
         self._activator.forget(session.uid)
         self._monitor.forget(session.uid)
-        held = self._claims.held(session)
-        done = await self._closer.release(session)
-        if held and not session.deleting:
+        if not session.deleting and self._store.is_holder(session.uid):
+            # Before the pods go: as long as one is there, whoever comes after a crash knows that this is to be done.
             await self._closer.withdraw_endpoints(session)
-        return done
+        return await self._closer.release(session)

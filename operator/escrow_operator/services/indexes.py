@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Hashable, Iterator, Mapping, Set
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Set
 from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
 
 from escrow_operator.core.cap import is_evictable, use_order
+from escrow_operator.core.protection import may_hold_money
 from escrow_operator.models.common import parse_time
 from escrow_operator.models.session import Session, SessionKey
 
@@ -47,38 +49,63 @@ class Index(Generic[K, V]):
                 del self._sets[key]
 
 
+class Holders(Index[str, tuple[str, str]]):
+    """Which pods (namespace, name) a session holds, by its uid; and how many sessions of each namespace hold some."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.namespaces: Counter[str] = Counter()
+
+    def add(self, key: str, value: tuple[str, str]) -> None:
+        """A session has a pod."""
+        if key not in self:
+            self.namespaces[value[0]] += 1
+        super().add(key, value)
+
+    def discard(self, key: str, value: tuple[str, str]) -> None:
+        """A session has a pod no more."""
+        known = key in self
+        super().discard(key, value)
+        if known and key not in self:
+            self.namespaces[value[0]] -= 1
+            if not self.namespaces[value[0]]:
+                del self.namespaces[value[0]]
+
+
 class _Entry(NamedTuple):
     order: tuple[datetime, str, SessionKey]
     uid: str
 
 
 class LeastRecentlyUsed:
-    """A heap of the sessions that may give way, the least recently used one first: O(log n) for each note and choice.
+    """A heap of some sessions, the least recently used one first: O(log n) for each note and choice.
 
-    An entry tells when a session had been used at the time of the note. That only grows, so the entry on top is a lower
-    bound for all: when the session was used since, it is put back where it belongs.
+    ``belongs`` says of which. An entry tells when a session had been used at the time of the note. That only grows, so
+    the entry on top is a lower bound for all: when the session was used since, it is put back where it belongs.
     """
 
-    def __init__(self, sessions: Mapping[SessionKey, Session]) -> None:
+    def __init__(self, sessions: Mapping[SessionKey, Session], belongs: Callable[[Session], bool]) -> None:
         self._sessions = sessions
+        self._belongs = belongs
         self._heap: list[_Entry] = []
         self._noted: set[str] = set()
 
     def note(self, session: Session) -> None:
-        """A session was seen: it may have become evictable."""
-        if is_evictable(session) and session.uid not in self._noted:
+        """A session was seen: it may belong here now."""
+        if session.uid not in self._noted and self._belongs(session):
             # Its first moment is bound enough, and needs no clock.
-            self._push(_Entry(use_order(session, now=parse_time(session.created_at)), session.uid))
+            created = parse_time(session.created_at)
+            self._push(_Entry((created, session.created_at, session.key), session.uid))
 
-    def first(self, *, may_go: Callable[[str], bool], now: datetime) -> Session | None:
-        """The least recently used session that may give way, also by its uid; None when there is none."""
+    def first(self, *, may_go: Callable[[Session], bool], now: datetime) -> Session | None:
+        """The least recently used session that may go; None when there is none."""
         passed = []
         found = None
         while self._heap and found is None:
             entry = heapq.heappop(self._heap)
             session = self._sessions.get(entry.order[2])
-            if session is None or session.uid != entry.uid or not is_evictable(session):
-                # Noted again when it may give way again.
+            if session is None or session.uid != entry.uid or not self._belongs(session):
+                # Noted again when it belongs here again.
                 self._noted.discard(entry.uid)
                 continue
             true = _Entry(use_order(session, now=now), entry.uid)
@@ -86,7 +113,7 @@ class LeastRecentlyUsed:
                 self._push(true)
             else:
                 passed.append(entry)
-                if may_go(entry.uid):
+                if may_go(session):
                     found = session
         for entry in passed:
             self._push(entry)
@@ -95,3 +122,34 @@ class LeastRecentlyUsed:
     def _push(self, entry: _Entry) -> None:
         self._noted.add(entry.uid)
         heapq.heappush(self._heap, entry)
+
+
+class Candidates:
+    """The sessions that may give way: those without money first, then by their last use."""
+
+    def __init__(self, sessions: Mapping[SessionKey, Session]) -> None:
+        self._sessions = sessions
+        self._heaps: dict[tuple[str, bool], LeastRecentlyUsed] = {}
+
+    def note(self, session: Session) -> None:
+        """A session was seen: it may have become one."""
+        if not is_evictable(session):
+            return
+        money = may_hold_money(session)
+        key = (session.key.namespace, money)
+        heap = self._heaps.get(key)
+        if heap is None:
+            heap = self._heaps[key] = LeastRecentlyUsed(
+                self._sessions, lambda one: is_evictable(one) and may_hold_money(one) is money
+            )
+        heap.note(session)
+
+    def first(self, namespaces: Iterable[str], *, may_go: Callable[[Session], bool], now: datetime) -> Session | None:
+        """The one that goes first of those in some namespaces that may go; None when there is none."""
+        wanted = list(namespaces)
+        for money in (False, True):
+            heaps = [heap for namespace in wanted if (heap := self._heaps.get((namespace, money)))]
+            found = [one for heap in heaps if (one := heap.first(may_go=may_go, now=now))]
+            if found:
+                return min(found, key=lambda one: use_order(one, now=now))
+        return None

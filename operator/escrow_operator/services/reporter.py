@@ -8,7 +8,10 @@ from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.kube import POOLS, SESSIONS, JsonPatch, Kube
 from escrow_operator.core.conditions import Condition
 from escrow_operator.core.daemon import DAEMON_SYNCED
-from escrow_operator.core.report import OPENING, READY, Report, compose_status
+from escrow_operator.core.funding import AWAITING_PAYMENT, FUNDED
+from escrow_operator.core.health import NOT_WATCHED
+from escrow_operator.core.report import OPENING, READY, WALLETS_OPEN, Report, compose_status
+from escrow_operator.core.settlement import SETTLED
 from escrow_operator.models.common import parse_time
 from escrow_operator.models.pool import Pool
 from escrow_operator.models.session import ENDING_PHASES, Session
@@ -44,15 +47,19 @@ class Reporter:
         self._store.see_session(body)
         self._count(session, report)
         for condition in report.conditions:
-            if _is_news(session, condition) and not _goes_without_saying(session, condition):
+            if (
+                condition.type in STORY
+                and _is_news(session, condition)
+                and not _goes_without_saying(session, condition)
+            ):
                 self._record(session, condition)
         return Session.parse(body)
 
     def _count(self, session: Session, report: Report) -> None:
         if report.phase is not session.phase and report.phase in ENDING_PHASES:
             self._meters.endings.labels(phase=report.phase.value).inc()
-        ready = any(condition.type == READY and condition.status for condition in report.conditions)
-        if ready and "openedAt" not in session.status:
+        opened = any(condition.type == WALLETS_OPEN and condition.status for condition in report.conditions)
+        if opened and "lastActivityTime" not in session.status:
             age = self._clock.now() - parse_time(session.created_at)
             self._meters.time_to_ready.observe(age.total_seconds())
 
@@ -72,6 +79,9 @@ class Reporter:
         self._recorder.record(about, condition.reason, condition.message, warning=condition.reason in WARNINGS)
 
 
+STORY = frozenset({READY, FUNDED, SETTLED, DAEMON_SYNCED})
+"""Conditions whose changes are told as Events; the others say the same for machines."""
+
 WARNINGS = frozenset(
     {
         "AddressMismatch",
@@ -83,6 +93,7 @@ WARNINGS = frozenset(
         "DeedsDisagree",
         "DoubleSpent",
         "Evicted",
+        "NameSettled",
         "NotAPayout",
         "TransactionFailed",
         "TransactionNotFound",
@@ -115,12 +126,18 @@ def _is_news(about: Session | Pool, condition: Condition) -> bool:
 
 
 def _goes_without_saying(session: Session, condition: Condition) -> bool:
-    """What everybody expects of a new session makes no Event: each is a request, and hides others in the story."""
+    """What everybody expects makes no Event: each is a request, and hides others in the story."""
     if condition.type == READY and condition.reason == OPENING:
         # "SlotsClaimed" tells it, and which pods.
         return True
+    old = session.condition(condition.type)
+    if condition.type in (FUNDED, SETTLED):
+        # Ready says why nothing is known of the money; that it was there, and is not known any more, is news.
+        unknown = condition.status is None and (old is None or old["status"] != "True")
+        still = condition.reason == AWAITING_PAYMENT and old is not None and old["status"] == "Unknown"
+        return condition.reason == NOT_WATCHED or unknown or still
     usual = condition.status is None or (condition.type == DAEMON_SYNCED and condition.status)
-    return bool(usual) and session.condition(condition.type) is None
+    return condition.reason == NOT_WATCHED or (bool(usual) and old is None)
 
 
 def _replace_status(about: Session | Pool, status: dict[str, Any]) -> JsonPatch:

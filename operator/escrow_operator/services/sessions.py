@@ -14,22 +14,19 @@ from escrow_operator.adapters.kube import PODS, Kube
 from escrow_operator.adapters.kube_errors import ConflictError, KubeError, UnavailableError
 from escrow_operator.core.conditions import Condition
 from escrow_operator.core.daemon import NOT_CHECKED
-from escrow_operator.core.expiry import expires_at, last_activity, touched_at
+from escrow_operator.core.expiry import expires_at, last_use, read_touch
 from escrow_operator.core.funding import FUNDED, assess
-from escrow_operator.core.report import READY, Report
-from escrow_operator.core.settlement import (
-    SETTLED,
-    UNDER_WAY,
-    final_phase,
-    is_followed,
-)
-from escrow_operator.models.common import Label, format_time
+from escrow_operator.core.health import health, is_open, unknown_funding
+from escrow_operator.core.protection import is_protected
+from escrow_operator.core.report import READY, Report, after
+from escrow_operator.core.settlement import SETTLED, UNDER_WAY, final_phase
+from escrow_operator.models.common import ROLES, Label, format_time
 from escrow_operator.models.session import CLOSED_PHASES, OPEN_PHASES, Phase, Session, SessionKey
 from escrow_operator.services.activation import Activator, Escrow, wallet_fields
 from escrow_operator.services.blocked import RECHECK_SECONDS, Blocked, Failed, SlotBroken
 from escrow_operator.services.capacity import Capacity
 from escrow_operator.services.claims import ClaimService
-from escrow_operator.services.endings import SETTLED_TEXT, Endings
+from escrow_operator.services.endings import Endings
 from escrow_operator.services.events import Recorder
 from escrow_operator.services.inspection import Inspector
 from escrow_operator.services.reporter import CONFLICT_SECONDS, Reporter
@@ -84,7 +81,7 @@ class SessionService:
         """One look; returns the seconds until the next one that no event may bring."""
         session = self._store.sessions.get(key)
         if session is None:
-            self._capacity.leave(key)
+            self._claims.forget(key)
             self._told.pop(key, None)
             self._behind.pop(key, None)
             return None
@@ -104,15 +101,15 @@ class SessionService:
         now = self._clock.now()
         if self._capacity.must_yield(session):
             return await self._endings.give_way(session)
-        if session.phase is Phase.ACTIVE and not is_followed(session) and self._expires_at(session, now) <= now:
+        if session.phase is Phase.ACTIVE and not is_protected(session) and self._expires_at(session, now) <= now:
             return await self._endings.expire(session)
         self._check_touch(session)
         return await self._keep_open(session)
 
     def _check_touch(self, session: Session) -> None:
         """A touch that cannot be read would let the session expire under its user: say so, once."""
-        text = session.annotations.get(Label.TOUCH)
-        if text is None or touched_at(session) is not None or self._told.get(session.key) == text:
+        text = session.touch
+        if text is None or read_touch(text) is not None or self._told.get(session.key) == text:
             return
         self._told[session.key] = text
         self._recorder.record(
@@ -159,7 +156,7 @@ class SessionService:
             "wallets": wallet_fields(session, escrow.slots, opened=True),
             "openedAt": session.status.get("openedAt") or format_time(now),
             "failure": None,
-        } | self._clocks(session, now)
+        }
         daemon = self._inspector.daemon(session)
         try:
             reading = await self._inspector.read(escrow)
@@ -171,7 +168,8 @@ class SessionService:
             if self._is_about_to_catch_up(session, blocked):
                 return CATCH_UP_SECONDS
             # The wallets are open and their address is proven: say so, while what they hold is not known.
-            await self._reporter.report(session, Report(phase, self._not_ready(session, blocked), fields))
+            conditions = self._not_ready(session, phase, blocked, wallets_open=None)
+            await self._reporter.report(session, Report(phase, conditions, fields | self._clocks(session, now)))
             return blocked.retry_after
         self._behind.pop(session.key, None)
         paid_out = view is not None and (view.state in UNDER_WAY or view.is_final)
@@ -181,21 +179,26 @@ class SessionService:
             confirmations=session.spec.confirmations,
             payout=view.fields["txid"] if view and paid_out else None,
         )
-        conditions = [Condition(READY, True, "WalletsOpen", "All three wallets are open and up to date.")]
-        conditions += [funding.condition, daemon, *([view.condition] if view else self._no_settlement(session))]
+        money = (funding.condition, *([view.condition] if view else self._no_settlement(session)))
         fields |= funding.fields | {"settlement": view.fields if view else None}
-        if view and paid_out:
-            fields["expiresAt"] = None
         if view and view.is_final and session.spec.settlement:
-            conditions[0] = Condition(READY, False, "Settled", SETTLED_TEXT)
-            final = Report(final_phase(session.spec.settlement.outcome), tuple(conditions), fields | {"wallets": None})
-            return await self._endings.stay_closed(await self._reporter.report(session, final))
+            final = final_phase(session.spec.settlement.outcome)
+            return await self._endings.settle(session, Report(final, money, fields))
         phase = view.phase if view else Phase.ACTIVE
-        session = await self._reporter.report(session, Report(phase, tuple(conditions), fields))
+        opened = health(phase, "WalletsOpen", "All three wallets are open and up to date.", wallets_open=True)
+        report = Report(phase, (*opened, *money, daemon), fields)
+        # What was just read decides whether the clocks stand still, and not what the status said before.
+        fields |= self._clocks(
+            session,
+            now,
+            used=now if _is_payment(session, fields) else None,
+            protected=is_protected(after(session, report, now=now)),
+        )
+        session = await self._reporter.report(session, report)
         self._stages.mark(session.uid, Stage.STATUS)
         self._stages.ready(session.uid)
         interval = self._settings.intervals.monitor.total_seconds()
-        if is_followed(session):
+        if is_protected(session):
             return interval
         left = (self._expires_at(session, now) - now).total_seconds()
         return max(1.0, min(interval, left))
@@ -222,55 +225,58 @@ class SessionService:
             # A fresh operator knows nothing yet; what the one before it wrote is not taken back for that.
             return NOT_CHECKED_SECONDS
         now = self._clock.now()
-        if blocked.reason != "AtCapacity":
+        if not blocked.keeps_place:
             # Nobody is to give way to a session that could not use the place.
             self._capacity.leave(session.key)
         fields: dict[str, Any] = {}
         phase = session.phase
+        held = self._claims.held(session)
+        still_open = blocked.reason in STILL_OPEN and is_open(session) and set(held) == set(ROLES)
         if phase in OPEN_PHASES:
             fields = self._clocks(session, now)
-            held = self._claims.held(session)
             fields["wallets"] = wallet_fields(session, held, opened=False) | {
                 role: wallet
                 for role, wallet in (session.status.get("wallets") or {}).items()
                 if role in held and wallet.get("pod") == held[role].name and blocked.reason in STILL_OPEN
             }
-        elif phase is Phase.FAILED or not self._claims.held(session):
+        elif phase is Phase.FAILED or not held:
             phase = Phase.PENDING
-        await self._reporter.report(session, Report(phase, self._not_ready(session, blocked), fields))
+        conditions = self._not_ready(session, phase, blocked, wallets_open=None if still_open else False)
+        await self._reporter.report(session, Report(phase, conditions, fields))
         return blocked.retry_after
 
-    def _not_ready(self, session: Session, blocked: Blocked) -> tuple[Condition, ...]:
-        """Ready is False; what was known of the money is no longer known if it was known."""
+    def _not_ready(
+        self, session: Session, phase: Phase, blocked: Blocked, *, wallets_open: bool | None = False
+    ) -> tuple[Condition, ...]:
+        """Ready is False, and what was known of the money is no longer known."""
         conditions = [
-            Condition(READY, False, blocked.reason, blocked.message),
+            *health(phase, blocked.reason, blocked.message, wallets_open=wallets_open),
             self._inspector.daemon(session),
         ]
         funded = session.condition(FUNDED)
-        if funded and funded["status"] == "True":
-            conditions.append(Condition(FUNDED, None, blocked.reason, "Not known while the session is not Ready."))
+        if funded:
+            conditions.append(unknown_funding(funded, blocked.reason, "Not known while the session is not Ready."))
         return tuple(conditions)
 
     def _latest(self, session: Session) -> Session:
         """The session after the writes of this look."""
         return self._store.sessions.get(session.key, session)
 
-    def _activity(self, session: Session, now: datetime) -> datetime:
-        """The last use; opening and a change of the spec that was not noted yet are use of this very moment."""
-        noted = session.status.get("observedGeneration", session.generation)
-        if "openedAt" not in session.status or noted != session.generation:
-            return now
-        return last_activity(session, now=now)
+    def _clocks(
+        self, session: Session, now: datetime, *, used: datetime | None = None, protected: bool | None = None
+    ) -> dict[str, Any]:
+        """When the session was used last (``used``: just now), the touch that counts in this, and when it closes.
 
-    def _clocks(self, session: Session, now: datetime) -> dict[str, Any]:
-        activity = self._activity(session, now)
-        clocks: dict[str, Any] = {"lastActivityTime": format_time(activity), "expiresAt": None}
-        if not is_followed(session):
+        Never, while it is ``protected`` (None: as the status says).
+        """
+        activity = used or last_use(session, now=now)
+        clocks = {"lastActivityTime": format_time(activity), "lastTouch": session.touch, "expiresAt": None}
+        if not (is_protected(session) if protected is None else protected):
             clocks["expiresAt"] = format_time(expires_at(session, idle_ttl=self._idle_ttl, activity=activity))
         return clocks
 
     def _expires_at(self, session: Session, now: datetime) -> datetime:
-        return expires_at(session, idle_ttl=self._idle_ttl, activity=self._activity(session, now))
+        return expires_at(session, idle_ttl=self._idle_ttl, activity=last_use(session, now=now))
 
     @property
     def _idle_ttl(self) -> timedelta:
@@ -279,3 +285,11 @@ class SessionService:
 
 STILL_OPEN = frozenset({"DaemonUnreachable", "DaemonSyncing", "WalletSyncing", "WrongNetwork", "PoolNotFound"})
 """Reasons for not being Ready that say nothing against the wallets being open."""
+
+
+def _is_payment(session: Session, fields: dict[str, Any]) -> bool:
+    """Whether a look has seen a payment come, or reach its confirmations: that is use of the escrow."""
+    old, new = session.status.get("funding"), fields["funding"]
+    if old is None:
+        return False
+    return bool((old.get("received"), old.get("state")) != (new.get("received"), new.get("state")))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
@@ -18,7 +18,7 @@ from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.session import Session, SessionKey
 from escrow_operator.models.slot import Slot
-from escrow_operator.services.indexes import Index, LeastRecentlyUsed
+from escrow_operator.services.indexes import Candidates, Holders, Index
 
 _LOG = logging.getLogger(__name__)
 
@@ -42,13 +42,13 @@ class Store:
     def __init__(self) -> None:
         self.sessions: dict[SessionKey, Session] = {}
         self.pools: dict[PoolKey, Pool] = {}
-        self.used = LeastRecentlyUsed(self.sessions)
+        self.candidates = Candidates(self.sessions)
         self._sessions_of: Index[PoolKey, SessionKey] = Index()
         self._slots: dict[SlotKey, Slot] = {}
         self._by_pool: Index[PoolKey, SlotKey] = Index()
         self._free: Index[tuple[PoolKey, Role], SlotKey] = Index()
         self._gated: Index[PoolKey, SlotKey] = Index()
-        self._by_session: Index[str, SlotKey] = Index()
+        self._by_session = Holders()
         self._by_file: Index[tuple[PoolKey, str], SlotKey] = Index()
         self.leaving: set[str] = set()
         """Uids of the sessions that hold slots and are about to free them, those that are gone included."""
@@ -66,7 +66,7 @@ class Store:
         if former and former.uid != session.uid:
             self._note_leaving(former.uid, None)
         self._sessions_of.add(session.pool_key, session.key)
-        self.used.note(session)
+        self.candidates.note(session)
         self._note_leaving(session.uid, session)
         return True
 
@@ -162,6 +162,14 @@ class Store:
     def count_holders(self, others: Collection[str] = ()) -> int:
         """How many sessions have adopted slots; ``others`` are uids to count as well."""
         return len(self._by_session) + sum(1 for uid in others if uid not in self._by_session)
+
+    def places(self) -> Mapping[str, int]:
+        """How many sessions of each namespace have adopted slots."""
+        return self._by_session.namespaces
+
+    def namespace_of(self, uid: str) -> str | None:
+        """The namespace of a session that has adopted slots."""
+        return next((namespace for namespace, _ in self._by_session.get(uid)), None)
 
     def orphans(self) -> list[Slot]:
         """Adopted pods of sessions that are gone."""

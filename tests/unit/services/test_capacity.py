@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from escrow_operator.adapters.clock import Clock
-from escrow_operator.models.common import ROLES, format_time
+from escrow_operator.models.common import ROLES, Role, format_time
 from escrow_operator.models.session import Phase, Session, SessionKey
 from escrow_operator.services.blocked import Blocked
 from escrow_operator.services.capacity import Capacity
@@ -22,34 +22,48 @@ class FrozenClock(Clock):
         return at(10_000)
 
 
+def _pod(session: Session, role: Role) -> str:
+    return f"{session.key.namespace}-{session.key.name}-{role}"
+
+
 class Cluster:
     """A store with sessions that hold slots, and the cap over it."""
 
-    def __init__(self, max_active: int) -> None:
+    def __init__(self, max_active: int, *, min_stay: int = 0) -> None:
         self.store = Store()
         self.woken: list[SessionKey] = []
-        self.capacity = Capacity(self.store, FrozenClock(), max_active=max_active, wake=self.woken.append)
+        self.capacity = Capacity(
+            self.store,
+            FrozenClock(),
+            max_active=max_active,
+            min_stay=timedelta(seconds=min_stay),
+            wake=self.woken.append,
+        )
 
-    def newcomer(self, name: str, created: int = 0) -> Session:
-        self.store.see_session(session_body(name, created=at(created)))
-        return self.store.sessions[SessionKey("shop", name)]
+    def newcomer(self, name: str, created: int = 0, namespace: str = "shop") -> Session:
+        self.store.see_session(session_body(name, created=at(created), namespace=namespace))
+        return self.store.sessions[SessionKey(namespace, name)]
 
-    def active(self, name: str, used: int, *, pinned: bool = False) -> Session:
-        status = {"lastActivityTime": format_time(at(used))}
+    def active(
+        self, name: str, used: int, *, pinned: bool = False, opened: int = 0, namespace: str = "shop"
+    ) -> Session:
+        status = {"openedAt": format_time(at(opened)), "lastActivityTime": format_time(at(used))}
         spec = {"eviction": "Never" if pinned else "LRU"}
-        self.store.see_session(session_body(name, phase=Phase.ACTIVE, status=status, spec=spec))
-        session = self.store.sessions[SessionKey("shop", name)]
+        body = session_body(name, phase=Phase.ACTIVE, status=status, spec=spec, namespace=namespace)
+        self.store.see_session(body)
+        session = self.store.sessions[SessionKey(namespace, name)]
         self.holds(session)
         return session
 
     def holds(self, session: Session) -> None:
         for role in ROLES:
-            self.store.see_slot(slot_body(f"{session.key.name}-{role}", role, owner=session))
+            name = _pod(session, role)
+            self.store.see_slot(slot_body(name, role, owner=session, namespace=session.key.namespace))
 
     def ends(self, session: Session) -> None:
         for role in ROLES:
-            name = f"{session.key.name}-{role}"
-            self.store.drop_slot("shop", name, f"pod-{name}")
+            name = _pod(session, role)
+            self.store.drop_slot(session.key.namespace, name, f"pod-{name}")
         del self.store.sessions[session.key]
         self.capacity.leave(session.key)
 
@@ -114,7 +128,7 @@ def test_a_suspended_session_that_resumes_is_not_asked_again() -> None:
     with pytest.raises(Blocked):
         cluster.capacity.admit(cluster.newcomer("new"))
     for role in ROLES:
-        cluster.store.drop_slot("shop", f"old-{role}", f"pod-old-{role}")
+        cluster.store.drop_slot("shop", _pod(old, role), f"pod-{_pod(old, role)}")
     assert not cluster.capacity.must_yield(old)
     cluster.holds(old)
     assert not cluster.capacity.must_yield(old)
@@ -165,17 +179,74 @@ def test_a_session_that_has_a_place_keeps_it_for_a_lost_slot() -> None:
     cluster.capacity.admit(holder)
 
 
-_STEPS = st.lists(st.tuples(st.sampled_from(["come", "end", "yield"]), st.integers(0, 5)), max_size=40)
+def test_i5_a_namespace_that_floods_gets_no_more_than_its_share() -> None:
+    cluster = Cluster(10)
+    for number in range(5):
+        cluster.active(f"good-{number}", number, namespace="shop")
+        cluster.active(f"bad-{number}", 100 + number, namespace="flood")
+    for number in range(20):
+        with pytest.raises(Blocked):
+            cluster.capacity.admit(cluster.newcomer(f"more-{number}", created=number, namespace="flood"))
+    asked = {key for key in cluster.woken if cluster.capacity.must_yield(cluster.store.sessions[key])}
+    assert {key.namespace for key in asked} == {"flood"}
+
+
+def test_i5_a_namespace_below_its_share_takes_from_the_largest() -> None:
+    cluster = Cluster(4)
+    for number in range(4):
+        cluster.active(f"bad-{number}", number, namespace="flood")
+    for number in range(4):
+        with pytest.raises(Blocked):
+            cluster.capacity.admit(cluster.newcomer(f"good-{number}", created=number, namespace="shop"))
+    asked = {key for key in cluster.woken if cluster.capacity.must_yield(cluster.store.sessions[key])}
+    assert asked == {SessionKey("flood", "bad-0"), SessionKey("flood", "bad-1")}, "half, and no more"
+
+
+def test_a_session_that_opened_a_moment_ago_need_not_give_way() -> None:
+    cluster = Cluster(2, min_stay=60)
+    cluster.active("fresh", 10, opened=9_950)
+    cluster.active("old", 9_999, opened=9_940)
+    with pytest.raises(Blocked):
+        cluster.capacity.admit(cluster.newcomer("new"))
+    assert cluster.asked() == {"old"}
+
+
+def test_nobody_gives_way_when_who_wanted_the_place_has_left() -> None:
+    cluster = Cluster(1)
+    old = cluster.active("old", 10)
+    newcomer = cluster.newcomer("new")
+    with pytest.raises(Blocked):
+        cluster.capacity.admit(newcomer)
+    assert cluster.capacity.must_yield(old)
+    cluster.capacity.leave(newcomer.key)
+    assert not cluster.capacity.must_yield(old)
+
+
+def test_a_place_that_was_asked_for_is_kept() -> None:
+    cluster = Cluster(1)
+    first, second = cluster.newcomer("first"), cluster.newcomer("second", created=1)
+    cluster.capacity.ask(first)
+    with pytest.raises(Blocked):
+        cluster.capacity.ask(second)
+    cluster.capacity.leave(first.key)
+    assert second.key in cluster.woken
+    cluster.capacity.ask(second)
+
+
+_STEPS = st.lists(
+    st.tuples(st.sampled_from(["come", "end", "yield"]), st.integers(0, 5), st.sampled_from(["a", "b", "c"])),
+    max_size=60,
+)
 
 
 @given(max_active=st.integers(1, 4), steps=_STEPS)
-def test_i5_never_more_than_the_cap(max_active: int, steps: list[tuple[str, int]]) -> None:
+def test_i5_never_more_than_the_cap(max_active: int, steps: list[tuple[str, int, str]]) -> None:
     cluster = Cluster(max_active)
-    for moment, (step, number) in enumerate(steps):
+    for moment, (step, number, namespace) in enumerate(steps):
         name = f"s{number}"
-        session = cluster.store.sessions.get(SessionKey("shop", name))
+        session = cluster.store.sessions.get(SessionKey(namespace, name))
         if step == "come" and session is None:
-            session = cluster.newcomer(name, created=moment)
+            session = cluster.newcomer(name, created=moment, namespace=namespace)
         if session is None:
             continue
         if step == "come":
@@ -185,7 +256,10 @@ def test_i5_never_more_than_the_cap(max_active: int, steps: list[tuple[str, int]
                 continue
             cluster.holds(session)
             cluster.capacity.settle_claim(session)
-            cluster.store.see_session(session_body(name, created=at(moment), phase=Phase.ACTIVE))
+            status = {"openedAt": format_time(at(moment))}
+            body = session_body(name, created=at(moment), phase=Phase.ACTIVE, status=status, namespace=namespace)
+            cluster.store.see_session(body)
         elif step == "end" or cluster.capacity.must_yield(session):
             cluster.ends(session)
         assert len(cluster.capacity.active()) <= max_active
+        assert sum(cluster.store.places().values()) == len(cluster.store.holders())

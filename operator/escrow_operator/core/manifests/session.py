@@ -30,7 +30,8 @@ def adoption(slot: Slot, session: Session, wallet_file: str) -> list[dict[str, A
     """The JSON patch that moves a free slot from its ReplicaSet to a session, atomically.
 
     The ``test`` makes it fail if anything happened to the pod since it was seen. Leaving the selector and changing the
-    controller in one patch leaves no moment in which two controllers, or none, own the pod.
+    controller in one patch leaves no moment in which two controllers, or none, own the pod. There is no way back: a
+    slot that was adopted, and may have had a wallet open, is deleted when the session has no more use for it.
     """
     return [
         {"op": "test", "path": "/metadata/resourceVersion", "value": slot.resource_version},
@@ -39,21 +40,6 @@ def adoption(slot: Slot, session: Session, wallet_file: str) -> list[dict[str, A
         {"op": "add", "path": _label(Label.SESSION_UID), "value": session.uid},
         {"op": "add", "path": _annotation(Label.WALLET_FILE), "value": wallet_file},
         {"op": "replace", "path": "/metadata/ownerReferences", "value": [owner_reference(session)]},
-    ]
-
-
-def give_back(slot: Slot) -> list[dict[str, Any]]:
-    """The JSON patch that returns a slot, in which no wallet was opened, to its pool.
-
-    Without an owner and with the selector's labels its ReplicaSet adopts it, and removes what is then too many.
-    """
-    return [
-        {"op": "test", "path": "/metadata/resourceVersion", "value": slot.resource_version},
-        {"op": "replace", "path": _label(Label.SLOT), "value": SlotState.FREE.value},
-        {"op": "remove", "path": _label(Label.SESSION)},
-        {"op": "remove", "path": _label(Label.SESSION_UID)},
-        {"op": "remove", "path": _annotation(Label.WALLET_FILE)},
-        {"op": "remove", "path": "/metadata/ownerReferences"},
     ]
 
 
@@ -83,6 +69,15 @@ def deed_secret(session: Session, deed: Deed) -> dict[str, Any]:
         "type": DEED_TYPE,
         "stringData": deed.to_secret(),
     }
+
+
+def settled_patch(deed: Mapping[str, Any], text: str) -> list[dict[str, Any]]:
+    """The JSON patch that says in a deed how the trade of its wallet ended."""
+    meta = deed["metadata"]
+    ops = [{"op": "test", "path": "/metadata/resourceVersion", "value": meta["resourceVersion"]}]
+    if "annotations" not in meta:
+        ops.append({"op": "add", "path": "/metadata/annotations", "value": {}})
+    return [*ops, {"op": "add", "path": _annotation(Label.SETTLED), "value": text}]
 
 
 def connection_secret(session: Session, slot: Slot, login: Login) -> dict[str, Any]:

@@ -1,0 +1,76 @@
+"""What a session's conditions say of the session as a whole, for people and for machines.
+
+- ``WalletsOpen`` is what clients wait for: whether the three wallets can be used now.
+- ``Ready`` says whether the session is as its spec and its clocks want it. One that is over, or closed until somebody
+  uses it again, is Ready with its wallets closed, as a service that was scaled to zero is.
+- ``Reconciling`` and ``Stalled`` are there only while they are True: the operator works on it; it can do nothing more
+  before somebody mends something.
+
+That is how kstatus (https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus), and with it Flux and others,
+read any object.
+"""
+
+from __future__ import annotations
+
+from escrow_operator.core.conditions import RECONCILING, STALLED, Condition
+from escrow_operator.core.daemon import DAEMON_SYNCED
+from escrow_operator.core.funding import FUNDED
+from escrow_operator.core.report import READY, WALLETS_OPEN
+from escrow_operator.core.settlement import SETTLED
+from escrow_operator.models.session import CLOSED_PHASES, OPEN_PHASES, Phase, Session
+
+NOT_WATCHED = "NotWatched"
+"""The reason for what nobody looks at while the wallets are closed."""
+
+AT_REST = CLOSED_PHASES - {Phase.EVICTED}
+"""Closed, and to stay so until somebody wants it otherwise. An evicted session is about to be deleted."""
+
+
+def health(phase: Phase, reason: str, message: str, *, wallets_open: bool | None = False) -> tuple[Condition, ...]:
+    """The conditions of a session that is in ``phase`` for ``reason``.
+
+    ``wallets_open`` None: open, but what they hold is not known at the moment (monerod is away, or ahead of them).
+    """
+    ready = phase in AT_REST or wallets_open is True
+    conditions = [Condition(READY, ready, reason, message)]
+    if wallets_open is False:
+        conditions.append(Condition(WALLETS_OPEN, False, reason, message))
+    else:
+        conditions.append(Condition(WALLETS_OPEN, True, "Open", "All three wallets are open and have the address."))
+    if phase is Phase.FAILED:
+        conditions.append(Condition(STALLED, True, reason, message))
+    elif not ready:
+        conditions.append(Condition(RECONCILING, True, reason, message))
+    return tuple(conditions)
+
+
+def unwatched(session: Session, *, paid_out: bool = False) -> tuple[Condition, ...]:
+    """What was known of money and monerod, for a session whose wallets are closed: no longer known.
+
+    A final payout stays final without anybody looking, and with it that the escrow was ``paid_out``.
+    """
+    fresh = []
+    if session.condition(DAEMON_SYNCED):
+        fresh.append(Condition(DAEMON_SYNCED, None, NOT_WATCHED, "monerod is not asked while the wallets are closed."))
+    funded = session.condition(FUNDED)
+    if funded and not paid_out:
+        fresh.append(unknown_funding(funded, NOT_WATCHED, "Not known while the wallets are closed."))
+    settled = session.condition(SETTLED)
+    if settled and settled["status"] == "False":
+        fresh.append(Condition(SETTLED, None, NOT_WATCHED, "Not followed while the wallets are closed."))
+    return tuple(fresh)
+
+
+def unknown_funding(last: dict[str, str], reason: str, message: str) -> Condition:
+    """Funded as Unknown, with what was last known of it."""
+    if last["status"] != "Unknown":
+        message = f"{message} Last seen: {last['status']}, {last['message']}"
+    elif "Last seen: " in last["message"]:
+        message = f"{message} Last seen: {last['message'].split('Last seen: ', 1)[1]}"
+    return Condition(FUNDED, None, reason, message)
+
+
+def is_open(session: Session) -> bool:
+    """Whether the status says that clients can use the wallets."""
+    condition = session.condition(WALLETS_OPEN)
+    return session.phase in OPEN_PHASES and condition is not None and condition["status"] == "True"

@@ -1,0 +1,43 @@
+"""What money says about closing a session: when it must stay open, and when its object must not be deleted."""
+
+from __future__ import annotations
+
+from escrow_operator.core.funding import FUNDED
+from escrow_operator.core.settlement import is_followed
+from escrow_operator.models.session import FundingState, Session
+
+KEY_IMAGES_NEEDED = "KeyImagesNeeded"
+"""The reason of Funded while the wallets exchange key images: it takes all three, open."""
+
+_UNDER_WAY = frozenset({FundingState.MEMPOOL, FundingState.CONFIRMING})
+
+
+def is_protected(session: Session) -> bool:
+    """Whether a session neither expires nor gives way: money is on its way in or out.
+
+    A payment in the mempool or short of its confirmations, an exchange of key images, a payout that is followed. What
+    the status noted decides: it is at most one look old.
+    """
+    return is_followed(session) or has_payment_under_way(session)
+
+
+def has_payment_under_way(session: Session) -> bool:
+    """Whether a payment into the escrow awaits its confirmations, or the wallets' exchange of key images."""
+    funding = session.status.get("funding") or {}
+    if funding.get("state") in _UNDER_WAY or funding.get("pending", "0") != "0":
+        return True
+    funded = session.condition(FUNDED)
+    return funded is not None and funded["reason"] == KEY_IMAGES_NEEDED
+
+
+def may_hold_money(session: Session) -> bool:
+    """Whether the escrow holds money or awaits some, or nobody has looked: such a session is never deleted.
+
+    At the cap those without money give way first.
+    """
+    funding, balance = session.status.get("funding"), session.status.get("balance")
+    if funding is None or has_payment_under_way(session):
+        return True
+    if balance is None:
+        return bool(funding.get("received", "0") != "0")
+    return bool(balance.get("total", "0") != "0")

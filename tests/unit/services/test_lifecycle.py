@@ -1,0 +1,384 @@
+"""A session's life, from applied to closed and back, over an API server and wallets in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import pytest
+
+from escrow_operator.adapters.kube import ENDPOINT_SLICES, PODS, SECRETS, SESSIONS
+from escrow_operator.models.common import FINALIZER, ROLES, Label, Role
+from unit.world.place import SHOP, World
+
+PAYOUT = "e" * 64
+Act = Callable[[World], Awaitable[None]]
+CONNECTIONS = {f"trade-{role}-rpc" for role in ROLES}
+
+
+async def active(monkeypatch: pytest.MonkeyPatch, **sessions: object) -> World:
+    """A world with one session, which is Active."""
+    world = World(monkeypatch, **sessions)
+    await world.start()
+    world.warm()
+    world.apply()
+    assert (await world.settle())["phase"] == "Active"
+    return world
+
+
+async def test_a_session_opens_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await active(monkeypatch)
+    status = world.status()
+    assert status["address"].startswith("4escrow")
+    assert world.condition("Ready") == ("True", "WalletsOpen")
+    assert world.condition("WalletsOpen") == ("True", "Open")
+    assert world.condition("Reconciling") == ("", "")
+    assert len(world.wallets.open_files()) == 3
+    assert world.secret_names() >= CONNECTIONS
+
+
+async def funded(monkeypatch: pytest.MonkeyPatch, **sessions: object) -> World:
+    """The same with its amount paid and final."""
+    world = await active(monkeypatch, **sessions)
+    world.pay(world.status()["address"], "0.35", confirmations=10)
+    world.chain.height += 1
+    await world.settle()
+    assert world.condition("Funded") == ("True", "Confirmed")
+    return world
+
+
+async def expired(world: World) -> None:
+    world.clock.seconds += 3 * 3600
+    status = await world.settle(until=lambda s: s["phase"] == "Expired" and not world.wallets.open_files())
+    assert "wallets" not in status
+
+
+async def test_p07_a_closed_session_says_of_money_and_monerod_that_it_does_not_know(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = await funded(monkeypatch)
+    await expired(world)
+    assert world.condition("Funded") == ("Unknown", "NotWatched")
+    assert world.condition("DaemonSynced") == ("Unknown", "NotWatched")
+    assert world.status()["balance"]["total"] == "0.35"
+    assert world.status()["balance"]["asOf"] == "2026-01-01T03:16:40Z"
+
+
+async def test_p07_so_does_one_whose_monerod_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await funded(monkeypatch)
+    world.daemons.down = True
+    await world.settle()
+    assert world.condition("Ready") == ("False", "DaemonUnreachable")
+    assert world.condition("WalletsOpen") == ("True", "Open")
+    assert world.condition("Funded") == ("Unknown", "DaemonUnreachable")
+    assert "asOf" in world.status()["balance"]
+    world.daemons.down = False
+    await world.settle()
+    assert world.condition("Funded") == ("True", "Confirmed")
+    assert "asOf" not in world.status()["balance"]
+
+
+@pytest.mark.parametrize("how", ["touch", "spec"])
+async def test_p22_an_expired_session_comes_back_by_a_touch_or_a_change_with_its_wallets(
+    monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    world = await funded(monkeypatch)
+    address, files = world.status()["address"], set(world.wallets.open_files())
+    await expired(world)
+    assert not world.kube.all(PODS)
+    world.warm()
+    await world.settle()
+    assert world.status()["phase"] == "Expired", "by itself it stays closed"
+    if how == "touch":
+        world.touch()
+    else:
+        world.apply(ttl="3h")
+    await world.settle()
+    assert world.status()["phase"] == "Active"
+    assert world.status()["address"] == address
+    assert set(world.wallets.open_files()) == files
+    assert world.condition("Funded") == ("True", "Confirmed")
+
+
+async def test_p12_a_touch_in_the_future_keeps_no_session_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await active(monkeypatch)
+    world.touch(text="2999-01-01T00:00:00Z")
+    await world.settle()
+    await expired(world)
+
+
+async def test_p12_a_touch_of_before_the_end_does_not_bring_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await active(monkeypatch)
+    world.touch(text="2026-01-01T00:16:40.900000Z")
+    await expired(world)
+    world.warm()
+    await world.settle()
+    assert world.status()["phase"] == "Expired"
+
+
+async def test_max_age_is_over_for_who_touches_too_and_the_change_is_observed(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch)
+    await world.start()
+    world.warm()
+    world.apply(maxAge="2h")
+    await world.settle()
+    await expired(world)
+    world.warm()
+    world.touch()
+    world.apply(maxAge="2h", eviction="Never")
+    await world.settle()
+    assert world.status()["phase"] == "Expired"
+    assert world.status()["observedGeneration"] == 2
+    world.apply(maxAge="9h")
+    await world.settle()
+    assert world.status()["phase"] == "Active"
+
+
+async def test_p13_a_payment_under_way_stops_the_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await active(monkeypatch)
+    world.pay(world.status()["address"], "0.35", confirmations=0)
+    world.chain.height += 1
+    await world.settle()
+    assert "expiresAt" not in world.status()
+    world.clock.seconds += 5 * 3600
+    await world.settle()
+    assert world.status()["phase"] == "Active"
+    world.pay(world.status()["address"], "0.35", confirmations=10)
+    world.chain.height += 1
+    await world.settle()
+    assert world.condition("Funded") == ("True", "Confirmed")
+    assert world.status()["lastActivityTime"] == "2026-01-01T05:16:40Z", "a payment is use"
+    assert world.status()["expiresAt"] == "2026-01-01T07:16:40Z"
+
+
+async def settled(world: World) -> None:
+    """Pay out all of it, and let it become final."""
+    address = world.status()["address"]
+    world.apply(settlement={"outcome": "Release", "txid": PAYOUT})
+    world.pay_out(address, PAYOUT, confirmations=20)
+    await world.settle(until=lambda s: s["phase"] == "Completed" and not world.wallets.open_files())
+
+
+async def test_p08_the_name_of_a_settled_trade_is_not_used_again_by_accident(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await funded(monkeypatch)
+    await settled(world)
+    assert world.condition("Ready") == ("True", "Settled")
+    for role in ROLES:
+        deed = world.kube.find(SECRETS, SHOP, f"trade-{role}-wallet")
+        assert deed is not None
+        assert deed["metadata"]["annotations"][Label.SETTLED] == f"Completed by {PAYOUT}"
+    world.kube.remove(SESSIONS, SHOP, "trade")
+    await world.settle()
+    world.warm()
+    world.apply()
+    await world.settle()
+    assert world.condition("Ready") == ("False", "NameSettled")
+    assert not world.wallets.open_files()
+    world.apply(reuseSettledWallets=True)
+    await world.settle()
+    assert world.status()["phase"] == "Active"
+
+
+async def test_p26_a_settled_session_is_ready_closed_and_observes_edits(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await funded(monkeypatch)
+    await settled(world)
+    assert world.condition("WalletsOpen") == ("False", "Settled")
+    assert world.condition("Settled")[0] == "True"
+    assert world.condition("Reconciling") == world.condition("Stalled") == ("", "")
+    world.apply(settlement={"outcome": "Release", "txid": PAYOUT}, ttl="9h")
+    await world.settle()
+    assert (world.status()["phase"], world.status()["observedGeneration"]) == ("Completed", 3)
+
+
+async def test_p10_connections_appear_after_the_address_is_in_all_three_deeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await active(monkeypatch)
+    writes = [(verb, name) for verb, kind, name in world.kube.writes if kind in ("secrets", "endpointslices")]
+    addressed = [writes.index(("patch", f"trade-{role}-wallet")) for role in ROLES]
+    published = [writes.index(("apply", name)) for name in [*CONNECTIONS, "trade-wallets"]]
+    assert max(addressed) < min(published)
+
+
+async def test_p14_nothing_is_written_for_who_waits_at_the_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch, max_active=1, min_stay="0s")
+    await world.start()
+    world.warm(number=2)
+    world.apply("holder", eviction="Never")
+    await world.settle("holder")
+    secrets = world.secret_names()
+    world.apply("waiting")
+    await world.settle("waiting")
+    assert world.condition("Ready", "waiting") == ("False", "AtCapacity")
+    assert world.secret_names() == secrets
+    body = world.kube.find(SESSIONS, SHOP, "waiting")
+    assert body is not None
+    assert FINALIZER not in body["metadata"].get("finalizers", [])
+    assert not world.operator.claims.waiting(world.operator.store.sessions["shop", "waiting"].pool_key)  # type: ignore[index]
+
+
+async def test_p14_pods_are_started_for_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch, max_active=2, min_stay="0s")
+    await world.start()
+    for number in range(6):
+        world.apply(f"trade-{number}")
+        await world.settle(f"trade-{number}")
+    session = next(iter(world.operator.store.sessions.values()))
+    assert len(world.operator.claims.waiting(session.pool_key)) == 2
+    assert world.condition("Ready", "trade-1") == ("False", "PoolEmpty")
+    assert world.condition("Ready", "trade-2") == ("False", "AtCapacity")
+
+
+@pytest.mark.parametrize(("policy", "phase"), [("Delete", "Evicted"), ("Suspend", "Suspended")])
+async def test_p25_an_empty_session_gives_way_as_the_policy_says(
+    monkeypatch: pytest.MonkeyPatch, policy: str, phase: str
+) -> None:
+    world = await active(monkeypatch, max_active=1, min_stay="0s", eviction_policy=policy)
+    world.warm()
+    world.apply("newcomer")
+    await world.look("newcomer")
+    await world.look()
+    assert not world.wallets.open_files()
+    if phase == "Evicted":
+        world.warm()
+        await world.settle()
+        assert world.kube.find(SESSIONS, SHOP, "trade") is None
+    else:
+        assert world.condition("Ready") == ("True", "Suspended")
+        assert world.condition("WalletsOpen") == ("False", "Suspended")
+
+
+async def test_p25_a_session_with_money_is_suspended_and_never_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await funded(monkeypatch, max_active=1, min_stay="0s", eviction_policy="Delete")
+    world.warm()
+    world.apply("newcomer")
+    await world.settle("newcomer")
+    await world.settle()
+    assert world.status()["phase"] == "Suspended"
+    await world.settle("newcomer")
+    assert world.status("newcomer")["phase"] == "Active"
+
+
+async def test_p11_a_slot_that_may_have_a_wallet_open_is_never_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between adoption and the phase Opening, then a pod is lost and the pool is empty."""
+    world = await active(monkeypatch)
+    body = world.kube.objects[SESSIONS.plural, SHOP, "trade"]
+    body["status"]["phase"] = "Pending"
+    world.kube.put(SESSIONS, SHOP, body)
+    lost = next(name for (kind, _, name) in world.kube.objects if kind == PODS.plural and name.startswith("vendor"))
+    world.kube.remove(PODS, SHOP, lost)
+    await world.start()
+    await world.look()
+    free = [pod for pod in world.kube.all(PODS) if pod["metadata"]["labels"][Label.SLOT] == "free"]
+    assert not free
+    world.warm()
+    await world.settle()
+    assert world.status()["phase"] == "Active"
+
+
+async def test_resumed_before_its_wallets_were_closed_it_goes_on_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await funded(monkeypatch)
+    body = world.kube.objects[SESSIONS.plural, SHOP, "trade"]
+    body["status"]["phase"] = "Suspended"
+    body["status"]["lastTouch"] = "before"
+    world.kube.put(SESSIONS, SHOP, body)
+    world.touch()
+    world.warm(Role.BUYER)
+    await world.start()
+    await world.settle()
+    assert world.status()["phase"] == "Active"
+    free = [pod for pod in world.kube.all(PODS) if pod["metadata"]["labels"][Label.SLOT] == "free"]
+    assert len(free) == 1
+    assert len(world.wallets.open_files()) == 3
+
+
+async def test_a_deleted_session_that_waits_leaves_all_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch)
+    await world.start()
+    world.apply()
+    await world.settle()
+    pool = next(iter(world.operator.store.sessions.values())).pool_key
+    assert world.operator.claims.waiting(pool)
+    world.kube.remove(SESSIONS, SHOP, "trade")
+    await world.look()
+    assert not world.operator.claims.waiting(pool)
+
+
+async def opened(world: World) -> None:
+    world.warm(number=2)
+    world.apply()
+    await world.settle()
+
+
+async def closed(world: World) -> None:
+    world.clock.seconds += 3 * 3600
+    await world.settle(until=lambda s: s["phase"] == "Expired" and not world.wallets.open_files())
+
+
+async def reopened(world: World) -> None:
+    world.touch()
+    world.warm(number=2)
+    await world.settle()
+
+
+async def paid_out(world: World) -> None:
+    address = world.status()["address"]
+    world.apply(settlement={"outcome": "Release", "txid": PAYOUT})
+    world.pay_out(address, PAYOUT, confirmations=20)
+    await world.settle(until=lambda s: s["phase"] == "Completed" and not world.wallets.open_files())
+
+
+async def deleted(world: World) -> None:
+    world.kube.remove(SESSIONS, SHOP, "trade")
+    await world.settle()
+
+
+STORIES = [
+    (opened,),
+    (opened, closed),
+    (opened, closed, reopened),
+    (opened, paid_out),
+    (opened, deleted),
+    (opened, deleted, opened),
+]
+
+
+@pytest.mark.parametrize("happens", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: "-".join(act.__name__ for act in story))
+async def test_i7_killed_at_every_write_it_ends_where_it_ends_without(
+    monkeypatch: pytest.MonkeyPatch, story: Sequence[Act], happens: bool
+) -> None:
+    *before, act = story
+    for write in range(60):
+        world = World(monkeypatch)
+        await world.start()
+        for one in before:
+            await one(world)
+        world.kube.fail_at = (write, happens)
+        await act(world)
+        assert_nothing_leaks(world)
+        await world.stop()
+        if world.kube.fail_at is not None:
+            assert write > 3, "it wrote something"
+            return
+    raise AssertionError("more writes than anybody would make")
+
+
+def assert_nothing_leaks(world: World) -> None:
+    body = world.kube.find(SESSIONS, SHOP, "trade")
+    open_files = world.wallets.open_files()
+    pods = {pod["metadata"]["uid"]: pod["metadata"] for pod in world.kube.all(PODS)}
+    assert set(open_files.values()) <= {uid for uid, meta in pods.items() if meta["labels"][Label.SLOT] == "adopted"}
+    adopted = [meta for meta in pods.values() if meta["labels"][Label.SLOT] == "adopted"]
+    if body is None or body["status"]["phase"] != "Active":
+        assert not adopted
+        assert not open_files
+        assert not CONNECTIONS & world.secret_names() or body is None
+        assert world.kube.find(ENDPOINT_SLICES, SHOP, "trade-wallets") is None or body is None
+    else:
+        assert len(adopted) == len(open_files) == 3
+        assert {meta["labels"][Label.SESSION_UID] for meta in adopted} == {body["metadata"]["uid"]}
+        addresses = {world.wallets.disk[role, name].address for role, name in map(_file, open_files)}
+        assert addresses == {body["status"]["address"]}
+
+
+def _file(path: str) -> tuple[Role, str]:
+    role, _, name = path.partition("/")
+    return Role(role), name

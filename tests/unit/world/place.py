@@ -1,0 +1,235 @@
+"""A whole operator over an API server and wallets in memory, looked at one reconciliation at a time."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, cast
+
+import pytest
+
+from escrow_operator import wiring
+from escrow_operator.adapters.clock import Clock
+from escrow_operator.adapters.kube import PODS, POOLS, SECRETS, SESSIONS, Kube, Resource
+from escrow_operator.adapters.kube_errors import UnavailableError
+from escrow_operator.core.daemon import DaemonView
+from escrow_operator.core.manifests.pool import deployment
+from escrow_operator.models.common import API_VERSION, ROLES, Label, Role, format_time
+from escrow_operator.models.monero import ChainTransaction, Transfer, TransferType, parse_xmr
+from escrow_operator.models.pool import Pool, PoolKey
+from escrow_operator.models.session import SessionKey
+from escrow_operator.settings import IntervalSettings, SessionSettings, Settings
+from unit.factories import at, daemon_info
+
+from .kube import Body, FakeKube
+from .wallets import Chain, FakeWallets
+
+SHOP = "shop"
+LOOKS = 40
+"""In which a session must come to rest."""
+
+
+class SteppedClock(Clock):
+    """Moves when a test says so."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def now(self) -> datetime:
+        return at(int(self.seconds))
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+class FakeDaemons:
+    """A monerod that always answers; ``payouts`` are the transactions it knows."""
+
+    def __init__(self, chain: Chain) -> None:
+        self.chain = chain
+        self.down = False
+        self.payouts: dict[str, ChainTransaction] = {}
+
+    def view(self, _: PoolKey) -> DaemonView | None:
+        if self.down:
+            return DaemonView(None, "it is down")
+        info = daemon_info()
+        fields = {name: getattr(info, name) for name in info.__dataclass_fields__}
+        return DaemonView(type(info)(**fields | {"height": self.chain.height}))
+
+    def secrets(self, _: Pool) -> str | None:
+        return ""
+
+    async def next_view(self, pool: PoolKey) -> DaemonView | None:
+        return self.view(pool)
+
+    async def transaction(self, _: Pool, txid: str) -> ChainTransaction | None:
+        return self.payouts.get(txid)
+
+    async def watch(self, _: Pool) -> None:
+        return None
+
+    async def forget(self, _: PoolKey) -> None:
+        return None
+
+    async def close(self) -> None:
+        return None
+
+
+class World:
+    """``start`` an operator (again, as after a crash), ``apply`` sessions, ``settle`` until nothing more happens."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **sessions: Any) -> None:
+        self.clock = SteppedClock()
+        self.kube = FakeKube(self.clock.now)
+        self.chain = Chain()
+        self.wallets = FakeWallets(self.chain)
+        self.daemons = FakeDaemons(self.chain)
+        self._pods = itertools.count(1)
+        monkeypatch.setattr(wiring, "Wallets", lambda *_: self.wallets)
+        monkeypatch.setattr(wiring, "DaemonService", lambda *_: self.daemons)
+        self.settings = Settings(
+            sessions=SessionSettings(**sessions), intervals=IntervalSettings(), slot_login_image="login"
+        )
+        self._operator: wiring.Operator | None = None
+        self.kube.put(
+            POOLS,
+            SHOP,
+            {
+                "apiVersion": API_VERSION,
+                "metadata": {"name": "default"},
+                "spec": {"image": "wallet", "daemon": {"address": "monerod:18081", "network": "regtest"}},
+            },
+        )
+
+    @property
+    def operator(self) -> wiring.Operator:
+        """The running one."""
+        assert self._operator is not None, "start it first"
+        return self._operator
+
+    async def start(self) -> None:
+        """The next operator, which knows nothing but what is in the cluster; the one before is no more."""
+        await self.stop()
+        self._operator = wiring.Operator(cast("Kube", self.kube), self.settings, self.clock)
+        for queue in (self.operator.session_queue, self.operator.pool_queue):
+            await queue.close()
+        self.kube.seen = self._deliver
+        for resource in (POOLS, SESSIONS, PODS):
+            for body in self.kube.all(resource):
+                self._deliver("ADDED", resource, copy.deepcopy(body))
+
+    async def stop(self) -> None:
+        """End the operator's tasks, as a crash does."""
+        if self._operator is not None and self._operator.recorder._writer is not None:
+            self._operator.recorder._writer.cancel()
+
+    def _deliver(self, kind: str, resource: Resource, body: Body) -> None:
+        store, meta = self.operator.store, body["metadata"]
+        gone = kind == "DELETED"
+        if resource.plural == SESSIONS.plural:
+            key = SessionKey(meta["namespace"], meta["name"])
+            _ = store.drop_session(key, meta["uid"]) if gone else store.see_session(body)
+        elif resource.plural == POOLS.plural:
+            store.see_pool(body)
+        elif resource.plural == PODS.plural:
+            if gone:
+                store.drop_slot(meta["namespace"], meta["name"], meta["uid"])
+                self.wallets.pod_gone(meta["uid"])
+            else:
+                store.see_slot(body)
+
+    def warm(self, *roles: Role, number: int = 1) -> list[str]:
+        """Free slots, as the Deployments would have made them; their names."""
+        names = []
+        pool = self.operator.store.pools[PoolKey(SHOP, "default")]
+        for role, _ in itertools.product(roles or ROLES, range(number)):
+            body = copy.deepcopy(
+                deployment(pool, role, replicas=1, login_key="key", daemon_secrets="", login_image="login")
+            )
+            template = body["spec"]["template"]
+            name = f"{role}-{next(self._pods)}"
+            meta = template["metadata"] | {"name": name, "ownerReferences": [{"uid": "rs", "controller": True}]}
+            status = {
+                "phase": "Running",
+                "podIP": f"10.0.0.{next(self._pods)}",
+                "conditions": [{"type": "Ready", "status": "True"}],
+                "containerStatuses": [{"restartCount": 0}],
+            }
+            spec = {"nodeName": "node"}
+            self.kube.put(PODS, SHOP, {"metadata": meta, "spec": spec, "status": status})
+            names.append(name)
+        return names
+
+    def apply(self, name: str = "trade", **spec: Any) -> SessionKey:
+        """What ``kubectl apply`` does."""
+        old = self.kube.find(SESSIONS, SHOP, name)
+        body = {
+            "apiVersion": API_VERSION,
+            "metadata": {"name": name, **({"annotations": old["metadata"].get("annotations", {})} if old else {})},
+            "spec": {"poolRef": {"name": "default"}, "amount": "0.35", **spec},
+        }
+        self.kube.put(SESSIONS, SHOP, body)
+        return SessionKey(SHOP, name)
+
+    def touch(self, name: str = "trade", text: str | None = None) -> None:
+        """What clients do."""
+        body = copy.deepcopy(self.kube.objects[SESSIONS.plural, SHOP, name])
+        body["metadata"].setdefault("annotations", {})[Label.TOUCH] = text or format_time(self.clock.now())
+        self.kube.put(SESSIONS, SHOP, body)
+
+    def pay(self, address: str, xmr: str, *, confirmations: int, txid: str = "a" * 64) -> None:
+        """A payment into an escrow, this deep."""
+        kind = TransferType.IN if confirmations else TransferType.POOL
+        height = self.chain.height - confirmations if confirmations else 0
+        transfer = Transfer(txid, kind, parse_xmr(xmr), 0, confirmations, height, False, False, 0, 0)
+        paid = self.chain.incoming.setdefault(address, [])
+        paid[:] = [t for t in paid if t.txid != txid] + [transfer]
+
+    def pay_out(self, address: str, txid: str, *, confirmations: int) -> None:
+        """All that is in the escrow goes out in a transaction this deep."""
+        height = self.chain.height - confirmations if confirmations else 0
+        amount = self.chain.balance(address).total
+        kind = TransferType.OUT if confirmations else TransferType.PENDING
+        out = Transfer(txid, kind, amount, 0, confirmations, height, False, False, 0, 0)
+        self.chain.outgoing.setdefault(address, []).append(out)
+        self.daemons.payouts[txid] = ChainTransaction(not confirmations, confirmations, double_spend_seen=False)
+
+    async def look(self, name: str = "trade") -> float | None:
+        """One reconciliation."""
+        return await self.operator.session_service.reconcile(SessionKey(SHOP, name))
+
+    async def settle(self, name: str = "trade", until: Callable[[Body], Any] | None = None) -> Body:
+        """Look again and again until the object no longer changes, or passes a test; its status then."""
+        last: Body | None = None
+        for _ in range(LOOKS):
+            try:
+                await self.look(name)
+            except UnavailableError:
+                # The one that was told so died of it.
+                await self.start()
+                continue
+            body = self.kube.find(SESSIONS, SHOP, name)
+            if body is None:
+                return {}
+            if until(body["status"]) if until else body == last:
+                return cast("Body", body["status"])
+            last = copy.deepcopy(body)
+        raise AssertionError(f"{name} did not come to rest: {last}")
+
+    def status(self, name: str = "trade") -> Body:
+        """The status as it is."""
+        return cast("Body", self.kube.objects[SESSIONS.plural, SHOP, name].get("status") or {})
+
+    def condition(self, kind: str, name: str = "trade") -> tuple[str, str]:
+        """Status and reason of a condition; empty when there is none."""
+        for found in self.status(name).get("conditions") or ():
+            if found["type"] == kind:
+                return found["status"], found["reason"]
+        return "", ""
+
+    def secret_names(self) -> set[str]:
+        """Of all Secrets there are."""
+        return {body["metadata"]["name"] for body in self.kube.all(SECRETS)}
