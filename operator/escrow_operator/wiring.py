@@ -28,6 +28,7 @@ from escrow_operator.services.meters import Meters
 from escrow_operator.services.monitor import Monitor
 from escrow_operator.services.opener import Opener
 from escrow_operator.services.pools import PoolService
+from escrow_operator.services.prober import Prober
 from escrow_operator.services.queue import WorkQueue
 from escrow_operator.services.reporter import Reporter
 from escrow_operator.services.sessions import SessionService
@@ -95,6 +96,7 @@ class Operator:
             claims=self.claims,
             deeds=self.deeds,
             opener=self.opener,
+            prober=Prober(self.store, self.wallets),
             wallets=self.wallets,
             reporter=self.reporter,
             recorder=self.recorder,

@@ -23,6 +23,7 @@ from escrow_operator.services.deeds import DeedService
 from escrow_operator.services.events import Recorder
 from escrow_operator.services.exchange import create_escrow
 from escrow_operator.services.opener import Opener
+from escrow_operator.services.prober import Prober
 from escrow_operator.services.reporter import Reporter
 from escrow_operator.services.stages import Stage, Stages
 from escrow_operator.services.store import Store
@@ -50,6 +51,7 @@ class Activator:
         claims: ClaimService,
         deeds: DeedService,
         opener: Opener,
+        prober: Prober,
         wallets: Wallets,
         reporter: Reporter,
         recorder: Recorder,
@@ -64,6 +66,7 @@ class Activator:
         self._claims = claims
         self._deeds = deeds
         self._opener = opener
+        self._prober = prober
         self._wallets = wallets
         self._reporter = reporter
         self._recorder = recorder
@@ -72,6 +75,7 @@ class Activator:
     def forget(self, session_uid: str) -> None:
         """The session is gone or closed."""
         self._published.pop(session_uid, None)
+        self._prober.forget(session_uid)
         self._stages.forget(session_uid)
 
     async def activate(self, session: Session, pool: Pool, height: int) -> Escrow:
@@ -94,7 +98,10 @@ class Activator:
         if not slots:
             # Until there is a place and slots nothing is written for a session, neither its finalizer nor deeds.
             found = await self._deeds.find(session)
-            self._claims.must_have_room(session, pool, {role: deed.file for role, deed in found.items() if deed})
+            files = {role: deed.file for role, deed in found.items() if deed}
+            if session.spec.setup is Setup.OPEN and address is None and not self._claims.has_room(session):
+                await self._prober.must_exist(session, pool, files)
+            self._claims.must_have_room(session, pool, files)
         deeds: Mapping[Role, Deed]
         before = {slot.uid for slot in slots.values()}
         # Whoever comes is to have slots first; connections and Events of those who have can wait for that.

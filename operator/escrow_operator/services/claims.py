@@ -92,6 +92,10 @@ class ClaimService:
             self.stop_waiting(session, pool)
         self._waits_since.pop(session, None)
 
+    def has_room(self, session: Session) -> bool:
+        """Whether the session has a place at the cap, or would get one without anybody giving way."""
+        return self._capacity.has_room(session)
+
     def must_still_wait(self, session: Session, pool: Pool) -> None:
         """Who waits already, and still would, need not prepare anything. Raises Blocked (AtCapacity, PoolEmpty)."""
         if session.key in self._waiting[pool.key] or self._capacity.is_waiting(session.key):

@@ -151,6 +151,7 @@ class Endings:
         """The way out of a deleted session."""
         if FINALIZER not in session.finalizers:
             self._claims.forget(session.key)
+            self._activator.forget(session.uid)
             return None
         if not await self._close(session):
             text = "Waiting for a pod to store its wallet and end."

@@ -226,6 +226,38 @@ async def test_p14_pods_are_started_for_places(monkeypatch: pytest.MonkeyPatch) 
     assert world.condition("Ready", "trade-2") == ("False", "AtCapacity")
 
 
+def existing(world: World, *missing: Role) -> dict[str, object]:
+    """``spec.wallets`` of wallets that were made elsewhere, with the password that a Secret has."""
+    world.kube.put(
+        SECRETS,
+        SHOP,
+        {
+            "metadata": {"name": "passwords", "labels": {"xmr-escrow.dev/secret-use": "wallet-password"}},
+            "data": {"password": "b3Blbg=="},
+        },
+    )
+    for role in ROLES:
+        if role not in missing:
+            world.wallets.file(role, "made-elsewhere", "open", "4elsewhere")
+    return {role.value: {"file": "made-elsewhere", "secretRef": {"name": "passwords"}} for role in ROLES}
+
+
+async def test_p13_nobody_gives_way_for_wallets_that_do_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await active(monkeypatch, max_active=1, min_stay="0s")
+    world.warm()
+    world.apply("mistaken", setup="Open", wallets=existing(world, Role.VENDOR))
+    await world.settle("mistaken")
+    assert world.condition("Stalled", "mistaken") == ("True", "WalletFileNotFound")
+    await world.settle()
+    assert world.status()["phase"] == "Active"
+    existing(world)
+    world.apply("right", setup="Open", wallets=existing(world))
+    await world.look("right")
+    await world.settle(until=lambda s: s["phase"] == "Evicted")
+    await world.settle("right")
+    assert world.status("right")["address"] == "4elsewhere"
+
+
 @pytest.mark.parametrize(("policy", "phase"), [("Delete", "Evicted"), ("Suspend", "Suspended")])
 async def test_p25_an_empty_session_gives_way_as_the_policy_says(
     monkeypatch: pytest.MonkeyPatch, policy: str, phase: str
