@@ -124,7 +124,7 @@ async def test_suspended_sessions_are_kept_and_resume_when_used(place: Place, wo
         resumed = await old.until_active()
         assert resumed["address"] == address
         await new.until_phase("Suspended")
-        await new.change(confirmations=5)
+        await new.change(ttl="3h")
         await new.until_active()
         await old.until_phase("Suspended")
         for escrow in (old, new):

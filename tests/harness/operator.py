@@ -23,6 +23,9 @@ LABELS = "app.kubernetes.io/name=xmr-escrow-operator"
 INTERVALS = {"sweep": "5s", "resync": "10s", "monitor": "2s", "daemon": "1s"}
 """Short ones: a test waits for what the operator does by itself."""
 
+SESSIONS = {"minStay": "1s"}
+"""Tests at the cap do not wait for a minute until somebody may give way."""
+
 TAIL_LINES = 40
 
 
@@ -46,7 +49,7 @@ class OperatorUnderTest:
         given: dict[str, object] = {
             "image": {"repository": repository, "tag": tag},
             "intervals": INTERVALS,
-            "sessions": sessions or {},
+            "sessions": {**SESSIONS, **(sessions or {})},
             # The nodes are small and busy: the operator must not be the one that waits.
             "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
         }
