@@ -21,7 +21,7 @@ async def touch(escrow: Escrow) -> None:
     await escrow.place.api.merge(SESSIONS, escrow.place.namespace, escrow.name, patch)
 
 
-async def test_an_idle_session_expires_and_its_wallets_can_be_opened_again(place: Place) -> None:
+async def test_an_idle_session_expires_and_comes_back_when_it_is_used(place: Place) -> None:
     escrow = await place.active("idle", ttl=f"{TTL_SECONDS}s")
     status = await escrow.status()
     assert parse_time(status["expiresAt"]) == parse_time(status["lastActivityTime"]) + timedelta(seconds=TTL_SECONDS)
@@ -29,11 +29,23 @@ async def test_an_idle_session_expires_and_its_wallets_can_be_opened_again(place
     assert condition(expired, "Ready")["reason"] == "Expired"
     assert "wallets" not in expired
     assert "expiresAt" not in expired
+    assert condition(expired, "WalletsOpen")["status"] == "False"
+    assert condition(expired, "DaemonSynced")["status"] == condition(expired, "Funded")["status"] == "Unknown"
     await place.until_warm()
+    await touch(escrow)
+    assert (await escrow.until_active())["address"] == status["address"]
+    await escrow.until_phase("Expired")
+    await place.until_warm()
+    await escrow.change(ttl="300s")
+    assert (await escrow.until_active())["address"] == status["address"]
     await escrow.delete()
-    await escrow.apply()
-    again = await escrow.until_active()
-    assert again["address"] == status["address"]
+
+
+async def test_a_touch_in_the_far_future_does_not_keep_a_session(place: Place) -> None:
+    escrow = await place.active("far", ttl=f"{TTL_SECONDS}s")
+    patch = {"metadata": {"annotations": {Label.TOUCH: "2999-01-01T00:00:00Z"}}}
+    await place.api.merge(SESSIONS, place.namespace, escrow.name, patch)
+    await escrow.until_phase("Expired")
     await escrow.delete()
 
 

@@ -6,11 +6,12 @@ import asyncio
 import re
 from decimal import Decimal
 
+import pytest
 import pytest_asyncio
 
 from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.monero import MultisigInfo, format_xmr, parse_xmr
-from harness.api import Body
+from harness.api import ApiError, Body
 from harness.chain import Chain
 from harness.escrow import AMOUNT, Escrow, condition
 from harness.place import Place
@@ -89,9 +90,9 @@ async def test_the_balance_is_exact_and_says_when_it_can_be_spent(funded: list[B
 async def test_kubectl_get_reads_well(funded: list[Body], trade: Escrow) -> None:
     assert funded
     sessions = (await trade.place.kubectl("get", "escrow")).splitlines()
-    assert sessions[0].split() == ["NAME", "PHASE", "READY", "FUNDED", "BALANCE", "CONFIRMATIONS", "AGE"]
-    name, phase, ready, was_funded, balance, confirmations, _ = sessions[1].split()
-    assert (name, phase, ready, was_funded) == ("trade", "Active", "True", "True")
+    assert sessions[0].split() == ["NAME", "PHASE", "OPEN", "FUNDED", "BALANCE", "CONFIRMATIONS", "AGE"]
+    name, phase, is_open, was_funded, balance, confirmations, _ = sessions[1].split()
+    assert (name, phase, is_open, was_funded) == ("trade", "Active", "True", "True")
     assert Decimal(balance) <= Decimal(AMOUNT)
     assert int(confirmations) >= LOCK_BLOCKS
     await trade.place.until_pool("Ready", "True")
@@ -100,6 +101,14 @@ async def test_kubectl_get_reads_well(funded: list[Body], trade: Escrow) -> None
     assert pools[1].split()[:7] == ["pool", "True", "1", "1/1/1", "1/1/1", "1", "True"]
     both = await trade.place.kubectl("get", "escrow,wpool", "-o", "wide")
     assert (await trade.status())["address"] in both
+
+
+@pytest.mark.parametrize("change", [{"amount": "0.1"}, {"confirmations": 1}])
+async def test_what_a_payer_relies_on_cannot_change_once_there_is_an_address(
+    trade: Escrow, change: dict[str, object]
+) -> None:
+    with pytest.raises(ApiError, match="cannot change once the address was published"):
+        await trade.change(**change)
 
 
 async def test_kubectl_describe_tells_the_story(funded: list[Body], trade: Escrow) -> None:

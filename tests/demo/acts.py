@@ -85,7 +85,7 @@ def open_escrow(cluster: Cluster, watcher: Watcher, name: str) -> str:
     screen.header(HEADER)
     cluster.apply(file.read_text())
     watcher.until(
-        lambda: is_true(watcher.session(name), "Ready") or phase(watcher.session(name)) in SETTLED_PHASES,
+        lambda: is_true(watcher.session(name), "WalletsOpen") or phase(watcher.session(name)) in SETTLED_PHASES,
         OPEN_SECONDS,
         f"the opening of session {name}",
         about=name,
@@ -225,7 +225,7 @@ def _pool_is_rested(watcher: Watcher) -> bool:
     kept = watcher.session(KEPT)
     expected = 1 if kept and kept.get("status", {}).get("wallets") else 0
     rested = all(count == expected for count in status.get("adopted", {}).values())
-    return rested and is_true(watcher.pool(POOL), "Ready")
+    return rested and status.get("warmSlots", 0) >= (watcher.pool(POOL) or {}).get("spec", {}).get("warmSlots", 1)
 
 
 def _blocks(count: int) -> str:

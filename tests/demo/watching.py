@@ -22,7 +22,7 @@ KINDS = {"EscrowSession": "escrow", "WalletPool": "wpool"}
 
 _RETRY_SECONDS = 1.0
 _COLUMNS = "{:<14} {:<10} {:<7} {:<18} {:<9} {}"
-HEADER = _COLUMNS.format("NAME", "PHASE", "READY", "FUNDED", "BALANCE", "CONFIRMATIONS")
+HEADER = _COLUMNS.format("NAME", "PHASE", "OPEN", "FUNDED", "BALANCE", "CONFIRMATIONS")
 
 Object = Mapping[str, Any]
 
@@ -180,11 +180,11 @@ def is_true(item: Object | None, kind: str) -> bool:
 def describe(item: Object) -> str:
     """One line about a session, as ``kubectl get`` has it, with the reason for what is not True."""
     status = item.get("status", {})
-    ready, funded = condition(item, "Ready"), condition(item, "Funded")
+    opened, funded = condition(item, "WalletsOpen"), condition(item, "Funded")
     return _COLUMNS.format(
         item["metadata"]["name"],
         status.get("phase") or "-",
-        ready.get("status", "-"),
+        opened.get("status", "-"),
         _with_reason(funded),
         status.get("balance", {}).get("total", "-"),
         _progress(item),
