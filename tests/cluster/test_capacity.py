@@ -132,6 +132,28 @@ async def test_suspended_sessions_are_kept_and_resume_when_used(place: Place, wo
 
 
 @pytest.mark.timeout(600, func_only=True)
+async def test_nobody_gives_way_for_wallet_files_that_are_not_there(place: Place, world: World) -> None:
+    async with configured(world, maxActive=1):
+        made = await place.active("made")
+        wallets = await made.deeds_as_wallets()
+        address = (await made.status())["address"]
+        await made.delete()
+        good = await place.active("good")
+        await place.until_free(1)
+        mistaken = place.escrow("mistaken")
+        await mistaken.apply(setup="Open", wallets=wallets | {"vendor": wallets["vendor"] | {"file": "nowhere"}})
+        await mistaken.until_condition("Stalled", "True", "WalletFileNotFound")
+        assert (await good.status())["phase"] == "Active"
+        # The slots that were asked for the files are as free as before.
+        right = place.escrow("right")
+        await right.apply(setup="Open", wallets=wallets)
+        assert (await right.until_active())["address"] == address
+        await good.until_gone()
+        for escrow in (mistaken, right):
+            await escrow.delete()
+
+
+@pytest.mark.timeout(600, func_only=True)
 async def test_i7_killed_while_evicting_and_while_claiming_the_next_operator_carries_on(
     place: Place, world: World, operator: OperatorUnderTest
 ) -> None:

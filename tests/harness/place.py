@@ -115,6 +115,15 @@ class Place:
 
         return await wait_for(look, what="the pool to be warm", within=within, explain=self.explain)
 
+    async def until_free(self, slots: int, *, within: float = PATIENCE) -> None:
+        """Wait until there are so many free slots of each role, whatever else there is."""
+
+        async def look() -> bool:
+            free: dict[str, int] = (await self.pool()).get("free") or {}
+            return min(free.values(), default=0) >= slots
+
+        await wait_for(look, what=f"{slots} free slots of each role", within=within, explain=self.explain)
+
     async def slots(self, labels: str = "") -> list[Body]:
         """All wallet-rpc pods of the namespace."""
         return await self.api.list(PODS, self.namespace, labels=f"{_SLOTS},{labels}" if labels else _SLOTS)
