@@ -88,8 +88,7 @@ class Handlers:
         operator = self.operator
         known = operator.store.pools.get(key)
         if event["type"] == "DELETED":
-            if known and known.uid == body["metadata"]["uid"]:
-                del operator.store.pools[key]
+            if operator.store.drop_pool(body):
                 await operator.daemons.forget(key)
         elif not operator.store.see_pool(body):
             return

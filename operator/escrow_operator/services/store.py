@@ -1,15 +1,14 @@
 """What the operator last saw of the cluster, with indexes.
 
-Watch events and the answers to the operator's own writes both end here; of two versions the newer one stays, so a
-late watch event never hides a claim that was just made.
+Watch events, lists and the answers to the operator's own writes all end here; of two versions the newer one stays
+(escrow_operator.services.newest), so a late watch event never hides a claim that was just made.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Set
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -19,32 +18,25 @@ from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.session import Session, SessionKey
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.indexes import Candidates, Holders, Index
+from escrow_operator.services.newest import Listed, Newest
 
 _LOG = logging.getLogger(__name__)
 
-TOMBSTONES = 10_000
-"""Uids of deleted slots to remember, so that the late answer of a patch does not bring one back."""
-
 SlotKey = tuple[str, str]
-
-
-class Listed(NamedTuple):
-    """What a full list of a namespace (None: of the cluster) contained, and as of which version."""
-
-    namespace: str | None
-    uids: Set[str]
-    version: str
 
 
 class Store:
     """Sessions, pools and slots. Not thread-safe: it lives in the event loop."""
 
     def __init__(self) -> None:
-        self.sessions: dict[SessionKey, Session] = {}
-        self.pools: dict[PoolKey, Pool] = {}
+        self._newest_sessions: Newest[SessionKey, Session] = Newest()
+        self._newest_pools: Newest[PoolKey, Pool] = Newest()
+        self._newest_slots: Newest[SlotKey, Slot] = Newest()
+        self.sessions = self._newest_sessions.known
+        self.pools = self._newest_pools.known
+        self._slots = self._newest_slots.known
         self.candidates = Candidates(self.sessions)
         self._sessions_of: Index[PoolKey, SessionKey] = Index()
-        self._slots: dict[SlotKey, Slot] = {}
         self._by_pool: Index[PoolKey, SlotKey] = Index()
         self._free: Index[tuple[PoolKey, Role], SlotKey] = Index()
         self._gated: Index[PoolKey, SlotKey] = Index()
@@ -53,37 +45,38 @@ class Store:
         self.leaving: set[str] = set()
         """Uids of the sessions that hold slots and are about to free them, those that are gone included."""
         self._reserved: set[str] = set()
-        self._gone: OrderedDict[str, None] = OrderedDict()
 
     def see_session(self, body: dict[str, Any]) -> bool:
         """Note an EscrowSession; False when nothing newer was said."""
         session = _parse(Session, body)
-        if session is None:
+        if session is None or not self._newest_sessions.is_news(session.key, session):
             return False
-        former = self.sessions.get(session.key)
-        if not _note(self.sessions, session.key, session):
-            return False
+        former = self._newest_sessions.note(session.key, session)
+        if former and former.pool_key != session.pool_key:
+            self._sessions_of.discard(former.pool_key, former.key)
+        self._sessions_of.add(session.pool_key, session.key)
         if former and former.uid != session.uid:
             self._note_leaving(former.uid, None)
-        self._sessions_of.add(session.pool_key, session.key)
         self.candidates.note(session)
         self._note_leaving(session.uid, session)
         return True
 
-    def drop_session(self, key: SessionKey, uid: str) -> bool:
-        """Forget a session that is gone from the API; False when it was not known."""
-        session = self.sessions.get(key)
-        if session is None or session.uid != uid:
-            return False
-        del self.sessions[key]
-        self._sessions_of.discard(session.pool_key, key)
-        self._note_leaving(uid, None)
-        return True
+    def drop_session(self, body: dict[str, Any]) -> bool:
+        """Forget a session that was deleted, by the event that says so; False when nothing newer was said."""
+        return self._drop_session(session_key(body), _version(body)) is not None
 
     def see_pool(self, body: dict[str, Any]) -> bool:
         """Note a WalletPool; False when nothing newer was said."""
         pool = _parse(Pool, body)
-        return pool is not None and _note(self.pools, pool.key, pool)
+        if pool is None or not self._newest_pools.is_news(pool.key, pool):
+            return False
+        self._newest_pools.note(pool.key, pool)
+        return True
+
+    def drop_pool(self, body: dict[str, Any]) -> bool:
+        """The same as ``drop_session`` for a pool."""
+        meta = body["metadata"]
+        return self._newest_pools.drop(PoolKey(meta["namespace"], meta["name"]), _version(body)) is not None
 
     def see_slot(self, body: dict[str, Any]) -> Slot | None:
         """Note a wallet-rpc pod; None when nothing newer was said, or when it is no slot."""
@@ -92,14 +85,13 @@ class Store:
         except (ValidationError, KeyError, ValueError):
             return None
         key = (slot.namespace, slot.name)
-        old = self._slots.get(key)
-        if slot.uid in self._gone:
+        if not self._newest_slots.is_news(key, slot):
             return None
-        if old and old.uid == slot.uid and not _newer(slot.resource_version, old.resource_version):
-            return None
-        if old:
-            self._unindex(old)
-        self._slots[key] = slot
+        former = self._newest_slots.note(key, slot)
+        if former:
+            self._unindex(former)
+            if former.uid != slot.uid:
+                self._reserved.discard(former.uid)
         for index, entry in self._entries(slot):
             index.add(entry, key)
         if slot.session_uid:
@@ -107,37 +99,29 @@ class Store:
             self._note_leaving(slot.session_uid, owner)
         return slot
 
-    def drop_slot(self, namespace: str, name: str, uid: str) -> Slot | None:
-        """Forget a pod that is gone from the API; returns what was known of it."""
-        self._gone[uid] = None
-        while len(self._gone) > TOMBSTONES:
-            self._gone.popitem(last=False)
-        slot = self._slots.get((namespace, name))
-        if slot is None or slot.uid != uid:
-            return None
-        del self._slots[(namespace, name)]
-        self._unindex(slot)
-        self._reserved.discard(uid)
-        return slot
+    def drop_slot(self, body: dict[str, Any]) -> Slot | None:
+        """The same as ``drop_session`` for a pod; returns what was known of it."""
+        meta = body["metadata"]
+        return self._drop_slot((meta["namespace"], meta["name"]), _version(body))
 
     def drop_absent_sessions(self, listed: Listed) -> list[SessionKey]:
         """Forget the sessions that a full list did not contain; which those were."""
-        gone = _absent(self.sessions.values(), listed)
-        for session in gone:
-            self.drop_session(session.key, session.uid)
-        return [session.key for session in gone]
+        gone = self._newest_sessions.absent(listed)
+        for key in gone:
+            self._drop_session(key, listed.version)
+        return gone
 
-    def drop_absent_pools(self, listed: Listed) -> None:
+    def drop_absent_pools(self, listed: Listed) -> list[PoolKey]:
         """The same for pools."""
-        for pool in _absent(self.pools.values(), listed):
-            del self.pools[pool.key]
+        gone = self._newest_pools.absent(listed)
+        for key in gone:
+            self._newest_pools.drop(key, listed.version)
+        return gone
 
     def drop_absent_slots(self, listed: Listed) -> list[Slot]:
         """The same for slots."""
-        gone = _absent(self._slots.values(), listed)
-        for slot in gone:
-            self.drop_slot(slot.namespace, slot.name, slot.uid)
-        return gone
+        dropped = (self._drop_slot(key, listed.version) for key in self._newest_slots.absent(listed))
+        return [slot for slot in dropped if slot]
 
     def sessions_of_pool(self, pool: PoolKey) -> list[SessionKey]:
         """All sessions of a pool, in no order."""
@@ -210,6 +194,20 @@ class Store:
         session = self.sessions.get(SessionKey(namespace, name or ""))
         return session if session and session.uid == uid else None
 
+    def _drop_session(self, key: SessionKey, version: str) -> Session | None:
+        session = self._newest_sessions.drop(key, version)
+        if session:
+            self._sessions_of.discard(session.pool_key, key)
+            self._note_leaving(session.uid, None)
+        return session
+
+    def _drop_slot(self, key: SlotKey, version: str) -> Slot | None:
+        slot = self._newest_slots.drop(key, version)
+        if slot:
+            self._unindex(slot)
+            self._reserved.discard(slot.uid)
+        return slot
+
     def _unindex(self, slot: Slot) -> None:
         key = (slot.namespace, slot.name)
         for index, entry in self._entries(slot):
@@ -241,7 +239,6 @@ def session_key(body: dict[str, Any]) -> SessionKey:
 
 
 R = TypeVar("R", Session, Pool)
-K = TypeVar("K")
 
 
 def _parse(kind: type[R], body: dict[str, Any]) -> R | None:
@@ -253,28 +250,6 @@ def _parse(kind: type[R], body: dict[str, Any]) -> R | None:
         return None
 
 
-def _note(known: dict[K, R], key: K, seen: R) -> bool:
-    old = known.get(key)
-    if old and old.uid == seen.uid and not _newer(seen.resource_version, old.resource_version):
-        return False
-    known[key] = seen
-    return True
-
-
-Seen = TypeVar("Seen", Session, Pool, Slot)
-
-
-def _absent(known: Iterable[Seen], listed: Listed) -> list[Seen]:
-    """What a list does not contain; what was seen after the list was read is not counted as gone."""
-    return [
-        one
-        for one in known
-        if listed.namespace in (None, one.namespace if isinstance(one, Slot) else one.key.namespace)
-        and one.uid not in listed.uids
-        and not _newer(one.resource_version, listed.version)
-    ]
-
-
-def _newer(version: str, than: str) -> bool:
-    """Resource versions of one kind compare as numbers (documented by Kubernetes since 1.35, true long before)."""
-    return int(version) > int(than)
+def _version(body: dict[str, Any]) -> str:
+    version: str = body["metadata"]["resourceVersion"]
+    return version

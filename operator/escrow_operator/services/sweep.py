@@ -9,8 +9,9 @@ from escrow_operator.adapters.kube import PODS, POOLS, SESSIONS, Kube, Listing
 from escrow_operator.core.manifests.common import SLOT_LABELS
 from escrow_operator.models.session import SessionKey
 from escrow_operator.models.slot import Slot
+from escrow_operator.services.newest import Listed
 from escrow_operator.services.opener import Opener
-from escrow_operator.services.store import Listed, Store, session_key
+from escrow_operator.services.store import Store, session_key
 from escrow_operator.services.together import both
 from escrow_operator.services.wallets import Wallets
 

@@ -65,7 +65,7 @@ class Watches:
     async def _session_seen(self, kind: str, body: dict[str, Any]) -> None:
         key = session_key(body)
         if kind == "DELETED":
-            self._store.drop_session(key, body["metadata"]["uid"])
+            self._store.drop_session(body)
         else:
             if key not in self._store.sessions and "status" not in body:
                 self._stages.begin(body["metadata"]["uid"])
@@ -76,8 +76,7 @@ class Watches:
 
     async def _slot_seen(self, kind: str, body: dict[str, Any]) -> None:
         if kind == "DELETED":
-            meta = body["metadata"]
-            slot = self._store.drop_slot(meta["namespace"], meta["name"], meta["uid"])
+            slot = self._store.drop_slot(body)
             if slot:
                 self._sweep.slot_gone(slot)
                 self._capacity.wake_waiting()

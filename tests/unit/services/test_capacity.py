@@ -62,8 +62,7 @@ class Cluster:
 
     def ends(self, session: Session) -> None:
         for role in ROLES:
-            name = _pod(session, role)
-            self.store.drop_slot(session.key.namespace, name, f"pod-{name}")
+            self.store.drop_slot(slot_body(_pod(session, role), namespace=session.key.namespace))
         del self.store.sessions[session.key]
         self.capacity.leave(session.key)
 
@@ -128,7 +127,7 @@ def test_a_suspended_session_that_resumes_is_not_asked_again() -> None:
     with pytest.raises(Blocked):
         cluster.capacity.admit(cluster.newcomer("new"))
     for role in ROLES:
-        cluster.store.drop_slot("shop", _pod(old, role), f"pod-{_pod(old, role)}")
+        cluster.store.drop_slot(slot_body(_pod(old, role)))
     assert not cluster.capacity.must_yield(old)
     cluster.holds(old)
     assert not cluster.capacity.must_yield(old)

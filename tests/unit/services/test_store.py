@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from escrow_operator.core.poolstatus import count_slots
 from escrow_operator.models.common import Role
 from escrow_operator.models.pool import PoolKey
-from escrow_operator.services.store import Listed, Store
-from unit.factories import session, session_body, slot_body
+from escrow_operator.services.newest import Listed
+from escrow_operator.services.store import Store
+from unit.factories import pool_body, session, session_body, slot_body
 
 POOL = PoolKey("shop", "default")
 
@@ -23,10 +26,10 @@ def test_a_late_watch_event_does_not_hide_a_claim() -> None:
 
 def test_the_late_answer_of_a_patch_brings_no_pod_back() -> None:
     store = Store()
-    body = slot_body("p")
-    store.see_slot(body)
-    store.drop_slot("shop", "p", "pod-p")
-    assert store.see_slot(slot_body("p", owner=session())) is None
+    store.see_slot(slot_body("p"))
+    answer = slot_body("p", owner=session())
+    store.drop_slot(slot_body("p"))
+    assert store.see_slot(answer) is None
     assert store.slots_of_pool(POOL) == []
 
 
@@ -73,3 +76,76 @@ def test_i3_every_pod_is_in_exactly_one_count() -> None:
     counts = count_slots(store.slots_of_pool(POOL))
     assert sum(sum(roles.values()) for roles in counts.values()) == len(bodies)
     assert counts["free"]["buyer"] == counts["starting"]["vendor"] == counts["adopted"]["arbiter"] == 1
+
+
+def remade(body: dict[str, Any], uid: str = "another") -> dict[str, Any]:
+    """The same as an object of another uid."""
+    return body | {"metadata": body["metadata"] | {"uid": uid}}
+
+
+def test_a_stale_page_does_not_bring_back_the_predecessor_of_a_session() -> None:
+    store = Store()
+    old = remade(session_body())
+    new = session_body()
+    assert store.see_session(new)
+    assert not store.see_session(old), "it is of an older version, whatever its uid"
+    assert store.sessions[session().key].uid == new["metadata"]["uid"]
+
+
+def test_the_pods_of_a_session_are_no_orphans_after_a_stale_page() -> None:
+    store = Store()
+    old = remade(session_body())
+    store.see_session(session_body())
+    store.see_slot(slot_body("p", owner=session()))
+    store.see_session(old)
+    assert store.orphans() == []
+
+
+def test_the_late_deletion_of_a_predecessor_does_not_take_its_successor() -> None:
+    store = Store()
+    store.see_session(remade(session_body()))
+    deletion = remade(session_body())
+    store.see_session(session_body())
+    assert not store.drop_session(deletion)
+    assert session().key in store.sessions
+
+
+def test_a_deleted_session_and_pool_do_not_come_back() -> None:
+    store = Store()
+    late, late_pool = session_body(), pool_body()
+    assert store.see_session(session_body())
+    assert store.see_pool(pool_body())
+    assert store.drop_session(session_body())
+    assert store.drop_pool(pool_body())
+    assert not store.see_session(late)
+    assert not store.see_pool(late_pool)
+    assert not store.sessions
+    assert not store.pools
+
+
+def test_what_was_deleted_before_a_full_list_does_not_come_back() -> None:
+    """A page of an earlier list, or the answer of a patch, that comes after it; nobody ever saw the deletion."""
+    store = Store()
+    late = session_body("never-seen")
+    stays = session_body("stays")
+    store.see_session(stays)
+    store.drop_absent_sessions(Listed(None, {stays["metadata"]["uid"]}, stays["metadata"]["resourceVersion"]))
+    assert not store.see_session(late)
+    assert store.see_session(session_body("never-seen")), "this one was made since"
+
+
+def test_a_pod_that_lost_its_labels_for_a_while_is_seen_again() -> None:
+    store = Store()
+    store.see_slot(slot_body("p"))
+    # A watch with a label selector says DELETED for what no longer matches.
+    store.drop_slot(slot_body("p"))
+    assert store.see_slot(slot_body("p"))
+
+
+def test_a_session_that_returns_with_another_pool_leaves_nothing_behind() -> None:
+    store = Store()
+    store.see_session(session_body())
+    store.see_session(remade(session_body(spec={"poolRef": {"name": "other"}})))
+    assert store.sessions_of_pool(POOL) == []
+    store.drop_session(session_body())
+    assert store.sessions_of_pool(PoolKey("shop", "other")) == []

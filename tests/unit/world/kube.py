@@ -121,6 +121,7 @@ class FakeKube:
         if body["metadata"].get("finalizers"):
             return self._save(resource, key, _deleting(body, format_time(self._now())))
         del self.objects[key]
+        body["metadata"]["resourceVersion"] = str(next(self._versions))
         self.seen("DELETED", resource, body)
         return body
 

@@ -130,13 +130,12 @@ class World:
         store, meta = self.operator.store, body["metadata"]
         gone = kind == "DELETED"
         if resource.plural == SESSIONS.plural:
-            key = SessionKey(meta["namespace"], meta["name"])
-            _ = store.drop_session(key, meta["uid"]) if gone else store.see_session(body)
+            _ = store.drop_session(body) if gone else store.see_session(body)
         elif resource.plural == POOLS.plural:
             store.see_pool(body)
         elif resource.plural == PODS.plural:
             if gone:
-                store.drop_slot(meta["namespace"], meta["name"], meta["uid"])
+                store.drop_slot(body)
                 self.wallets.pod_gone(meta["uid"])
             else:
                 store.see_slot(body)
