@@ -65,11 +65,15 @@ class WalletFileExists(WalletError):
 
 
 class WalletFileLocked(WalletError):
-    """Another process has this wallet open."""
+    """Another process has this wallet open, or its keys file cannot be opened for writing (a read-only volume)."""
 
 
 class WalletFileDamaged(WalletError):
     """The keys or cache file cannot be read."""
+
+
+class WalletStorageError(WalletError):
+    """The volume cannot be read or written just now: full, read-only, or its disk fails; the files may be well."""
 
 
 class NotMultisig(WalletError):

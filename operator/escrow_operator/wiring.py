@@ -27,9 +27,11 @@ from escrow_operator.services.inspection import Inspector
 from escrow_operator.services.meters import Meters
 from escrow_operator.services.monitor import Monitor
 from escrow_operator.services.opener import Opener
+from escrow_operator.services.patience import Patience
 from escrow_operator.services.pools import PoolService
 from escrow_operator.services.prober import Prober
 from escrow_operator.services.queue import WorkQueue
+from escrow_operator.services.renewal import Renewal
 from escrow_operator.services.reporter import Reporter
 from escrow_operator.services.sessions import SessionService
 from escrow_operator.services.stages import Stages
@@ -89,6 +91,7 @@ class Operator:
         self.closer = Closer(kube, self.store, self.wallets, self.opener)
         self.stages = Stages(self.meters, clock)
         self.applied = Applied()
+        patience, renewal = Patience(clock), Renewal(self.store)
         self.sweep = Sweep(kube, self.store, self.wallets, self.opener, settings.namespaces)
         warm_ups = WarmUps(kube, self.store, clock, pool_changed=self.wake_pool)
         activator = Activator(
@@ -129,6 +132,8 @@ class Operator:
             claims=self.claims,
             endings=endings,
             inspector=Inspector(self.store, self.daemons, monitor),
+            patience=patience,
+            renewal=renewal,
             recorder=self.recorder,
             reporter=self.reporter,
             stages=self.stages,

@@ -9,8 +9,7 @@ import re
 import pytest_asyncio
 
 from escrow_operator.adapters.kube import DEPLOYMENTS, ENDPOINT_SLICES, EVENTS, PODS, POOLS, SECRETS, SESSIONS
-from escrow_operator.core.manifests.common import WALLET_RPC
-from escrow_operator.models.common import ROLES
+from escrow_operator.models.common import ROLES, WALLET_RPC
 from harness.chain import Chain
 from harness.escrow import AMOUNT, Escrow, condition, decode
 from harness.operator import NAMESPACE, OperatorUnderTest

@@ -85,14 +85,19 @@ def slot_body(
     created: datetime = T0,
     wallet_file: str | None = None,
     namespace: str = "shop",
+    ip: str | None = "10.0.0.1",
+    container: str = "a" * 64,
+    daemon: str | None = None,
 ) -> dict[str, Any]:
-    """A wallet-rpc pod, adopted when it has an owner."""
+    """A wallet-rpc pod, adopted when it has an owner; ``daemon`` is the digest of the spec.daemon it was made with."""
     labels = {Label.POOL: "default", Label.ROLE: role.value, Label.SLOT: "adopted" if owner else "free"}
     annotations = {Label.LOGIN_KEY: "key"}
     if owner:
         labels |= {Label.SESSION: owner.key.name, Label.SESSION_UID: owner.uid}
     if wallet_file:
         annotations[Label.WALLET_FILE] = wallet_file
+    if daemon is not None:
+        annotations[Label.DAEMON] = daemon
     meta: dict[str, Any] = {
         "name": name,
         "namespace": namespace,
@@ -109,9 +114,11 @@ def slot_body(
         "spec": {"nodeName": node},
         "status": {
             "phase": "Running",
-            "podIP": "10.0.0.1",
+            **({"podIP": ip} if ip else {}),
             "conditions": [{"type": "Ready", "status": str(ready)}],
-            "containerStatuses": [{"restartCount": 0}],
+            "containerStatuses": [
+                {"name": "monero-wallet-rpc", "restartCount": 0, "containerID": f"containerd://{container}"}
+            ],
         },
     }
 

@@ -23,6 +23,7 @@ from escrow_operator.errors import (
     WalletFileLocked,
     WalletFileNotFound,
     WalletRpcError,
+    WalletStorageError,
 )
 
 UNKNOWN_ERROR = -1
@@ -52,6 +53,21 @@ _BY_TEXT: tuple[tuple[str, type[WalletError], str], ...] = (
     ("file not found", WalletFileNotFound, "there is no wallet of this name"),
     ("is opened by another wallet program", WalletFileLocked, "another process has this wallet open"),
     ("kex is already complete", AlreadyMultisig, "the key exchange is complete already"),
+    # wallet-rpc's own words for a file that is there but cannot be read, or not written, and the C library's.
+    *(
+        (words, WalletStorageError, "the volume cannot be read or written")
+        for words in (
+            "failed to read file",
+            "failed to save file",
+            "disk quota exceeded",
+            "input/output error",
+            "no space left on device",
+            "permission denied",
+            "read-only file system",
+            "stale file handle",
+            "transport endpoint is not connected",
+        )
+    ),
 )
 
 _MAX_TEXT = 200

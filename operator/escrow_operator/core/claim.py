@@ -27,17 +27,23 @@ class ClaimPlan:
 
 
 def plan_claim(
-    free: Iterable[Slot], wanted: Collection[Role], *, ahead: int = 0, used_nodes: Collection[str] = ()
+    free: Iterable[Slot],
+    wanted: Collection[Role],
+    *,
+    daemon: str,
+    ahead: int = 0,
+    used_nodes: Collection[str] = (),
 ) -> ClaimPlan:
     """Choose one claimable slot per wanted role.
 
+    ``daemon`` is the digest of the pool's spec.daemon: slots that were started with another one are being replaced.
     ``ahead`` sessions have waited for longer: as many slots of each role are left to them. Slots on nodes that the
     session does not use yet come first, so that one node's loss costs one wallet; among equals the oldest, which is
     the warmest and the same on every call.
     """
     by_role: dict[Role, list[Slot]] = {role: [] for role in wanted}
     for slot in free:
-        if slot.role in by_role and slot.claimable:
+        if slot.role in by_role and slot.claimable and slot.has_daemon(daemon):
             by_role[slot.role].append(slot)
     lacking = tuple(role for role in ROLES if role in by_role and len(by_role[role]) <= ahead)
     if lacking:

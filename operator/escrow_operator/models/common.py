@@ -22,6 +22,9 @@ FINALIZER = f"{GROUP}/close-wallets"
 
 OPERATOR_NAME = "xmr-escrow-operator"
 
+WALLET_RPC = "monero-wallet-rpc"
+"""The container of a slot, and what runs in it."""
+
 _DURATION = re.compile(r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+)s)?")
 
 
@@ -52,6 +55,8 @@ class Label:
     """Annotation of the pod template: which login key the slots' credentials derive from."""
     DAEMON_SECRETS = f"{GROUP}/daemon-secrets"
     """Annotation of the pod template: which versions of monerod's Secrets the slots were started with."""
+    DAEMON = f"{GROUP}/daemon"
+    """Annotation of the pod template: a digest of the pool's spec.daemon, which names Secrets but holds none."""
     WARM_UP = f"{GROUP}/warm-up"
     """Scheduling gate of fresh slots: the operator takes it away when they may start."""
     SETTLED = f"{GROUP}/settled"

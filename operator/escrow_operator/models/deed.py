@@ -16,6 +16,7 @@ class Deed:
 
     ``address`` is None until the wallet was proven to open with this password and to have it.
     ``restore_height`` is the block height when the wallet was made: a restore from keys starts there.
+    ``attempt`` counts the sets of files in which a key exchange was begun, this one included.
     ``version`` is the Secret's resourceVersion, which changes when the user mends it. ``settled`` says how the trade
     ended that the wallet served, None while it has not.
     """
@@ -26,12 +27,14 @@ class Deed:
     address: str | None = None
     restore_height: int = 0
     pool: str | None = None
+    attempt: int = 1
     version: str = ""
     settled: str | None = None
 
     def to_secret(self) -> dict[str, str]:
         """The Secret's data, as text."""
         data = {"file": self.file, "password": self.password, "restoreHeight": str(self.restore_height)}
+        data |= {"attempt": str(self.attempt)} if self.attempt > 1 else {}
         return data | ({"address": self.address} if self.address else {}) | ({"pool": self.pool} if self.pool else {})
 
     @classmethod
@@ -45,6 +48,7 @@ class Deed:
             address=data.get("address") or None,
             restore_height=int(data.get("restoreHeight") or 0),
             pool=data.get("pool"),
+            attempt=int(data.get("attempt") or 1),
             version=secret["metadata"]["resourceVersion"],
             settled=settled_mark(secret),
         )

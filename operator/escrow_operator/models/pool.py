@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -10,6 +12,9 @@ from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass as part
 
 from escrow_operator.models.common import PART, Resource, SecretName, head
+
+DIGEST_DIGITS = 16
+"""Hexadecimal digits of the digest of a spec.daemon."""
 
 
 class Network(StrEnum):
@@ -49,6 +54,23 @@ class DaemonSpec:
     def has_secrets(self) -> bool:
         """Whether there are Secrets to read before it can be asked."""
         return bool(self.login_secret_ref or self.tls.ca_secret_ref or self.tls.client_secret_ref)
+
+    @property
+    def digest(self) -> str:
+        """Tells another monerod, or another way to it, apart. Of names and flags only: no Secret is read for it.
+
+        What is not set is left out, so that a field which a later version adds changes no digest by being there.
+        """
+        ways = {
+            "address": self.address,
+            "trusted": self.trusted,
+            "tls": self.tls.enabled,
+            "ca": self.tls.ca_secret_ref and self.tls.ca_secret_ref.name,
+            "client": self.tls.client_secret_ref and self.tls.client_secret_ref.name,
+            "login": self.login_secret_ref and self.login_secret_ref.name,
+        }
+        text = json.dumps({name: way for name, way in ways.items() if way}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_DIGITS]
 
     @property
     def url(self) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sys import intern
 from typing import Any
 
-from escrow_operator.models.common import Label, Role, SlotState
+from escrow_operator.models.common import WALLET_RPC, Label, Role, SlotState
 from escrow_operator.models.pool import PoolKey
 
 
@@ -27,6 +27,8 @@ class Slot:
     state: SlotState
     login_key: str
     daemon_secrets: str
+    daemon: str
+    """Digest of the pool's spec.daemon that it was started with; empty on pods of before there was one."""
     session_uid: str | None
     session_name: str | None
     owner_uid: str | None
@@ -39,6 +41,8 @@ class Slot:
     terminating: bool
     finished: bool
     restarts: int
+    process: str
+    """Which process of wallet-rpc runs: the container's id, shortened."""
     trouble: tuple[str, str] | None
     unschedulable: tuple[str, str] | None
 
@@ -47,7 +51,7 @@ class Slot:
         """From a Pod's JSON. Raises KeyError or ValueError for a pod that is not a slot."""
         meta, status = body["metadata"], body.get("status") or {}
         labels, annotations = meta["labels"], meta.get("annotations") or {}
-        containers = status.get("containerStatuses") or []
+        containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
         return cls(
             namespace=intern(meta["namespace"]),
             name=meta["name"],
@@ -59,6 +63,7 @@ class Slot:
             state=SlotState(labels[Label.SLOT]),
             login_key=intern(annotations.get(Label.LOGIN_KEY, "")),
             daemon_secrets=intern(annotations.get(Label.DAEMON_SECRETS, "")),
+            daemon=intern(annotations.get(Label.DAEMON, "")),
             session_uid=labels.get(Label.SESSION_UID),
             session_name=labels.get(Label.SESSION),
             owner_uid=next((ref["uid"] for ref in meta.get("ownerReferences") or () if ref.get("controller")), None),
@@ -70,14 +75,26 @@ class Slot:
             terminating="deletionTimestamp" in meta,
             finished=status.get("phase") in ("Succeeded", "Failed"),
             restarts=sum(c.get("restartCount", 0) for c in containers),
+            process=_process(containers),
             trouble=_trouble(status),
             unschedulable=_unschedulable(status),
         )
 
     @property
     def incarnation(self) -> str:
-        """Changes when the process that may hold a wallet changes: the pod's uid and its restarts."""
-        return f"{self.uid}/{self.restarts}"
+        """Changes when the process that may hold a wallet changes, or where it is called.
+
+        After its node restarted, or its sandbox was lost, a pod is the same object with another address and other
+        containers; a count of restarts alone may start over with what kubelet remembers of them.
+        """
+        return f"{self.uid}/{self.restarts}/{self.process}/{self.ip}"
+
+    def has_daemon(self, digest: str) -> bool:
+        """Whether it was started with this spec.daemon, as far as it is known.
+
+        A pod of before there were digests counts as one that has: an upgrade of the operator replaces no open wallet.
+        """
+        return self.daemon in ("", digest)
 
     @property
     def claimable(self) -> bool:
@@ -110,6 +127,16 @@ _WAITING_IS_TROUBLE = frozenset(
     }
 )
 """Reasons for which kubelet keeps a container waiting that do not mend themselves."""
+
+
+_ID_DIGITS = 12
+"""Of a container's id, as container engines print it: enough to tell the containers of one pod apart."""
+
+
+def _process(containers: list[dict[str, Any]]) -> str:
+    """The id of wallet-rpc's container without the name of its runtime; empty before it was made."""
+    found = next((c.get("containerID") or "" for c in containers if c.get("name") == WALLET_RPC), "")
+    return found.rpartition("//")[2][:_ID_DIGITS]
 
 
 def _gate(spec: dict[str, Any]) -> int | None:

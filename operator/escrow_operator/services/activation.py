@@ -8,21 +8,20 @@ from typing import Any
 
 from escrow_operator.adapters.kube import ENDPOINT_SLICES, SECRETS, SESSIONS, Kube, urgently
 from escrow_operator.core.health import health
-from escrow_operator.core.manifests.common import connection_name, endpoint_url
+from escrow_operator.core.manifests.common import connection_name, endpoint_slice_name, endpoint_url
 from escrow_operator.core.manifests.session import connection_secret, endpoint_slice
-from escrow_operator.core.report import OPENING, WALLETS_OPEN, Report
-from escrow_operator.errors import WalletError, WalletFileExists
+from escrow_operator.core.report import OPENING, Report
 from escrow_operator.models.common import FINALIZER, ROLES, Role
 from escrow_operator.models.deed import Deed
 from escrow_operator.models.pool import Pool
 from escrow_operator.models.session import OPEN_PHASES, Phase, Session, Setup
 from escrow_operator.models.slot import Slot
-from escrow_operator.services.blocked import RETRY_SECONDS, Blocked
+from escrow_operator.services.blocked import Blocked
 from escrow_operator.services.claims import ClaimService, Slots
 from escrow_operator.services.deeds import DeedService
 from escrow_operator.services.events import Recorder
-from escrow_operator.services.exchange import create_escrow
-from escrow_operator.services.opener import Opener
+from escrow_operator.services.maker import Maker
+from escrow_operator.services.opener import Opener, not_ready
 from escrow_operator.services.prober import Prober
 from escrow_operator.services.reporter import Reporter
 from escrow_operator.services.stages import Stage, Stages
@@ -70,12 +69,15 @@ class Activator:
         self._wallets = wallets
         self._reporter = reporter
         self._recorder = recorder
+        self._maker = Maker(claims=claims, deeds=deeds, wallets=wallets)
         self._published: dict[str, tuple[str, ...]] = {}
+        self._pointed: dict[str, tuple[Any, ...]] = {}
 
     def forget(self, session_uid: str) -> None:
         """The session is gone or closed."""
         self._published.pop(session_uid, None)
         self._prober.forget(session_uid)
+        self._pointed.pop(session_uid, None)
         self._stages.forget(session_uid)
 
     async def activate(self, session: Session, pool: Pool, height: int) -> Escrow:
@@ -88,12 +90,11 @@ class Activator:
             if await self._opener.confirm(slots, address):
                 # Another operator opened them; neither passwords nor writes are needed to go on.
                 self._published[session.uid] = _mark(slots)
+                self._pointed[session.uid] = _places(slots)
                 return Escrow(session, slots, address)
-            if (session.condition(WALLETS_OPEN) or {}).get("status") == "True":
-                # A process that kubelet restarted at once: opening takes seconds, in which nobody is to be told Ready.
-                raise Blocked(
-                    "WalletClosed", "A wallet is no longer open in its pod; it is opened again.", retry_after=0.0
-                )
+            # A process that kubelet restarted at once: opening takes seconds, in which nobody is to be told that the
+            # wallets are open; nor is the next operator, if this one dies before their addresses are published.
+            raise Blocked("WalletClosed", "A wallet is no longer open in its pod; it is opened again.", retry_after=0.0)
         self._claims.must_still_wait(session, pool)
         if not slots:
             # Until there is a place and slots nothing is written for a session, neither its finalizer nor deeds.
@@ -193,22 +194,8 @@ class Activator:
     async def _create(
         self, session: Session, slots: Slots, deeds: Mapping[Role, Deed], height: int
     ) -> tuple[Mapping[Role, Deed], Slots, str]:
-        """The key exchange; an earlier attempt that was interrupted left files, which are left alone."""
-        clients = {role: await self._wallets.client(slots[role]) for role in ROLES}
-        try:
-            try:
-                address = await create_escrow(clients, deeds)
-            except WalletFileExists:
-                deeds = await self._deeds.renew_files(session, deeds, height)
-                slots = await self._claims.renote(slots, {role: deed.file for role, deed in deeds.items()})
-                address = await create_escrow(clients, deeds)
-        except WalletError as error:
-            raise Blocked(
-                "KeyExchangeInterrupted",
-                f"The key exchange of the three wallets was interrupted ({error}). It starts over with fresh files;"
-                " no address was published yet.",
-                retry_after=RETRY_SECONDS,
-            ) from None
+        """The key exchange, or what is left to do of an earlier attempt."""
+        deeds, slots, address = await self._maker.make(session, slots, deeds, height)
         self._recorder.record(
             session,
             "KeysExchanged",
@@ -216,27 +203,62 @@ class Activator:
         )
         return deeds, slots, address
 
+    async def follow(self, session: Session, slots: Slots) -> None:
+        """Keep an open session's host names on its pods as they are, whatever else it waits for.
+
+        Raises Blocked or NotOpened for a pod that cannot be called.
+        """
+        if session.phase not in OPEN_PHASES:
+            return
+        absent = next((slots[role] for role in ROLES if role in slots and not slots[role].usable), None)
+        told = session.status.get("wallets") or {}
+        if absent and (told.get(absent.role) or {}).get("opened"):
+            # Taken back first: "opened" means, to the next operator as well, that the host names are as they should be.
+            blocked = not_ready(absent)
+            raise Blocked(blocked.reason, blocked.message, retry_after=0.0)
+        if absent or len(slots) < len(ROLES) or session.uid in self._pointed:
+            await self._point(session, slots)
+        if absent and len(slots) == len(ROLES):
+            raise not_ready(absent)
+
+    async def _point(self, session: Session, slots: Slots) -> None:
+        """Host names that lead to the pods that can be called, and nowhere else."""
+        mark = _places(slots)
+        if self._pointed.get(session.uid) == mark:
+            return
+        namespace = session.key.namespace
+        body = endpoint_slice(session, slots)
+        if body is None:
+            await self._kube.delete(ENDPOINT_SLICES, namespace, endpoint_slice_name(session.key))
+        else:
+            await self._kube.apply(ENDPOINT_SLICES, namespace, body)
+        self._pointed[session.uid] = mark
+
     async def _publish(self, session: Session, slots: Slots) -> None:
-        """Connection Secrets and host names, where the slots are not those published last."""
+        """Connection Secrets and host names, where they are not those of the slots as they are."""
+        await both(self._point(session, slots), self._hand_out(session, slots))
+
+    async def _hand_out(self, session: Session, slots: Slots) -> None:
         mark = _mark(slots)
         if self._published.get(session.uid) == mark:
             return
         namespace = session.key.namespace
         logins = {role: await self._wallets.login(slots[role]) for role in ROLES}
         await gather_all(
-            [
-                self._kube.apply(ENDPOINT_SLICES, namespace, endpoint_slice(session, slots)),
-                *(
-                    self._kube.apply(SECRETS, namespace, connection_secret(session, slots[role], logins[role]))
-                    for role in ROLES
-                ),
-            ]
+            self._kube.apply(SECRETS, namespace, connection_secret(session, slots[role], logins[role]))
+            for role in ROLES
         )
         self._published[session.uid] = mark
 
 
 def _mark(slots: Slots) -> tuple[str, ...]:
-    return tuple(slots[role].uid for role in ROLES)
+    """What the logins depend on."""
+    return tuple(f"{slots[role].uid}/{slots[role].login_key}" for role in ROLES)
+
+
+def _places(slots: Slots) -> tuple[Any, ...]:
+    """What the host names depend on."""
+    return tuple((role, slot.uid, slot.ip, slot.node, slot.usable) for role, slot in sorted(slots.items()))
 
 
 def wallet_fields(session: Session, slots: Slots, *, opened: bool) -> dict[str, Any]:

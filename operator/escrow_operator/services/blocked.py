@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from escrow_operator.errors import EscrowError
 from escrow_operator.models.slot import Slot
 
@@ -12,7 +15,7 @@ class Blocked(EscrowError):
     ``reason`` is the condition's CamelCase reason, ``message`` says what the user can do, ``retry_after`` is in
     seconds; events that change the matter (a free slot, a changed spec) come sooner. ``keeps_place`` of a session that
     waits for its place at the cap, or for the slots it has a place for: all others leave the line, since nobody is to
-    give way to a session that could not use the place.
+    give way to a session that could not use the place. ``fields`` are fields of the status to write with it.
     """
 
     def __init__(self, reason: str, message: str, *, retry_after: float, keeps_place: bool = False) -> None:
@@ -21,13 +24,26 @@ class Blocked(EscrowError):
         self.message = message
         self.retry_after = retry_after
         self.keeps_place = keeps_place
+        self.fields: Mapping[str, Any] = {}
 
 
 class Failed(Blocked):
-    """What trying again cannot mend: the session gives its slots back until its spec or a Secret changes."""
+    """What trying again at once cannot mend: the session gives its slots back until its spec or a Secret changes.
 
-    def __init__(self, reason: str, message: str) -> None:
+    With ``again`` it is tried slowly all the same: somebody may restore a file. Never so after a wrong password.
+    """
+
+    def __init__(self, reason: str, message: str, *, again: bool) -> None:
         super().__init__(reason, message, retry_after=RECHECK_SECONDS)
+        self.again = again
+
+
+class NotOpened(Blocked):
+    """A wallet could not be opened or made now. ``slot`` is the pod it was tried in, where another may do better."""
+
+    def __init__(self, reason: str, message: str, *, slot: Slot | None = None) -> None:
+        super().__init__(reason, message, retry_after=RETRY_SECONDS)
+        self.slot = slot
 
 
 class CutOff(Blocked):

@@ -170,6 +170,7 @@ class ClaimService:
         return plan_claim(
             self._store.free_slots(pool.key),
             wanted,
+            daemon=pool.spec.daemon.digest,
             ahead=0 if held else self._waiting[pool.key].ahead(session),
             used_nodes={slot.node for slot in held.values() if slot.node},
         )

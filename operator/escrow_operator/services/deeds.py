@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from escrow_operator.adapters.kube import SECRETS, Kube
@@ -18,10 +19,16 @@ from escrow_operator.core.manifests.session import deed_secret, settled_patch
 from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.deed import Deed, secret_data, settled_mark
 from escrow_operator.models.session import Session, Setup
-from escrow_operator.services.blocked import RECHECK_SECONDS, Blocked
+from escrow_operator.services.blocked import RECHECK_SECONDS, Blocked, Failed
 from escrow_operator.services.together import gather_all
 
 Deeds = dict[Role, Deed]
+
+MAX_ATTEMPTS = 10
+"""Sets of files in which the key exchange of one session is begun: each may leave three files for ever."""
+
+SUFFIX_BYTES = 4
+"""Of the random part of a file name."""
 
 
 class DeedService:
@@ -37,7 +44,7 @@ class DeedService:
         names the Secret at fault.
         """
         found = await self.find(session)
-        suffix = secrets.token_hex(4)
+        suffix = secrets.token_hex(SUFFIX_BYTES)
         lacking = [role for role in ROLES if found[role] is None]
         made = await gather_all(self._make(session, role, suffix, height) for role in lacking)
         return {role: deed for role, deed in found.items() if deed} | {deed.role: deed for deed in made}
@@ -119,14 +126,30 @@ class DeedService:
             )
         )
 
-    async def renew_files(self, session: Session, deeds: Mapping[Role, Deed], height: int) -> Deeds:
-        """Fresh file names, for a key exchange that starts over; the passwords stay, so do the old files."""
-        suffix = secrets.token_hex(4)
-        fresh = {
-            role: dataclasses.replace(deed, file=_file_name(session, suffix), restore_height=height)
-            for role, deed in deeds.items()
-        }
-        return {deed.role: deed for deed in await gather_all(self._write(session, deed) for deed in fresh.values())}
+    async def renew_files(
+        self, session: Session, deeds: Mapping[Role, Deed], height: int, roles: Collection[Role]
+    ) -> Deeds:
+        """Fresh file names for some roles, for a key exchange that starts over; the passwords and the old files stay.
+
+        Raises Failed after as many as one session may leave: no operator may fill a volume.
+        """
+        attempt = max(deed.attempt for deed in deeds.values()) + 1
+        if attempt > MAX_ATTEMPTS:
+            names = ", ".join(deed_name(session.key, role) for role in ROLES)
+            raise Failed(
+                "KeyExchangeFailed",
+                f"The key exchange of the three wallets was begun with {MAX_ATTEMPTS} sets of files and did not"
+                " complete. See the pods' logs and the events of their volumes. Then delete the Secrets"
+                f" {names}: without an address in them nothing can have been paid to their wallets. The session then"
+                " starts over by itself.",
+                again=False,
+            )
+        suffix = secrets.token_hex(SUFFIX_BYTES)
+        fresh = [
+            dataclasses.replace(deeds[role], file=_file_name(session, suffix), restore_height=height, attempt=attempt)
+            for role in roles
+        ]
+        return dict(deeds) | {deed.role: deed for deed in await gather_all(self._write(session, d) for d in fresh)}
 
     async def versions(self, session: Session) -> str:
         """The resource versions of the Secrets a session opens with: changes when the user mends one."""
@@ -246,3 +269,10 @@ def _secret_name(session: Session, role: Role) -> str:
 def _file_name(session: Session, suffix: str) -> str:
     """Unique in the pool's storage for ever, and legible: namespaces and session names are DNS labels."""
     return f"{session.key.namespace}.{session.key.name}.{suffix}"
+
+
+def is_own_file(session: Session, file: str) -> bool:
+    """Whether the operator chose this name, for a session of this name."""
+    prefix = _file_name(session, "")
+    suffix = file.removeprefix(prefix)
+    return file.startswith(prefix) and re.fullmatch(rf"[0-9a-f]{{{2 * SUFFIX_BYTES}}}", suffix) is not None

@@ -9,6 +9,7 @@ from escrow_operator.adapters.kube import SESSIONS, Kube
 from escrow_operator.core.conditions import Condition
 from escrow_operator.core.expiry import is_edited, is_wanted_again, last_use
 from escrow_operator.core.health import health, unwatched
+from escrow_operator.core.patience import failed_again, is_to_be_tried
 from escrow_operator.core.protection import may_hold_money
 from escrow_operator.core.report import Report
 from escrow_operator.models.common import FINALIZER, format_time, parse_time
@@ -43,7 +44,7 @@ SUSPENDED_TEXT = (
 SETTLED_TEXT = "The payout is final. The wallets were closed; their files and Secrets are kept."
 
 
-CLOSED: dict[str, Any] = {"wallets": None, "expiresAt": None, "openedAt": None}
+CLOSED: dict[str, Any] = {"opening": None, "wallets": None, "expiresAt": None, "openedAt": None}
 """Status fields that a closed session does not have."""
 
 
@@ -78,9 +79,13 @@ class Endings:
         self._store = store
 
     async def fail(self, session: Session, failure: Failed, daemon: Condition) -> float:
-        """Give the slots back, and remember what was tried so that it is not tried again."""
-        tried = {"generation": session.generation, "secrets": await self._deeds.versions(session)}
-        conditions = (*health(Phase.FAILED, failure.reason, failure.message), *unwatched(session), daemon)
+        """Give the slots back, and remember what was tried so that it is not tried again soon, or at all."""
+        now = self._clock.now()
+        tried = failed_again(session, await self._deeds.versions(session), again=failure.again, now=now)
+        message = failure.message
+        if "retryAt" in tried:
+            message += f" It is tried again at {tried['retryAt']}, or when its spec or a Secret changes."
+        conditions = (*health(Phase.FAILED, failure.reason, message), *unwatched(session), daemon)
         await self._reporter.report(session, Report(Phase.FAILED, conditions, {"failure": tried} | CLOSED))
         return await self.stay_failed(session)
 
@@ -90,9 +95,14 @@ class Endings:
         return RECHECK_SECONDS
 
     async def is_mended(self, session: Session) -> bool:
-        """Whether the spec or a Secret changed since the failure."""
+        """Whether the spec or a Secret changed since the failure, or it is time to look whether a file is back.
+
+        Nobody gives way to a session that only looks: that waits for a free place.
+        """
         tried = session.status.get("failure") or {}
         if tried.get("generation") != session.generation:
+            return True
+        if self._claims.has_room(session) and is_to_be_tried(session, self._clock.now()):
             return True
         return bool(tried.get("secrets") != await self._deeds.versions(session))
 

@@ -14,6 +14,7 @@ from escrow_operator.errors import (
     WalletFileDamaged,
     WalletFileLocked,
     WalletFileNotFound,
+    WalletStorageError,
     WalletTimeout,
     WalletUnauthorized,
     WalletUnreachable,
@@ -21,7 +22,7 @@ from escrow_operator.errors import (
 from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.deed import Deed
 from escrow_operator.models.slot import Slot
-from escrow_operator.services.blocked import RETRY_SECONDS, Blocked, Failed, SlotBroken
+from escrow_operator.services.blocked import Failed, NotOpened, SlotBroken
 from escrow_operator.services.exchange import ESCROW
 from escrow_operator.services.together import gather_all
 from escrow_operator.services.wallets import Wallets
@@ -62,7 +63,7 @@ class Opener:
         """Open the three wallets in parallel; returns the address that all three were seen to have.
 
         ``expected`` is what they must have, None where only their agreement can be checked. Raises Failed for what
-        only a person can mend (wrong password, file, address) and Blocked for what passes.
+        only a person can mend (wrong password, file, address) and NotOpened for what passes.
         """
         addresses = await gather_all(self._open(slots[role], deeds[role], expected) for role in ROLES)
         if len(set(addresses)) != 1:
@@ -76,13 +77,9 @@ class Opener:
         if self.is_open(slot, deed.file):
             return self._opened[slot.uid][2]
         if not slot.usable:
-            raise Blocked(
-                "SlotNotReady",
-                f"Pod {slot.name} of the {slot.role} wallet is not ready.",
-                retry_after=RETRY_SECONDS,
-            )
-        wallet = await self._wallets.client(slot)
+            raise not_ready(slot)
         try:
+            wallet = await self._wallets.client(slot)
             address = await self._open_file(wallet, deed, expected)
             state = await wallet.is_multisig()
         except WalletError as error:
@@ -92,6 +89,7 @@ class Opener:
                 "NotMultisig",
                 f"The {slot.role} wallet {deed.file} is not one of a complete 2-of-3 multisig"
                 f" ({state.threshold} of {state.total}, ready: {state.ready}). Name the right file in spec.wallets.",
+                again=True,
             )
         if expected is not None and address != expected:
             _mismatch(
@@ -115,12 +113,25 @@ class Opener:
         return await wallet.address()
 
 
+def not_ready(slot: Slot) -> NotOpened:
+    """What to say of a session one of whose pods cannot be called."""
+    where = f" (node {slot.node})" if slot.node else ""
+    return NotOpened(
+        "SlotNotReady",
+        f"Pod {slot.name} of the {slot.role} wallet is not ready{where}. The session goes on when it is; a pod whose"
+        " node is gone for good can be force-deleted.",
+        slot=slot,
+    )
+
+
 def _mismatch(message: str) -> NoReturn:
-    raise Failed("AddressMismatch", f"{message} Name the wallets that belong together; nothing was changed in them.")
+    raise Failed(
+        "AddressMismatch", f"{message} Name the wallets that belong together; nothing was changed in them.", again=True
+    )
 
 
 def _explain(slot: Slot, deed: Deed, error: WalletError) -> NoReturn:
-    """Turn an error of opening into what the user should do. Raises Failed or Blocked."""
+    """Turn an error of opening into what the user should do. Raises Failed, NotOpened or SlotBroken."""
     wallet = f"The {slot.role} wallet {deed.file}"
     match error:
         case InvalidPassword():
@@ -128,36 +139,46 @@ def _explain(slot: Slot, deed: Deed, error: WalletError) -> NoReturn:
                 "WrongPassword",
                 f"{wallet} does not open with the password in its Secret. Correct the Secret; it is not tried again"
                 " before that changes.",
+                again=False,
             )
         case WalletFileNotFound() | InvalidWalletFileName():
             raise Failed(
                 "WalletFileNotFound",
                 f"{wallet} is not in the storage of pool {slot.pool.name} for {slot.role} wallets. Correct the file"
                 " name in a new session, or restore the file.",
+                again=isinstance(error, WalletFileNotFound),
             )
         case WalletFileDamaged():
             raise Failed(
                 "WalletFileDamaged",
                 f"{wallet} cannot be read. Restore it from a backup; a damaged cache alone (the file without .keys)"
                 " can be moved away, the wallet rebuilds it.",
+                again=True,
             )
+        case WalletStorageError():
+            raise storage_error(slot, wallet)
         case WalletFileLocked():
-            raise Blocked(
+            raise NotOpened(
                 "WalletInUse",
-                f"{wallet} is open in another program. It is tried again until that closes it.",
-                retry_after=RETRY_SECONDS,
+                f"{wallet} is open in another program, or its volume is read-only. It is tried again.",
             )
         case WalletTimeout():
-            raise Blocked(
-                "WalletBusy", f"{wallet} is still being opened in pod {slot.name}.", retry_after=RETRY_SECONDS
-            )
+            raise NotOpened("WalletBusy", f"{wallet} is still being opened in pod {slot.name}.", slot=slot)
         case WalletUnreachable():
-            raise Blocked(
-                "WalletUnreachable",
-                f"Pod {slot.name} of the {slot.role} wallet does not answer.",
-                retry_after=RETRY_SECONDS,
+            raise NotOpened(
+                "WalletUnreachable", f"Pod {slot.name} of the {slot.role} wallet does not answer.", slot=slot
             )
         case WalletUnauthorized():
             raise SlotBroken(slot, f"Pod {slot.name} of the {slot.role} wallet refuses its login.")
         case _:
-            raise Blocked("WalletError", f"{wallet}: {error}. It is tried again.", retry_after=RETRY_SECONDS)
+            raise NotOpened("WalletError", f"{wallet}: {error}. It is tried again.", slot=slot)
+
+
+def storage_error(slot: Slot, wallet: str) -> NotOpened:
+    """What to say of a volume that fails: that is no reason to take the wallet for lost."""
+    return NotOpened(
+        "StorageError",
+        f"{wallet}: its volume cannot be read or written in pod {slot.name} (full, read-only, or failing). See the"
+        f" claim of pool {slot.pool.name} for {slot.role} wallets; nothing is lost by trying again.",
+        slot=slot,
+    )

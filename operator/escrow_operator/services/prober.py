@@ -65,6 +65,7 @@ class Prober:
                 "WalletFileNotFound",
                 f"The {slot.role} wallet {file} is not in the storage of pool {slot.pool.name} for {slot.role} wallets."
                 " Correct the file name in a new session, or restore the file.",
+                again=True,
             ) from None
         except WalletError as error:
             raise Blocked(

@@ -23,12 +23,14 @@ from escrow_operator.core.settlement import SETTLED, UNDER_WAY, final_phase
 from escrow_operator.models.common import ROLES, Label, format_time
 from escrow_operator.models.session import CLOSED_PHASES, OPEN_PHASES, Phase, Session, SessionKey
 from escrow_operator.services.activation import Activator, Escrow, wallet_fields
-from escrow_operator.services.blocked import RECHECK_SECONDS, Blocked, Failed, SlotBroken
+from escrow_operator.services.blocked import RECHECK_SECONDS, RETRY_SECONDS, Blocked, Failed, NotOpened, SlotBroken
 from escrow_operator.services.capacity import Capacity
 from escrow_operator.services.claims import ClaimService
 from escrow_operator.services.endings import Endings
 from escrow_operator.services.events import Recorder
 from escrow_operator.services.inspection import Inspector
+from escrow_operator.services.patience import Patience
+from escrow_operator.services.renewal import Renewal
 from escrow_operator.services.reporter import CONFLICT_SECONDS, Reporter
 from escrow_operator.services.stages import Stage, Stages
 from escrow_operator.services.store import Store
@@ -58,6 +60,8 @@ class SessionService:
         claims: ClaimService,
         endings: Endings,
         inspector: Inspector,
+        patience: Patience,
+        renewal: Renewal,
         recorder: Recorder,
         reporter: Reporter,
         stages: Stages,
@@ -71,6 +75,8 @@ class SessionService:
         self._claims = claims
         self._endings = endings
         self._inspector = inspector
+        self._patience = patience
+        self._renewal = renewal
         self._recorder = recorder
         self._reporter = reporter
         self._stages = stages
@@ -84,6 +90,7 @@ class SessionService:
             self._claims.forget(key)
             self._told.pop(key, None)
             self._behind.pop(key, None)
+            self._patience.forget(key)
             return None
         self._stages.mark(session.uid, Stage.QUEUE)
         try:
@@ -143,8 +150,21 @@ class SessionService:
         return await self._blocked(self._latest(session), blocked)
 
     async def _open(self, session: Session) -> Escrow:
-        height = self._inspector.height(session)
-        return await self._activator.activate(session, self._inspector.pool(session), height)
+        slots = self._claims.held(session)
+        self._patience.must_be_due(session, slots.values())
+        try:
+            await self._activator.follow(session, slots)
+            height = self._inspector.height(session)
+            escrow = await self._activator.activate(session, self._inspector.pool(session), height)
+        except NotOpened as error:
+            if self._inspector.daemon(session).status is True:
+                self._renewal.must_not_be_hopeless(session, error.slot, self._inspector.pool(session))
+            raise self._patience.failed(session, self._claims.held(session).values(), error) from None
+        self._patience.forget(session.key)
+        if self._inspector.daemon(session).status is True:
+            # Nobody's pods are replaced for a monerod that is not there yet.
+            self._renewal.must_be_current(escrow.session, escrow.slots, self._inspector.pool(session))
+        return escrow
 
     async def _look(self, escrow: Escrow) -> float | None:
         """Read the wallets, and say Ready only on fresh knowledge (invariant I8)."""
@@ -156,6 +176,7 @@ class SessionService:
             "wallets": wallet_fields(session, escrow.slots, opened=True),
             "openedAt": session.status.get("openedAt") or format_time(now),
             "failure": None,
+            "opening": None,
         }
         daemon = self._inspector.daemon(session)
         try:
@@ -198,6 +219,9 @@ class SessionService:
         self._stages.mark(session.uid, Stage.STATUS)
         self._stages.ready(session.uid)
         interval = self._settings.intervals.monitor.total_seconds()
+        if self._renewal.is_due(escrow.slots, self._inspector.pool(session)):
+            # No event tells of a free slot to a session that has its three.
+            interval = min(interval, RETRY_SECONDS)
         if is_protected(session):
             return interval
         left = (self._expires_at(session, now) - now).total_seconds()
@@ -228,12 +252,12 @@ class SessionService:
         if not blocked.keeps_place:
             # Nobody is to give way to a session that could not use the place.
             self._capacity.leave(session.key)
-        fields: dict[str, Any] = {}
+        fields: dict[str, Any] = dict(blocked.fields)
         phase = session.phase
         held = self._claims.held(session)
         still_open = blocked.reason in STILL_OPEN and is_open(session) and set(held) == set(ROLES)
         if phase in OPEN_PHASES:
-            fields = self._clocks(session, now)
+            fields |= self._clocks(session, now)
             fields["wallets"] = wallet_fields(session, held, opened=False) | {
                 role: wallet
                 for role, wallet in (session.status.get("wallets") or {}).items()

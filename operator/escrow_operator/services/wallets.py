@@ -16,6 +16,7 @@ from escrow_operator.adapters.wallet_rpc import WalletRpc
 from escrow_operator.core.login import derive_login, key_id
 from escrow_operator.core.manifests.common import RPC_PORT, login_key_name
 from escrow_operator.core.manifests.pool import login_key_secret
+from escrow_operator.errors import WalletUnreachable
 from escrow_operator.models.deed import secret_data
 from escrow_operator.models.monero import Login
 from escrow_operator.models.pool import Pool, PoolKey
@@ -39,7 +40,8 @@ class Wallets:
         self._meters = meters
         self._keys: dict[PoolKey, str] = {}
         self._reading: defaultdict[PoolKey, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._clients: WeakValueDictionary[str, WalletRpc] = WeakValueDictionary()
+        self._clients: WeakValueDictionary[tuple[str, str], WalletRpc] = WeakValueDictionary()
+        """By pod uid and address: a pod whose sandbox was made anew is the same pod, somewhere else."""
         self._recent: deque[WalletRpc] = deque(maxlen=RECENT)
         self._session: aiohttp.ClientSession | None = None
 
@@ -90,22 +92,28 @@ class Wallets:
             return key
 
     async def client(self, slot: Slot) -> WalletRpc:
-        """The client of a slot. Raises SlotBroken like ``login``."""
-        found = self._clients.get(slot.uid)
+        """The client of a slot, where it is now.
+
+        Raises SlotBroken like ``login``, and WalletUnreachable for a pod without an address.
+        """
+        if slot.ip is None:
+            raise WalletUnreachable(f"pod {slot.name} has no address")
+        found = self._clients.get((slot.uid, slot.ip))
         if found is None:
             login = await self.login(slot)
-            host = f"[{slot.ip}]" if ":" in (slot.ip or "") else slot.ip
+            host = f"[{slot.ip}]" if ":" in slot.ip else slot.ip
             if self._session is None:
                 self._session = rpc_session()
             count = self._meters.wallet_requests.inc
             client = WalletRpc(f"http://{host}:{RPC_PORT}", login, session=self._session, on_request=count)
-            found = self._clients.setdefault(slot.uid, client)
+            found = self._clients.setdefault((slot.uid, slot.ip), client)
             self._recent.append(found)
         return found
 
     def forget(self, slot_uid: str) -> None:
         """A slot is gone; its connection ends by itself."""
-        self._clients.pop(slot_uid, None)
+        for key in [key for key in self._clients if key[0] == slot_uid]:
+            self._clients.pop(key, None)
 
     async def close(self) -> None:
         """End all connections."""

@@ -15,8 +15,8 @@ from benchmarks.simulation.kwok import NODE_COUNT, STATUS_ANNOTATION
 from benchmarks.simulation.place import Place
 from benchmarks.simulation.world import IDLE_TTL
 from escrow_operator.adapters.kube import PODS, SESSIONS
-from escrow_operator.core.manifests.common import WALLET_RPC, owner_reference
-from escrow_operator.models.common import FINALIZER, ROLES, Label, Role, format_time, parse_time
+from escrow_operator.core.manifests.common import owner_reference
+from escrow_operator.models.common import FINALIZER, ROLES, WALLET_RPC, Label, Role, format_time, parse_time
 from escrow_operator.models.session import Session
 from harness.api import Body
 from harness.waiting import wait_for

@@ -10,36 +10,46 @@ from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.slot import Slot
 from unit.factories import at, session, slot
 
+DAEMON = "digest"
+
 
 def full_pool(count: int = 1) -> list[Slot]:
     return [slot(f"{role}-{n}", role, created=at(n)) for role in ROLES for n in range(count)]
 
 
 def test_takes_one_slot_of_each_role_in_claim_order() -> None:
-    plan = plan_claim(reversed(full_pool(2)), ROLES)
+    plan = plan_claim(reversed(full_pool(2)), ROLES, daemon=DAEMON)
     assert [taken.name for taken in plan.take] == ["buyer-0", "vendor-0", "arbiter-0"]
 
 
 def test_takes_none_when_one_role_lacks_a_slot() -> None:
     free = [candidate for candidate in full_pool() if candidate.role is not Role.VENDOR]
-    plan = plan_claim(free, ROLES)
+    plan = plan_claim(free, ROLES, daemon=DAEMON)
     assert plan.take == ()
     assert plan.lacking == (Role.VENDOR,)
 
 
 def test_takes_only_what_is_missing() -> None:
-    plan = plan_claim(full_pool(), [Role.ARBITER])
+    plan = plan_claim(full_pool(), [Role.ARBITER], daemon=DAEMON)
     assert [taken.role for taken in plan.take] == [Role.ARBITER]
 
 
 def test_leaves_slots_to_those_who_waited_longer() -> None:
-    assert plan_claim(full_pool(2), ROLES, ahead=2).lacking == ROLES
-    assert len(plan_claim(full_pool(3), ROLES, ahead=2).take) == 3
+    assert plan_claim(full_pool(2), ROLES, daemon=DAEMON, ahead=2).lacking == ROLES
+    assert len(plan_claim(full_pool(3), ROLES, daemon=DAEMON, ahead=2).take) == 3
 
 
 def test_slots_that_are_not_ready_or_terminating_are_not_free() -> None:
     free = [slot("a", ready=False), slot("b", terminating=True), slot("c", owner=session())]
-    assert plan_claim(free, [Role.BUYER]).lacking == (Role.BUYER,)
+    assert plan_claim(free, [Role.BUYER], daemon=DAEMON).lacking == (Role.BUYER,)
+
+
+def test_slots_of_another_daemon_are_not_free() -> None:
+    """They are being replaced; one of before there were digests is as good as a new one."""
+    former, present = slot("former", daemon="former"), slot("present", daemon=DAEMON, created=at(9))
+    assert plan_claim([former], [Role.BUYER], daemon=DAEMON).lacking == (Role.BUYER,)
+    assert plan_claim([former, present], [Role.BUYER], daemon=DAEMON).take == (present,)
+    assert plan_claim([slot("old-operator")], [Role.BUYER], daemon=DAEMON).lacking == ()
 
 
 def test_spreads_over_nodes_before_it_looks_at_age() -> None:
@@ -48,7 +58,10 @@ def test_spreads_over_nodes_before_it_looks_at_age() -> None:
         slot("vendor-old", Role.VENDOR, node="a", created=at(0)),
         slot("vendor-young", Role.VENDOR, node="b", created=at(9)),
     ]
-    assert [s.name for s in plan_claim(free, [Role.BUYER, Role.VENDOR]).take] == ["buyer-old", "vendor-young"]
+    assert [s.name for s in plan_claim(free, [Role.BUYER, Role.VENDOR], daemon=DAEMON).take] == [
+        "buyer-old",
+        "vendor-young",
+    ]
 
 
 @given(
@@ -58,7 +71,7 @@ def test_spreads_over_nodes_before_it_looks_at_age() -> None:
 )
 def test_i2_all_or_none(free: list[tuple[Role, bool, str]], wanted: set[Role], ahead: int) -> None:
     slots = [slot(f"s{n}", role, ready=ready, node=node) for n, (role, ready, node) in enumerate(free)]
-    plan = plan_claim(slots, wanted, ahead=ahead)
+    plan = plan_claim(slots, wanted, daemon=DAEMON, ahead=ahead)
     enough = all(sum(s.claimable and s.role is role for s in slots) > ahead for role in wanted)
     assert bool(plan.take) == enough
     if enough:

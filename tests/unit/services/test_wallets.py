@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from escrow_operator.adapters.kube import Kube
 from escrow_operator.core.login import key_id
+from escrow_operator.errors import WalletUnreachable
 from escrow_operator.models.slot import Slot
 from escrow_operator.services import wallets
 from escrow_operator.services.blocked import SlotBroken
@@ -82,4 +83,39 @@ async def test_a_slot_with_another_key_is_broken() -> None:
 
     with pytest.raises(SlotBroken, match="no longer has"):
         await found.client(of_pool("a", key="cd" * 32))
+    await found.close()
+
+
+async def test_a_pod_that_moved_to_another_address_gets_another_client() -> None:
+    """After its node restarted the pod is the same object; its old address may be another pod's by then."""
+    found = service(Secrets())
+    before = of_pool("a")
+    client = await found.client(before)
+
+    moved = await found.client(dataclasses.replace(before, ip="10.0.0.2"))
+
+    assert moved is not client
+    assert await found.client(before) is client
+    await found.close()
+
+
+async def test_a_pod_that_is_gone_has_no_client_left_at_any_address() -> None:
+    found = service(Secrets())
+    before = of_pool("a")
+    moved = dataclasses.replace(before, ip="10.0.0.2")
+    clients = [await found.client(slot) for slot in (before, moved)]
+
+    found.forget(before.uid)
+
+    assert [await found.client(slot) is client for slot, client in zip((before, moved), clients, strict=True)] == [
+        False,
+        False,
+    ]
+    await found.close()
+
+
+async def test_a_pod_without_an_address_cannot_be_called() -> None:
+    found = service(Secrets())
+    with pytest.raises(WalletUnreachable, match="no address"):
+        await found.client(dataclasses.replace(of_pool("a"), ip=None))
     await found.close()

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from escrow_operator.models.common import API_VERSION, OPERATOR_NAME, Label, Role, SlotState
+from escrow_operator.models.common import API_VERSION, OPERATOR_NAME, WALLET_RPC, Label, Role, SlotState
 from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.session import Session, SessionKey
 
 RPC_PORT = 18083
 """wallet-rpc's port in every slot."""
-
-WALLET_RPC = "monero-wallet-rpc"
 
 BASE_LABELS = {
     "app.kubernetes.io/managed-by": OPERATOR_NAME,

@@ -8,7 +8,6 @@ from escrow_operator.core.manifests.common import (
     BASE_LABELS,
     RPC_PORT,
     SLOT_LABELS,
-    WALLET_RPC,
     claim_name,
     deployment_name,
     free_slot_labels,
@@ -16,7 +15,7 @@ from escrow_operator.core.manifests.common import (
     owner_reference,
     service_name,
 )
-from escrow_operator.models.common import OPERATOR_NAME, Label, Role
+from escrow_operator.models.common import OPERATOR_NAME, WALLET_RPC, Label, Role
 from escrow_operator.models.pool import Network, Pool
 from escrow_operator.models.slot import Slot
 
@@ -114,10 +113,12 @@ def deployment(
     """The warm slots of a role. Adoption takes a pod out of its selector and the ReplicaSet refills.
 
     ``login_key`` is the key's id (core.login.key_id): another key makes another template, so that the Deployment
-    replaces the free slots whose login nobody knows any more. So do other ``daemon_secrets`` (empty without any).
+    replaces the free slots whose login nobody knows any more. So do other ``daemon_secrets`` (empty without any), and
+    another spec.daemon.
     """
     selector = free_slot_labels(pool.key, role)
-    annotations = {Label.LOGIN_KEY: login_key} | ({Label.DAEMON_SECRETS: daemon_secrets} if daemon_secrets else {})
+    annotations = {Label.LOGIN_KEY: login_key, Label.DAEMON: pool.spec.daemon.digest}
+    annotations |= {Label.DAEMON_SECRETS: daemon_secrets} if daemon_secrets else {}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",

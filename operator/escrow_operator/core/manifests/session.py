@@ -103,9 +103,16 @@ def connection_secret(session: Session, slot: Slot, login: Login) -> dict[str, A
     }
 
 
-def endpoint_slice(session: Session, slots: Mapping[Role, Slot]) -> dict[str, Any]:
-    """The session's three host names, under its pool's headless Service."""
-    some = next(iter(slots.values()))
+def endpoint_slice(session: Session, slots: Mapping[Role, Slot]) -> dict[str, Any] | None:
+    """The session's host names, under its pool's headless Service; None while no pod has an address.
+
+    A pod that cannot be called keeps its place but is not ready: DNS does not answer with its address, which after a
+    restart of its node may be another pod's.
+    """
+    placed = {role: slot for role, slot in slots.items() if slot.ip is not None}
+    if not placed:
+        return None
+    some = next(iter(placed.values()))
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
@@ -124,11 +131,11 @@ def endpoint_slice(session: Session, slots: Mapping[Role, Slot]) -> dict[str, An
             {
                 "addresses": [slot.ip],
                 "hostname": f"{session.key.name}-{role.value}",
-                "conditions": {"ready": True},
+                "conditions": {"ready": slot.usable},
                 "nodeName": slot.node,
                 "targetRef": {"kind": "Pod", "namespace": slot.namespace, "name": slot.name, "uid": slot.uid},
             }
-            for role, slot in slots.items()
+            for role, slot in placed.items()
         ],
         "ports": [{"name": "rpc", "port": RPC_PORT, "protocol": "TCP"}],
     }
