@@ -18,7 +18,7 @@ from escrow_operator.models.session import OPEN_PHASES, Phase, Session, Setup
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.blocked import Blocked
 from escrow_operator.services.claims import ClaimService, Slots
-from escrow_operator.services.deeds import DeedService
+from escrow_operator.services.deeds import DeedService, must_name_secrets
 from escrow_operator.services.events import Recorder
 from escrow_operator.services.maker import Maker
 from escrow_operator.services.opener import Opener, not_ready
@@ -82,6 +82,7 @@ class Activator:
 
     async def activate(self, session: Session, pool: Pool, height: int) -> Escrow:
         """Open what is not open yet. ``height`` is monerod's. Raises Blocked or Failed."""
+        must_name_secrets(session)
         address = session.status.get("address")
         slots = self._claims.held(session)
         if address and len(slots) == len(ROLES) and all(self._is_open(slot) for slot in slots.values()):

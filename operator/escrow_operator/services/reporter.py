@@ -106,6 +106,7 @@ WARNINGS = frozenset(
         "Rejected",
         "SecretInvalid",
         "SecretKeyMissing",
+        "SecretNameInvalid",
         "SecretNotFound",
         "SlotNotReady",
         "SlotsNotStarting",

@@ -103,6 +103,14 @@ def connection_secret(session: Session, slot: Slot, login: Login) -> dict[str, A
     }
 
 
+def withdrawal() -> list[dict[str, Any]]:
+    """The JSON patch that empties a connection Secret. It fails on a Secret that is not one."""
+    return [
+        {"op": "test", "path": "/type", "value": CONNECTION_TYPE},
+        {"op": "add", "path": "/data", "value": {}},
+    ]
+
+
 def endpoint_slice(session: Session, slots: Mapping[Role, Slot]) -> dict[str, Any] | None:
     """The session's host names, under its pool's headless Service; None while no pod has an address.
 
