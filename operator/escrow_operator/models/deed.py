@@ -34,8 +34,8 @@ class Deed:
 
     @classmethod
     def from_secret(cls, role: Role, secret: Mapping[str, Any]) -> Self:
-        """From the API's JSON. Raises KeyError with the name of a missing key."""
-        data = secret_data(secret)
+        """From the API's JSON. Raises KeyError with the name of a missing key, ValueError for a height that is none."""
+        data = secret_data(secret, "file", "password", "address", "restoreHeight", "pool")
         return cls(
             role=role,
             file=data["file"],
@@ -47,6 +47,10 @@ class Deed:
         )
 
 
-def secret_data(secret: Mapping[str, Any]) -> dict[str, str]:
-    """A Secret's data, decoded. Raises UnicodeDecodeError when a value is no text."""
-    return {key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()}
+def secret_data(secret: Mapping[str, Any], *keys: str) -> dict[str, str]:
+    """A Secret's data, decoded: of these keys those that there are, without any all of them.
+
+    Raises UnicodeDecodeError when a value is no text: its own message quotes the value, so do not pass it on.
+    """
+    data = secret.get("data") or {}
+    return {key: base64.b64decode(data[key]).decode() for key in (keys or data) if key in data}

@@ -26,7 +26,17 @@ _LOG = logging.getLogger(__name__)
 ADOPTION_TRIES = 3
 """Kubelet's own status updates move a pod's version: a look at the newer version settles that."""
 
-POOL_TROUBLE = frozenset({"DaemonSecretsNotRead", "SlotsNotStarting", "StorageClassNotFound", "Rejected"})
+POOL_TROUBLE = frozenset(
+    {
+        "ClaimNotOurs",
+        "DaemonSecretsNotRead",
+        "ObjectNotOurs",
+        "Rejected",
+        "SecretNotMarked",
+        "SlotsNotStarting",
+        "StorageClassNotFound",
+    }
+)
 """Reasons of a pool that its waiting sessions tell as well."""
 
 CONTENTION_SECONDS = 1.0

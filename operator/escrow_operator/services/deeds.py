@@ -15,6 +15,7 @@ from escrow_operator.adapters.kube import SECRETS, Kube
 from escrow_operator.adapters.kube_errors import NotFoundError
 from escrow_operator.core.manifests.common import deed_name
 from escrow_operator.core.manifests.session import deed_secret
+from escrow_operator.core.secretuse import SECRET_NOT_MARKED, SecretUse, how_to_mark, is_marked
 from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.deed import Deed, secret_data
 from escrow_operator.models.session import Session, Setup
@@ -125,13 +126,17 @@ class DeedService:
         secret = await self._find(session.key.namespace, name)
         if secret is None:
             return role, None
-        _decode(secret, name, role)
+        # A session may have any name, also one that makes another Secret of the namespace look like its deed.
+        _must_be_marked(session, secret)
         try:
             return role, Deed.from_secret(role, secret)
+        except UnicodeDecodeError:
+            raise _not_text(name, role) from None
         except (KeyError, ValueError) as error:
+            wrong = f"{error} is missing" if isinstance(error, KeyError) else "'restoreHeight' is not a number"
             raise Blocked(
                 "SecretInvalid",
-                f"Secret {name} is not the deed of a wallet ({error} is missing or wrong). Rename or mend it.",
+                f"Secret {name} is not the deed of a wallet ({wrong}). Rename or mend it.",
                 retry_after=RETRY_AFTER_SECRET,
             ) from None
 
@@ -164,15 +169,22 @@ RETRY_AFTER_SECRET = 5.0
 """Seconds. Secrets are not watched: watching would show the operator every Secret of the cluster."""
 
 
-def _decode(secret: Mapping[str, object], name: str, role: Role) -> dict[str, str]:
-    try:
-        return secret_data(secret)
-    except (UnicodeDecodeError, ValueError):
+def _must_be_marked(session: Session, secret: Mapping[str, Any]) -> None:
+    """Raises Blocked before anything that a Secret has could be told or used (invariant I11)."""
+    if not is_marked(secret, SecretUse.WALLET_PASSWORD):
         raise Blocked(
-            "SecretInvalid",
-            f"Secret {name} for the {role} wallet has a value that is not UTF-8 text.",
+            SECRET_NOT_MARKED,
+            how_to_mark(session.key.namespace, secret["metadata"]["name"], SecretUse.WALLET_PASSWORD),
             retry_after=RETRY_AFTER_SECRET,
-        ) from None
+        )
+
+
+def _not_text(name: str, role: Role) -> Blocked:
+    return Blocked(
+        "SecretInvalid",
+        f"Secret {name} for the {role} wallet has a value that is not UTF-8 text.",
+        retry_after=RETRY_AFTER_SECRET,
+    )
 
 
 def _given_deed(session: Session, role: Role, secret: dict[str, Any] | None) -> Deed:
@@ -187,12 +199,16 @@ def _given_deed(session: Session, role: Role, secret: dict[str, Any] | None) -> 
             f" {session.key.namespace}. Create it; the session goes on by itself.",
             retry_after=RETRY_AFTER_SECRET,
         )
-    data = _decode(secret, ref.name, role)
+    _must_be_marked(session, secret)
+    try:
+        data = secret_data(secret, ref.key)
+    except UnicodeDecodeError:
+        raise _not_text(ref.name, role) from None
     if ref.key not in data:
         raise Blocked(
             "SecretKeyMissing",
-            f"Secret {ref.name} has no key {ref.key!r} with the password of the {role} wallet (it has:"
-            f" {', '.join(sorted(data)) or 'none'}). Add it, or name another key in spec.wallets.{role}.secretRef.",
+            f"Secret {ref.name} has no key {ref.key!r} with the password of the {role} wallet. Add it, or name another"
+            f" key in spec.wallets.{role}.secretRef.",
             retry_after=RETRY_AFTER_SECRET,
         )
     return Deed(

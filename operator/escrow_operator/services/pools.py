@@ -23,6 +23,7 @@ from escrow_operator.core.conditions import Condition, merge_conditions
 from escrow_operator.core.daemon import daemon_condition
 from escrow_operator.core.manifests import pool as manifests
 from escrow_operator.core.manifests.common import claim_name, service_name
+from escrow_operator.core.secretuse import SECRET_NOT_MARKED
 from escrow_operator.core.poolstatus import pool_status, ready_condition
 from escrow_operator.models.common import ROLES, Role, parse_time
 from escrow_operator.models.pool import Pool, PoolKey
@@ -161,14 +162,13 @@ class PoolService:
             self._applied.note_removed(pool.key, NETWORK_POLICIES, name, REMOVED)
 
     def _secrets_problem(self, pool: Pool) -> Condition | None:
-        view = self._daemons.view(pool.key)
-        if view is None or self._daemons.secrets(pool) is not None:
+        problem = self._daemons.secrets_problem(pool.key) if pool.spec.daemon.has_secrets else None
+        if problem is None:
             return None
+        reason, message = problem
+        todo = "" if reason == SECRET_NOT_MARKED else ". Create or correct them."
         return Condition(
-            "Ready",
-            False,
-            "DaemonSecretsNotRead",
-            f"No slots are started without the Secrets that spec.daemon names: {view.problem}. Create or correct them.",
+            "Ready", False, reason, f"No slots are started without the Secrets that spec.daemon names: {message}{todo}"
         )
 
     async def _storage_problem(self, pool: Pool) -> Condition | None:
