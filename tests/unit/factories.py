@@ -53,14 +53,17 @@ def session(name: str = "demo", **options: Any) -> Session:
     return Session.parse(session_body(name, **options))
 
 
-def pool(name: str = "default", *, namespace: str = "shop", **spec: Any) -> Pool:
+def pool_body(name: str = "default", *, namespace: str = "shop", **spec: Any) -> dict[str, Any]:
     """A WalletPool on regtest."""
-    return Pool.parse(
-        {
-            "metadata": {"name": name, "namespace": namespace, "uid": f"pool-{name}", "resourceVersion": "1"},
-            "spec": {"image": "wallet", "daemon": {"address": "monerod:18081", "network": "regtest"}} | spec,
-        }
-    )
+    return {
+        "metadata": {"name": name, "namespace": namespace, "uid": f"pool-{name}", "resourceVersion": "1"},
+        "spec": {"image": "wallet", "daemon": {"address": "monerod:18081", "network": "regtest"}} | spec,
+    }
+
+
+def pool(name: str = "default", *, namespace: str = "shop", **spec: Any) -> Pool:
+    """The same, parsed."""
+    return Pool.parse(pool_body(name, namespace=namespace, **spec))
 
 
 def slot_body(

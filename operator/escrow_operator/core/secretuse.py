@@ -14,7 +14,7 @@ from typing import Any
 from escrow_operator.core.manifests.session import DEED_TYPE
 from escrow_operator.models.common import Label
 
-SECRET_NOT_MARKED = "SecretNotMarked"
+SECRET_NOT_MARKED = "SecretNotMarked"  # noqa: S105 - a reason
 """The reason for which a Secret is not used."""
 
 

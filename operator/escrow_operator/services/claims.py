@@ -15,7 +15,7 @@ from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.session import BEFORE_OPENING, Session, SessionKey
 from escrow_operator.models.slot import Slot
-from escrow_operator.services.blocked import RETRY_SECONDS, Blocked
+from escrow_operator.services.blocked import RETRY_SECONDS, Blocked, no_pool
 from escrow_operator.services.capacity import Capacity
 from escrow_operator.services.line import WAIT_SECONDS, Line
 from escrow_operator.services.store import Store
@@ -78,6 +78,10 @@ class ClaimService:
         """Sessions that wait for slots of a pool, longest first."""
         return self._waiting[pool].in_order()
 
+    def is_taking(self, pool: PoolKey) -> bool:
+        """Whether slots of a pool are being adopted at this moment."""
+        return any(taken_pool == pool for taken_pool, _, _ in self._taking)
+
     def stop_waiting(self, session: SessionKey, pool: PoolKey) -> None:
         """A session has what it wanted, or no longer wants it."""
         if self._waiting[pool].leave(session):
@@ -107,6 +111,10 @@ class ClaimService:
         if not wanted:
             self.stop_waiting(session.key, pool.key)
             return held
+        now = self._store.pools.get(pool.key)
+        if not held and (now is None or now.deleting):
+            # Since this look began: a pool goes when no session has slots of it or is about to.
+            raise no_pool(pool.key.name, pool.key.namespace, deleting=now is not None)
         # No await between here and the end of the reservations: two sessions would choose the same slot, the same
         # place, or the same wallet.
         self._must_be_free(session, pool, wanted)
@@ -181,10 +189,11 @@ class ClaimService:
 
     def _pool_empty(self, pool: Pool, lacking: tuple[Role, ...]) -> Blocked:
         problem = pool.condition("Ready") or {}
+        more = "it is being deleted and starts none" if pool.deleting else "more are being started"
         why = f" {problem['message']}" if problem.get("reason") in POOL_TROUBLE else ""
         return Blocked(
             "PoolEmpty",
-            f"WalletPool {pool.key.name} has no free slot for {', '.join(lacking)}; more are being started.{why}",
+            f"WalletPool {pool.key.name} has no free slot for {', '.join(lacking)}; {more}.{why}",
             retry_after=WAIT_SECONDS,
         )
 

@@ -7,7 +7,8 @@ from typing import Any
 from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.kube import POOLS, SESSIONS, JsonPatch, Kube
 from escrow_operator.core.conditions import Condition
-from escrow_operator.core.daemon import DAEMON_SYNCED
+from escrow_operator.core.daemon import DAEMON_SYNCED, NOT_CHECKED
+from escrow_operator.core.poolstatus import RECONCILING
 from escrow_operator.core.report import OPENING, READY, Report, compose_status
 from escrow_operator.models.common import parse_time
 from escrow_operator.models.pool import Pool
@@ -64,7 +65,12 @@ class Reporter:
             POOLS, pool.key.namespace, pool.key.name, _replace_status(pool, status), subresource="status"
         )
         self._store.see_pool(body)
+        told: set[str] = set()
         for condition in conditions:
+            # One story is one Event, however many conditions tell it; what goes on by itself is none.
+            if condition.type == RECONCILING or condition.reason in told | {NOT_CHECKED}:
+                continue
+            told.add(condition.reason)
             if _is_news(pool, condition):
                 self._record(pool, condition)
 

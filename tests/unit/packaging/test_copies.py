@@ -115,7 +115,7 @@ def test_nothing_is_pulled_from_a_name_that_somebody_else_may_own() -> None:
     images = {
         f"{path.relative_to(REPO_ROOT)}: {image}"
         for path in paths
-        for image in re.findall(r"[^\s\"'=]*xmr-escrow/(?:operator|wallet)\b", path.read_text())
+        for image in re.findall(r"[^\s\"'=`]*xmr-escrow/(?:operator|wallet)\b", path.read_text())
         if not image.startswith(("registry.invalid/", "images.example.com/", "REGISTRY/", "YOUR-REGISTRY/"))
     }
 

@@ -32,9 +32,7 @@ class Secrets:
         return self._bodies[name]
 
 
-def secret(
-    name: str = NAME, *, kind: str = "Opaque", labels: dict[str, str] | None = None, **data: str | bytes
-) -> dict[str, Any]:
+def secret(name: str = NAME, *, kind: str = "Opaque", labels: Any = None, **data: Any) -> dict[str, Any]:
     raw = {key: value if isinstance(value, bytes) else value.encode() for key, value in data.items()}
     return {
         "metadata": {"name": name, "resourceVersion": "1", "labels": labels or {}},
@@ -92,7 +90,7 @@ async def test_what_is_in_a_deeds_place_must_be_a_deed() -> None:
     bodies = [secret(f"demo-{role}-wallet", **DEED) for role in ROLES]
     assert (await refusal(session(), *bodies)).reason == "SecretNotMarked"
     for allowed in ({"kind": "xmr-escrow.dev/wallet-deed"}, {"labels": MARK}):
-        marked = [secret(f"demo-{role}-wallet", **allowed, **DEED) for role in ROLES]  # type: ignore[arg-type]
+        marked = [secret(f"demo-{role}-wallet", **allowed, **DEED) for role in ROLES]
         deeds = await DeedService(cast("Kube", Secrets(*marked))).resolve(session(), 1)
         assert {deed.file for deed in deeds.values()} == {DEED["file"]}
 
