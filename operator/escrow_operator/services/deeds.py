@@ -1,6 +1,7 @@
 """What opens the wallets: the operator's own deeds (setup Create) or the user's Secrets (setup Open).
 
-Nothing here deletes a Secret, and no password that an address may depend on is ever overwritten (invariant I4).
+Nothing here deletes a Secret, and no password that an address may depend on is ever overwritten (invariant I4). People
+who may not read a Secret read the status: it says that the Secret is not what was asked for, and nothing that is in it.
 """
 
 from __future__ import annotations
@@ -12,16 +13,31 @@ from collections.abc import Mapping
 from typing import Any
 
 from escrow_operator.adapters.kube import SECRETS, Kube
-from escrow_operator.adapters.kube_errors import NotFoundError
+from escrow_operator.adapters.kube_errors import InvalidNameError, NotFoundError
 from escrow_operator.core.manifests.common import deed_name
-from escrow_operator.core.manifests.session import deed_secret
-from escrow_operator.models.common import ROLES, Role
-from escrow_operator.models.deed import Deed, secret_data
+from escrow_operator.core.manifests.session import DEED_TYPE, deed_secret
+from escrow_operator.models.common import ROLES, Role, is_name, printable
+from escrow_operator.models.deed import Deed, SecretDataError, secret_data
 from escrow_operator.models.session import Session, Setup
-from escrow_operator.services.blocked import RECHECK_SECONDS, Blocked
+from escrow_operator.services.blocked import RECHECK_SECONDS, Blocked, Failed
 from escrow_operator.services.together import gather_all
 
 Deeds = dict[Role, Deed]
+
+
+def must_name_secrets(session: Session) -> None:
+    """Raise Failed (SecretNameInvalid) for a session of before the schema said what a Secret can be called.
+
+    Also of one that is open: what it was opened with may be another namespace's.
+    """
+    for role in ROLES:
+        name = _secret_name(session, role)
+        if not is_name(name):
+            raise Failed(
+                "SecretNameInvalid",
+                f"spec.wallets.{role}.secretRef.name is {printable(name, 80)!r}, which is not the name of a Secret."
+                f" Create another session that names one in namespace {session.key.namespace}.",
+            )
 
 
 class DeedService:
@@ -75,14 +91,17 @@ class DeedService:
             )
 
     async def record_address(self, session: Session, deeds: Mapping[Role, Deed], address: str) -> None:
-        """Write the proven address into every deed that lacks it, before it is published."""
+        """Write the proven address into every deed that lacks it, before it is published, and seal it.
+
+        From then on money may depend on what the deed says: nobody overwrites it, not even with the operator's rights.
+        """
         if session.spec.setup is Setup.OPEN:
             return
         await asyncio.gather(
             *(
-                self._write(session, dataclasses.replace(deed, address=address))
+                self._write(session, dataclasses.replace(deed, address=address, sealed=True))
                 for deed in deeds.values()
-                if deed.address != address
+                if deed.address != address or not deed.sealed
             )
         )
 
@@ -117,7 +136,7 @@ class DeedService:
     async def _find(self, namespace: str, name: str) -> dict[str, Any] | None:
         try:
             return await self._kube.get(SECRETS, namespace, name)
-        except NotFoundError:
+        except (NotFoundError, InvalidNameError):
             return None
 
     async def _made(self, session: Session, role: Role) -> tuple[Role, Deed | None]:
@@ -125,15 +144,18 @@ class DeedService:
         secret = await self._find(session.key.namespace, name)
         if secret is None:
             return role, None
-        _decode(secret, name, role)
         try:
-            return role, Deed.from_secret(role, secret)
-        except (KeyError, ValueError) as error:
+            deed = Deed.from_secret(role, secret) if secret.get("type") == DEED_TYPE else None
+        except SecretDataError:
+            deed = None
+        if deed is None:
             raise Blocked(
                 "SecretInvalid",
-                f"Secret {name} is not the deed of a wallet ({error} is missing or wrong). Rename or mend it.",
+                f"Secret {name} is not the deed of a wallet: of type {DEED_TYPE}, with file and password as text and"
+                " restoreHeight as a number. Restore the deed with its type, or use another session name.",
                 retry_after=RETRY_AFTER_SECRET,
-            ) from None
+            )
+        return role, deed
 
     async def _make(self, session: Session, role: Role, suffix: str, height: int) -> Deed:
         deed = Deed(
@@ -155,6 +177,7 @@ class DeedService:
             [
                 {"op": "test", "path": "/metadata/resourceVersion", "value": deed.version},
                 {"op": "add", "path": "/stringData", "value": body["stringData"]},
+                *([{"op": "add", "path": "/immutable", "value": True}] if deed.sealed else []),
             ],
         )
         return dataclasses.replace(deed, version=secret["metadata"]["resourceVersion"])
@@ -162,17 +185,6 @@ class DeedService:
 
 RETRY_AFTER_SECRET = 5.0
 """Seconds. Secrets are not watched: watching would show the operator every Secret of the cluster."""
-
-
-def _decode(secret: Mapping[str, object], name: str, role: Role) -> dict[str, str]:
-    try:
-        return secret_data(secret)
-    except (UnicodeDecodeError, ValueError):
-        raise Blocked(
-            "SecretInvalid",
-            f"Secret {name} for the {role} wallet has a value that is not UTF-8 text.",
-            retry_after=RETRY_AFTER_SECRET,
-        ) from None
 
 
 def _given_deed(session: Session, role: Role, secret: dict[str, Any] | None) -> Deed:
@@ -187,12 +199,19 @@ def _given_deed(session: Session, role: Role, secret: dict[str, Any] | None) -> 
             f" {session.key.namespace}. Create it; the session goes on by itself.",
             retry_after=RETRY_AFTER_SECRET,
         )
-    data = _decode(secret, ref.name, role)
+    try:
+        data = secret_data(secret, ref.key)
+    except SecretDataError:
+        raise Blocked(
+            "SecretInvalid",
+            f"What Secret {ref.name} has for the {role} wallet is not UTF-8 text.",
+            retry_after=RETRY_AFTER_SECRET,
+        ) from None
     if ref.key not in data:
         raise Blocked(
             "SecretKeyMissing",
-            f"Secret {ref.name} has no key {ref.key!r} with the password of the {role} wallet (it has:"
-            f" {', '.join(sorted(data)) or 'none'}). Add it, or name another key in spec.wallets.{role}.secretRef.",
+            f"Secret {ref.name} has no key {ref.key!r} with the password of the {role} wallet. Add it, or name the"
+            f" right key in spec.wallets.{role}.secretRef of another session.",
             retry_after=RETRY_AFTER_SECRET,
         )
     return Deed(

@@ -18,7 +18,13 @@ from escrow_operator.adapters.kube import (
     Kube,
     Resource,
 )
-from escrow_operator.adapters.kube_errors import ConflictError, KubeError, NotFoundError, UnavailableError
+from escrow_operator.adapters.kube_errors import (
+    ConflictError,
+    InvalidNameError,
+    KubeError,
+    NotFoundError,
+    UnavailableError,
+)
 from escrow_operator.core.conditions import Condition, merge_conditions
 from escrow_operator.core.daemon import daemon_condition
 from escrow_operator.core.manifests import pool as manifests
@@ -177,7 +183,7 @@ class PoolService:
             return None
         try:
             await self._kube.get(STORAGE_CLASSES, None, name)
-        except NotFoundError:
+        except (NotFoundError, InvalidNameError):
             return Condition(
                 "Ready",
                 False,

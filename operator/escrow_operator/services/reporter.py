@@ -92,6 +92,7 @@ WARNINGS = frozenset(
         "Rejected",
         "SecretInvalid",
         "SecretKeyMissing",
+        "SecretNameInvalid",
         "SecretNotFound",
         "SlotsNotStarting",
         "SlotUnauthorized",

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from prometheus_client import CollectorRegistry
 
-from escrow_operator.adapters.kube import Kube
+from escrow_operator.adapters.kube import Kube, Resource
 from escrow_operator.adapters.monerod import Daemon
 from escrow_operator.errors import DaemonUnauthorized
 from escrow_operator.models.monero import DaemonInfo, Login
@@ -98,4 +98,54 @@ async def test_a_monerod_that_is_down_does_not_cost_a_secret_a_second(kube: Fake
         await service.poll(key)
     assert (kube.reads, service.secrets(secured)) == (1, "1")
     assert service.secrets(pool("without")) == ""
+    await service.close()
+
+
+class OneSecret(FakeKube):
+    """A Secret with these values."""
+
+    def __init__(self, **data: bytes) -> None:
+        super().__init__()
+        self.data = {key: base64.b64encode(value).decode() for key, value in data.items()}
+
+    async def get(self, *_: object) -> dict[str, Any]:
+        return {"metadata": {"resourceVersion": "1"}, "data": self.data}
+
+
+@pytest.mark.parametrize(
+    "data", [{"pin": b"1234"}, {"username": b"u"}, {"username": b"u", "password": b"secret\xff"}, {}]
+)
+async def test_what_a_secret_of_monerod_holds_is_not_told(data: dict[str, bytes]) -> None:
+    secured = a_pool()
+    service, key = await _watching(OneSecret(**data), secured)
+    await service.poll(key)
+    assert _problem(service, secured.key) == "Secret login does not have username and password as text"
+    await service.close()
+
+
+async def test_a_key_that_nobody_asked_for_may_be_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemons, "Daemon", cast("type[Daemon]", FakeDaemon))
+    secured = a_pool()
+    service, key = await _watching(OneSecret(username=b"u", password=RIGHT.encode(), other=b"\xff"), secured)
+    await service.poll(key)
+    assert _problem(service, secured.key) == ""
+    await service.close()
+
+
+async def test_a_pool_of_before_the_pattern_says_that_a_name_is_none() -> None:
+    climbing = pool(
+        daemon={"address": "monerod:18081", "network": "regtest", "loginSecretRef": {"name": "../../b/secrets/c"}}
+    )
+    reached: list[str] = []
+
+    class Real(FakeKube):
+        async def get(self, *where: object) -> dict[str, Any]:
+            resource, namespace, name = cast("tuple[Resource, str, str]", where)
+            reached.append(resource.path(namespace, name))
+            return await super().get()
+
+    service, key = await _watching(Real(), climbing)
+    await service.poll(key)
+    assert "'../../b/secrets/c' is not a valid name (secrets)" in _problem(service, climbing.key)
+    assert reached == []
     await service.close()
