@@ -10,7 +10,7 @@ from escrow_operator.adapters.kube import CLAIMS, POOLS, SECRETS
 from escrow_operator.models.common import ROLES
 from harness.api import Body
 from harness.chain import Chain
-from harness.escrow import AMOUNT, Escrow, condition, decode
+from harness.escrow import AMOUNT, Escrow, condition
 from harness.place import POOL, Place
 from harness.waiting import wait_for
 
@@ -101,7 +101,9 @@ async def test_i4_a_lost_deed_stops_the_session_instead_of_making_fresh_wallets(
     ready = await escrow.until_condition("Ready", "False", "DeedMissing")
     assert name in ready["message"]
     assert not await escrow.pods()
-    await place.secret(name, decode(deed))
+    meta = {key: deed["metadata"][key] for key in ("name", "namespace", "labels", "annotations")}
+    backup = {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "type": deed["type"], "data": deed["data"]}
+    await place.api.apply(SECRETS, place.namespace, backup)
     await escrow.change(ttl="3h")
     await _reopened(escrow, before)
     await escrow.delete()

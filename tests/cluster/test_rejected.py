@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from escrow_operator.models.common import ROLES
+from escrow_operator.adapters.kube import POOLS
+from escrow_operator.models.common import API_VERSION, ROLES
 from harness.api import ApiError
 from harness.escrow import Escrow
 from harness.place import Place
@@ -74,6 +77,99 @@ async def test_a_wallet_file_name_that_is_a_path_or_worse(place: Place, file: st
     wallets = WALLETS | {"buyer": {"file": file, "secretRef": {"name": "passwords"}}}
     with pytest.raises(ApiError, match=r"spec\.wallets\.buyer\.file"):
         await place.escrow("files").apply(setup="Open", wallets=wallets)
+
+
+NO_NAMES = ["../../other-namespace/secrets/bank", "a/b", "..", "bank?x", "bank#x", "bank%2fx", "Bank", "-a", "a.", ""]
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+async def test_a_name_that_leaves_its_namespace(place: Place, name: str) -> None:
+    wallets = WALLETS | {"vendor": {"file": "f", "secretRef": {"name": name}}}
+    says = "must be the name of a Secret in the session's namespace|at least 1 chars"
+    with pytest.raises(ApiError, match=rf"spec\.wallets\.vendor\.secretRef\.name.*({says})"):
+        await place.escrow("names").apply(setup="Open", wallets=wallets)
+    with pytest.raises(ApiError, match=r"spec\.poolRef\.name"):
+        await place.escrow("names").apply(poolRef={"name": name})
+
+
+@pytest.mark.parametrize("key", ["a/b", "a b", "ä", ""])
+async def test_a_key_that_no_secret_can_have(place: Place, key: str) -> None:
+    wallets = WALLETS | {"buyer": {"file": "f", "secretRef": {"name": "passwords", "key": key}}}
+    with pytest.raises(ApiError, match=r"spec\.wallets\.buyer\.secretRef\.key"):
+        await place.escrow("keys").apply(setup="Open", wallets=wallets)
+
+
+DAEMON = {"address": "monerod:18081", "network": "regtest"}
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+@pytest.mark.parametrize(
+    ("field", "spec"),
+    [
+        ("spec.imagePullSecrets[0].name", lambda name: {"imagePullSecrets": [{"name": name}]}),
+        ("spec.daemon.loginSecretRef.name", lambda name: {"daemon": DAEMON | {"loginSecretRef": {"name": name}}}),
+        ("spec.daemon.tls.caSecretRef.name", lambda name: {"daemon": DAEMON | _tls(caSecretRef={"name": name})}),
+        (
+            "spec.daemon.tls.clientSecretRef.name",
+            lambda name: {"daemon": DAEMON | _tls(clientSecretRef={"name": name})},
+        ),
+        ("spec.storage.storageClassName", lambda name: {"storage": {"storageClassName": name}}),
+        ("spec.priorityClassName", lambda name: {"priorityClassName": name}),
+    ],
+    ids=lambda part: part if isinstance(part, str) else "",
+)
+async def test_a_pool_with_a_name_that_leaves_its_namespace(
+    place: Place, field: str, spec: Callable[[str], dict[str, Any]], name: str
+) -> None:
+    with pytest.raises(ApiError, match=re.escape(field)):
+        await place.make_pool("names", warmSlots=0, **spec(name))
+
+
+def _tls(**secrets: Any) -> dict[str, Any]:
+    return {"tls": {"enabled": True, **secrets}}
+
+
+async def test_what_a_pod_knows_of_scheduling_is_kept_and_nothing_else(place: Place) -> None:
+    """JSON of any depth in one pool would be more than a reader of all of them takes."""
+    deep: dict[str, Any] = {}
+    for _ in range(300):
+        deep = {"deeper": deep}
+    term = {"matchExpressions": [{"key": "disk", "operator": "In", "values": ["ssd"]}]}
+    affinity = {
+        "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}},
+        "podAntiAffinity": {
+            "preferredDuringSchedulingIgnoredDuringExecution": [
+                {
+                    "weight": 1,
+                    "podAffinityTerm": {
+                        "topologyKey": "kubernetes.io/hostname",
+                        "labelSelector": {"matchLabels": {"a": "b"}},
+                    },
+                }
+            ]
+        },
+    }
+    tolerations = [{"key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}]
+    peer = {"namespaceSelector": {"matchLabels": {"a": "b"}}, "podSelector": {}}
+    block = {"ipBlock": {"cidr": "192.0.2.0/24", "except": ["192.0.2.1/32"]}}
+    resources = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}}
+    spec = {
+        "affinity": affinity,
+        "tolerations": tolerations,
+        "resources": resources,
+        "networkPolicy": {"enabled": True, "clients": [peer, block]},
+    }
+    noisy = {
+        **spec,
+        "affinity": affinity | {"more": deep},
+        "tolerations": [tolerations[0] | {"more": deep}],
+        "resources": resources | {"more": deep},
+        "networkPolicy": {"enabled": True, "clients": [peer | {"more": deep}, block]},
+    }
+    body = {"apiVersion": API_VERSION, "kind": "WalletPool", "metadata": {"name": "deep"}}
+    await place.api.create(POOLS, place.namespace, body | {"spec": place.pool_spec(warmSlots=0, **noisy)})
+    kept = (await place.api.get(POOLS, place.namespace, "deep"))["spec"]
+    assert {key: kept[key] for key in spec} == spec
 
 
 @pytest.mark.parametrize("name", ["s" * 41, "with.dots"])

@@ -78,10 +78,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   resources: [pods]
   verbs: [get, list, watch, patch, delete]
 # Deeds, connections, the pools' login keys, and by name what a spec refers to. No list and no watch: those would
-# show it every Secret there is. It deletes connection Secrets only, never a deed.
+# show it every Secret there is. No delete: nobody could say that it is for other Secrets than deeds.
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, create, patch, delete]
+  verbs: [get, create, patch]
 # One headless Service per pool, applied (server-side apply makes what is missing: it needs create and patch), and read
 # before: it takes over nobody else's. So with Deployments and NetworkPolicies.
 - apiGroups: [""]

@@ -19,9 +19,15 @@ from kubernetes.aio import client, config
 from kubernetes.aio.client.rest import RESTResponse
 from pydantic_core import from_json
 
-from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError, error_of, unavailable
+from escrow_operator.adapters.kube_errors import (
+    ConflictError,
+    InvalidNameError,
+    NotFoundError,
+    error_of,
+    unavailable,
+)
 from escrow_operator.adapters.turns import Turns
-from escrow_operator.models.common import GROUP, OPERATOR_NAME, VERSION
+from escrow_operator.models.common import GROUP, OPERATOR_NAME, VERSION, is_name
 
 REQUEST_SECONDS = 20.0
 """Deadline of one API request: well above a slow API server's answer, well below a sweep interval."""
@@ -49,12 +55,19 @@ class Resource(NamedTuple):
     namespaced: bool = True
 
     def path(self, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
-        """The URL path of a collection, an object or its subresource."""
+        """The URL path of a collection (no name), an object or its subresource.
+
+        Names come from users' specs, and a path that is joined of them reaches any object of the cluster that the
+        operator may read: each is one segment, or nothing is asked. Raises InvalidNameError.
+        """
         parts = [self.prefix]
         if self.namespaced and namespace is not None:
-            parts += ["namespaces", namespace]
+            parts += ["namespaces", _segment("namespaces", namespace)]
         parts.append(self.plural)
-        parts += [part for part in (name, subresource) if part]
+        if name is not None:
+            parts.append(_segment(self.plural, name))
+        if subresource is not None:
+            parts.append(_segment("subresources", subresource))
         return "/".join(parts)
 
 
@@ -256,6 +269,13 @@ def urgently() -> Iterator[None]:
         yield
     finally:
         _URGENT.reset(token)
+
+
+def _segment(what: str, text: str) -> str:
+    """The same text. Raises InvalidNameError unless it is one segment of a path, as it is and without encoding."""
+    if not is_name(text):
+        raise InvalidNameError(what, text)
+    return text
 
 
 def _selector(labels: Mapping[str, str] | None) -> dict[str, str]:

@@ -11,6 +11,7 @@ import aiohttp
 from kubernetes.aio.client.exceptions import ApiException
 
 from escrow_operator.errors import EscrowError
+from escrow_operator.models.common import printable
 
 
 class KubeError(EscrowError):
@@ -29,6 +30,13 @@ class KubeError(EscrowError):
 
 class NotFoundError(KubeError):
     """404: the object does not exist (any more)."""
+
+
+class InvalidNameError(KubeError):
+    """What should name an object or a namespace cannot: nothing was sent, and asking again cannot help."""
+
+    def __init__(self, what: str, text: str) -> None:
+        super().__init__(400, "InvalidName", f"{printable(text, 80)!r} is not a valid name ({what})")
 
 
 class ConflictError(KubeError):

@@ -25,6 +25,10 @@ POOL_FINALIZER = f"{GROUP}/sessions-closed"
 
 OPERATOR_NAME = "xmr-escrow-operator"
 
+LONGEST_NAME = 253
+
+_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:[.][a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
+
 _DURATION = re.compile(r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+)s)?")
 
 
@@ -68,6 +72,23 @@ class SlotState(StrEnum):
 
     FREE = "free"
     ADOPTED = "adopted"
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can name an object or a namespace: a DNS subdomain (RFC 1123), the rule of every kind used here.
+
+    Some kinds allow more (any segment of a path), none of which the operator makes or may be told to read.
+    """
+    return len(text) <= LONGEST_NAME and _NAME.fullmatch(text) is not None
+
+
+def printable(text: str, limit: int) -> str:
+    """What others wrote, fit for a status, an Event, a log or a terminal: no control characters, ``limit`` characters.
+
+    Lone surrogates, which no JSON can carry, are replaced as well.
+    """
+    seen = "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text[:limit])
+    return seen if len(text) <= limit else f"{seen[:-1]}…"
 
 
 def parse_duration(text: str) -> timedelta:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -16,7 +17,8 @@ class Deed:
 
     ``address`` is None until the wallet was proven to open with this password and to have it.
     ``restore_height`` is the block height when the wallet was made: a restore from keys starts there.
-    ``version`` is the Secret's resourceVersion, which changes when the user mends it.
+    ``version`` is the Secret's resourceVersion, which changes when the user mends it. One that is ``sealed`` can be
+    deleted and restored, but not changed (the Secret is immutable).
     """
 
     role: Role
@@ -26,6 +28,7 @@ class Deed:
     restore_height: int = 0
     pool: str | None = None
     version: str = ""
+    sealed: bool = False
 
     def to_secret(self) -> dict[str, str]:
         """The Secret's data, as text."""
@@ -34,23 +37,41 @@ class Deed:
 
     @classmethod
     def from_secret(cls, role: Role, secret: Mapping[str, Any]) -> Self:
-        """From the API's JSON. Raises KeyError with the name of a missing key, ValueError for a height that is none."""
+        """From the API's JSON. Raises SecretDataError for a Secret that is no deed."""
         data = secret_data(secret, "file", "password", "address", "restoreHeight", "pool")
+        height = data.get("restoreHeight") or "0"
+        if not data.keys() >= {"file", "password"} or not _HEIGHT.fullmatch(height):
+            raise SecretDataError("it lacks what a deed has")
         return cls(
             role=role,
             file=data["file"],
             password=data["password"],
             address=data.get("address") or None,
-            restore_height=int(data.get("restoreHeight") or 0),
+            restore_height=int(height),
             pool=data.get("pool"),
             version=secret["metadata"]["resourceVersion"],
+            sealed=secret.get("immutable") is True,
         )
 
 
-def secret_data(secret: Mapping[str, Any], *keys: str) -> dict[str, str]:
-    """A Secret's data, decoded: of these keys those that there are, without any all of them.
+_HEIGHT = re.compile(r"[0-9]{1,20}", re.ASCII)
 
-    Raises UnicodeDecodeError when a value is no text: its own message quotes the value, so do not pass it on.
+
+class SecretDataError(ValueError):
+    """What a Secret holds is not what it was read for. Nothing of what it does hold is in the message.
+
+    Python's own errors of decoding quote bytes, and those of numbers the text: not everybody who may read a status may
+    read the Secret.
+    """
+
+
+def secret_data(secret: Mapping[str, Any], *keys: str) -> dict[str, str]:
+    """The values of some keys of a Secret, decoded; those that it lacks are left out.
+
+    Raises SecretDataError when one of these values is no text; others are not looked at.
     """
     data = secret.get("data") or {}
-    return {key: base64.b64decode(data[key]).decode() for key in (keys or data) if key in data}
+    try:
+        return {key: base64.b64decode(data[key]).decode() for key in keys if key in data}
+    except ValueError:
+        raise SecretDataError("a value is not UTF-8 text") from None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sys import intern
 from typing import Any
 
-from escrow_operator.models.common import Label, Role, SlotState
+from escrow_operator.models.common import Label, Role, SlotState, is_name, printable
 from escrow_operator.models.pool import PoolKey
 
 
@@ -44,9 +44,15 @@ class Slot:
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> Slot:
-        """From a Pod's JSON. Raises KeyError or ValueError for a pod that is not a slot."""
+        """From a Pod's JSON. Raises KeyError or ValueError for a pod that is not a slot.
+
+        Whoever may make pods may label one as a slot: nothing of it is kept that has no bound, or that could not be the
+        operator's own.
+        """
         meta, status = body["metadata"], body.get("status") or {}
         labels, annotations = meta["labels"], meta.get("annotations") or {}
+        if not is_name(labels[Label.POOL]):
+            raise ValueError("the pod's label does not name a pool")
         containers = status.get("containerStatuses") or []
         return cls(
             namespace=intern(meta["namespace"]),
@@ -57,12 +63,12 @@ class Slot:
             pool=PoolKey(intern(meta["namespace"]), intern(labels[Label.POOL])),
             role=Role(labels[Label.ROLE]),
             state=SlotState(labels[Label.SLOT]),
-            login_key=intern(annotations.get(Label.LOGIN_KEY, "")),
-            daemon_secrets=intern(annotations.get(Label.DAEMON_SECRETS, "")),
+            login_key=intern(_note(annotations, Label.LOGIN_KEY) or ""),
+            daemon_secrets=intern(_note(annotations, Label.DAEMON_SECRETS) or ""),
             session_uid=labels.get(Label.SESSION_UID),
             session_name=labels.get(Label.SESSION),
             owner_uid=next((ref["uid"] for ref in meta.get("ownerReferences") or () if ref.get("controller")), None),
-            wallet_file=annotations.get(Label.WALLET_FILE),
+            wallet_file=_note(annotations, Label.WALLET_FILE),
             ip=status.get("podIP"),
             node=intern((body.get("spec") or {}).get("nodeName") or "") or None,
             gate=_gate(body.get("spec") or {}),
@@ -112,6 +118,19 @@ _WAITING_IS_TROUBLE = frozenset(
 """Reasons for which kubelet keeps a container waiting that do not mend themselves."""
 
 
+LONGEST_NOTE = 128
+"""Characters of an annotation that the operator writes on a slot: a wallet file's name at most."""
+
+LONGEST_MESSAGE = 512
+"""Characters of what kubelet or the scheduler says of a slot, of which a registry may have written a part."""
+
+
+def _note(annotations: dict[str, str], name: str) -> str | None:
+    """An annotation as the operator writes it; what is longer is not its own, and None."""
+    text = annotations.get(name)
+    return text if text is not None and len(text) <= LONGEST_NOTE else None
+
+
 def _gate(spec: dict[str, Any]) -> int | None:
     gates = [gate["name"] for gate in spec.get("schedulingGates") or ()]
     return gates.index(Label.WARM_UP) if Label.WARM_UP in gates else None
@@ -123,7 +142,7 @@ def _trouble(status: dict[str, Any]) -> tuple[str, str] | None:
     for container in statuses:
         waiting = (container.get("state") or {}).get("waiting")
         if waiting and waiting.get("reason") in _WAITING_IS_TROUBLE:
-            return waiting["reason"], waiting.get("message", "")
+            return waiting["reason"], printable(waiting.get("message", ""), LONGEST_MESSAGE)
     return None
 
 
@@ -133,5 +152,5 @@ def _unschedulable(status: dict[str, Any]) -> tuple[str, str] | None:
         if condition["type"] != "PodScheduled" or condition.get("reason") == "SchedulingGated":
             continue
         if condition["status"] == "False":
-            return condition["lastTransitionTime"], condition.get("message", "")
+            return condition["lastTransitionTime"], printable(condition.get("message", ""), LONGEST_MESSAGE)
     return None

@@ -19,7 +19,7 @@ from escrow_operator.models.session import BEFORE_OPENING, OPEN_PHASES, Phase, S
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.blocked import RETRY_SECONDS, Blocked
 from escrow_operator.services.claims import ClaimService, Slots
-from escrow_operator.services.deeds import DeedService
+from escrow_operator.services.deeds import DeedService, must_name_secrets
 from escrow_operator.services.events import Recorder
 from escrow_operator.services.exchange import create_escrow
 from escrow_operator.services.opener import Opener
@@ -76,6 +76,7 @@ class Activator:
 
     async def activate(self, session: Session, pool: Pool, height: int) -> Escrow:
         """Open what is not open yet. ``height`` is monerod's. Raises Blocked or Failed."""
+        must_name_secrets(session)
         address = session.status.get("address")
         slots = self._claims.held(session)
         if address and len(slots) == len(ROLES) and all(self._is_open(slot) for slot in slots.values()):

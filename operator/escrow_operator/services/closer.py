@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
 from escrow_operator.adapters.kube import ENDPOINT_SLICES, PODS, SECRETS, SESSIONS, Kube
+from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
 from escrow_operator.core.manifests.common import connection_name, endpoint_slice_name
+from escrow_operator.core.manifests.session import withdrawal
 from escrow_operator.errors import NoWalletOpen, WalletError
-from escrow_operator.models.common import FINALIZER, ROLES
+from escrow_operator.models.common import FINALIZER, ROLES, Role
 from escrow_operator.models.session import Session
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.blocked import Blocked
@@ -49,12 +52,20 @@ class Closer:
         return all(closed)
 
     async def withdraw_endpoints(self, session: Session) -> None:
-        """Delete what clients connect with, for a session that ends but stays as an object."""
-        namespace = session.key.namespace
+        """Take away what clients connect with, for a session that ends but stays as an object."""
         await asyncio.gather(
-            self._kube.delete(ENDPOINT_SLICES, namespace, endpoint_slice_name(session.key)),
-            *(self._kube.delete(SECRETS, namespace, connection_name(session.key, role)) for role in ROLES),
+            self._kube.delete(ENDPOINT_SLICES, session.key.namespace, endpoint_slice_name(session.key)),
+            *(self._withdraw_connection(session, role) for role in ROLES),
         )
+
+    async def _withdraw_connection(self, session: Session, role: Role) -> None:
+        """Empty a connection Secret; it goes with the session.
+
+        It is not deleted: the right to delete Secrets would be one to delete deeds.
+        """
+        name = connection_name(session.key, role)
+        with contextlib.suppress(NotFoundError, ConflictError):
+            await self._kube.patch(SECRETS, session.key.namespace, name, withdrawal())
 
     async def drop_finalizer(self, session: Session) -> None:
         """Let a deleted session go. Raises ConflictError when it changed in between."""

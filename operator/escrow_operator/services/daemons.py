@@ -15,7 +15,7 @@ from escrow_operator.core.daemon import DaemonView, daemon_condition
 from escrow_operator.core.secretuse import SECRET_NOT_MARKED, SecretUse, how_to_mark, is_marked
 from escrow_operator.errors import DaemonError, DaemonUnreachable
 from escrow_operator.models.common import SecretName
-from escrow_operator.models.deed import secret_data
+from escrow_operator.models.deed import SecretDataError, secret_data
 from escrow_operator.models.monero import ChainTransaction, Login
 from escrow_operator.models.pool import DaemonSpec, Pool, PoolKey
 from escrow_operator.services.lookups import Lookups
@@ -180,15 +180,13 @@ class DaemonService:
                 raise _SecretNotMarked(how_to_mark(key.namespace, reference.name, SecretUse.MONEROD))
             try:
                 data = secret_data(body, *wanted)
-            except UnicodeDecodeError:
-                # Its own words would quote what is in the Secret.
-                raise ValueError(f"Secret {reference.name} has no text in {', '.join(wanted)}") from None
-            missing = [name for name in wanted if name not in data]
-            if missing:
-                raise ValueError(f"Secret {reference.name} has no key {', '.join(missing)}")
+                found = [data[name] for name in wanted]
+            except (KeyError, SecretDataError):
+                # Which of them it has is for those to know who may read it.
+                raise ValueError(f"Secret {reference.name} does not have {' and '.join(wanted)} as text") from None
             # Its version tells nothing of what is in it, as a hash of a password would.
             versions.append(body["metadata"]["resourceVersion"])
-            return [data[name] for name in wanted]
+            return found
 
         login = await read(spec.login_secret_ref, "username", "password")
         ca = await read(spec.tls.ca_secret_ref, "ca.crt")

@@ -1,6 +1,7 @@
 """What opens the wallets: the operator's own deeds (setup Create) or the user's Secrets (setup Open).
 
-Nothing here deletes a Secret, and no password that an address may depend on is ever overwritten (invariant I4).
+Nothing here deletes a Secret, and no password that an address may depend on is ever overwritten (invariant I4). People
+who may not read a Secret read the status: it says that the Secret is not what was asked for, and nothing that is in it.
 """
 
 from __future__ import annotations
@@ -12,17 +13,32 @@ from collections.abc import Mapping
 from typing import Any
 
 from escrow_operator.adapters.kube import SECRETS, Kube
-from escrow_operator.adapters.kube_errors import NotFoundError
+from escrow_operator.adapters.kube_errors import InvalidNameError, NotFoundError
 from escrow_operator.core.manifests.common import deed_name
-from escrow_operator.core.manifests.session import deed_secret
+from escrow_operator.core.manifests.session import DEED_TYPE, deed_secret
 from escrow_operator.core.secretuse import SECRET_NOT_MARKED, SecretUse, how_to_mark, is_marked
-from escrow_operator.models.common import ROLES, Role
-from escrow_operator.models.deed import Deed, secret_data
+from escrow_operator.models.common import ROLES, Role, is_name, printable
+from escrow_operator.models.deed import Deed, SecretDataError, secret_data
 from escrow_operator.models.session import Session, Setup
-from escrow_operator.services.blocked import RECHECK_SECONDS, Blocked
+from escrow_operator.services.blocked import RECHECK_SECONDS, Blocked, Failed
 from escrow_operator.services.together import gather_all
 
 Deeds = dict[Role, Deed]
+
+
+def must_name_secrets(session: Session) -> None:
+    """Raise Failed (SecretNameInvalid) for a session of before the schema said what a Secret can be called.
+
+    Also of one that is open: what it was opened with may be another namespace's.
+    """
+    for role in ROLES:
+        name = _secret_name(session, role)
+        if not is_name(name):
+            raise Failed(
+                "SecretNameInvalid",
+                f"spec.wallets.{role}.secretRef.name is {printable(name, 80)!r}, which is not the name of a Secret."
+                f" Create another session that names one in namespace {session.key.namespace}.",
+            )
 
 
 class DeedService:
@@ -76,14 +92,17 @@ class DeedService:
             )
 
     async def record_address(self, session: Session, deeds: Mapping[Role, Deed], address: str) -> None:
-        """Write the proven address into every deed that lacks it, before it is published."""
+        """Write the proven address into every deed that lacks it, before it is published, and seal it.
+
+        From then on money may depend on what the deed says: nobody overwrites it, not even with the operator's rights.
+        """
         if session.spec.setup is Setup.OPEN:
             return
         await asyncio.gather(
             *(
-                self._write(session, dataclasses.replace(deed, address=address))
+                self._write(session, dataclasses.replace(deed, address=address, sealed=True))
                 for deed in deeds.values()
-                if deed.address != address
+                if deed.address != address or not deed.sealed
             )
         )
 
@@ -118,7 +137,7 @@ class DeedService:
     async def _find(self, namespace: str, name: str) -> dict[str, Any] | None:
         try:
             return await self._kube.get(SECRETS, namespace, name)
-        except NotFoundError:
+        except (NotFoundError, InvalidNameError):
             return None
 
     async def _made(self, session: Session, role: Role) -> tuple[Role, Deed | None]:
@@ -126,19 +145,18 @@ class DeedService:
         secret = await self._find(session.key.namespace, name)
         if secret is None:
             return role, None
-        # A session may have any name, also one that makes another Secret of the namespace look like its deed.
-        _must_be_marked(session, secret)
         try:
-            return role, Deed.from_secret(role, secret)
-        except UnicodeDecodeError:
-            raise _not_text(name, role) from None
-        except (KeyError, ValueError) as error:
-            wrong = f"{error} is missing" if isinstance(error, KeyError) else "'restoreHeight' is not a number"
+            deed = Deed.from_secret(role, secret) if secret.get("type") == DEED_TYPE else None
+        except SecretDataError:
+            deed = None
+        if deed is None:
             raise Blocked(
                 "SecretInvalid",
-                f"Secret {name} is not the deed of a wallet ({wrong}). Rename or mend it.",
+                f"Secret {name} is not the deed of a wallet: of type {DEED_TYPE}, with file and password as text and"
+                " restoreHeight as a number. Restore the deed with its type, or use another session name.",
                 retry_after=RETRY_AFTER_SECRET,
-            ) from None
+            )
+        return role, deed
 
     async def _make(self, session: Session, role: Role, suffix: str, height: int) -> Deed:
         deed = Deed(
@@ -160,6 +178,7 @@ class DeedService:
             [
                 {"op": "test", "path": "/metadata/resourceVersion", "value": deed.version},
                 {"op": "add", "path": "/stringData", "value": body["stringData"]},
+                *([{"op": "add", "path": "/immutable", "value": True}] if deed.sealed else []),
             ],
         )
         return dataclasses.replace(deed, version=secret["metadata"]["resourceVersion"])
@@ -167,24 +186,6 @@ class DeedService:
 
 RETRY_AFTER_SECRET = 5.0
 """Seconds. Secrets are not watched: watching would show the operator every Secret of the cluster."""
-
-
-def _must_be_marked(session: Session, secret: Mapping[str, Any]) -> None:
-    """Raises Blocked before anything that a Secret has could be told or used (invariant I11)."""
-    if not is_marked(secret, SecretUse.WALLET_PASSWORD):
-        raise Blocked(
-            SECRET_NOT_MARKED,
-            how_to_mark(session.key.namespace, secret["metadata"]["name"], SecretUse.WALLET_PASSWORD),
-            retry_after=RETRY_AFTER_SECRET,
-        )
-
-
-def _not_text(name: str, role: Role) -> Blocked:
-    return Blocked(
-        "SecretInvalid",
-        f"Secret {name} for the {role} wallet has a value that is not UTF-8 text.",
-        retry_after=RETRY_AFTER_SECRET,
-    )
 
 
 def _given_deed(session: Session, role: Role, secret: dict[str, Any] | None) -> Deed:
@@ -199,16 +200,26 @@ def _given_deed(session: Session, role: Role, secret: dict[str, Any] | None) -> 
             f" {session.key.namespace}. Create it; the session goes on by itself.",
             retry_after=RETRY_AFTER_SECRET,
         )
-    _must_be_marked(session, secret)
+    if not is_marked(secret, SecretUse.WALLET_PASSWORD):
+        # Before anything that it has could be told or used (invariant I11).
+        raise Blocked(
+            SECRET_NOT_MARKED,
+            how_to_mark(session.key.namespace, ref.name, SecretUse.WALLET_PASSWORD),
+            retry_after=RETRY_AFTER_SECRET,
+        )
     try:
         data = secret_data(secret, ref.key)
-    except UnicodeDecodeError:
-        raise _not_text(ref.name, role) from None
+    except SecretDataError:
+        raise Blocked(
+            "SecretInvalid",
+            f"What Secret {ref.name} has for the {role} wallet is not UTF-8 text.",
+            retry_after=RETRY_AFTER_SECRET,
+        ) from None
     if ref.key not in data:
         raise Blocked(
             "SecretKeyMissing",
-            f"Secret {ref.name} has no key {ref.key!r} with the password of the {role} wallet. Add it, or name another"
-            f" key in spec.wallets.{role}.secretRef.",
+            f"Secret {ref.name} has no key {ref.key!r} with the password of the {role} wallet. Add it, or name the"
+            f" right key in spec.wallets.{role}.secretRef of another session.",
             retry_after=RETRY_AFTER_SECRET,
         )
     return Deed(

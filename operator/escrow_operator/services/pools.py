@@ -8,7 +8,13 @@ from typing import Any
 
 from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.kube import POOLS, STORAGE_CLASSES, Kube
-from escrow_operator.adapters.kube_errors import ConflictError, KubeError, NotFoundError, UnavailableError
+from escrow_operator.adapters.kube_errors import (
+    ConflictError,
+    InvalidNameError,
+    KubeError,
+    NotFoundError,
+    UnavailableError,
+)
 from escrow_operator.core.conditions import Condition, merge_conditions
 from escrow_operator.core.daemon import daemon_condition
 from escrow_operator.core.poolstatus import (
@@ -179,7 +185,7 @@ class PoolService:
             return None
         try:
             await self._kube.get(STORAGE_CLASSES, None, name)
-        except NotFoundError:
+        except (NotFoundError, InvalidNameError):
             return Problem(
                 "StorageClassNotFound",
                 f"There is no StorageClass {name!r} (kubectl get storageclass). Create it, or delete this pool and"

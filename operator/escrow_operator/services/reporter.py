@@ -100,6 +100,7 @@ WARNINGS = frozenset(
         "Rejected",
         "SecretInvalid",
         "SecretKeyMissing",
+        "SecretNameInvalid",
         "SecretNotFound",
         "SecretNotMarked",
         "SessionsOpen",

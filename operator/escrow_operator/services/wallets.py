@@ -17,7 +17,7 @@ from escrow_operator.core.login import derive_login, key_id
 from escrow_operator.core.manifests.common import RPC_PORT, login_key_name
 from escrow_operator.core.manifests.pool import login_key_secret
 from escrow_operator.core.ownership import object_problem
-from escrow_operator.models.deed import secret_data
+from escrow_operator.models.deed import SecretDataError, secret_data
 from escrow_operator.models.monero import Login
 from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.slot import Slot
@@ -64,7 +64,7 @@ class Wallets:
         if problem:
             # Whoever made it knows the key, and with it the login of every slot.
             raise NotOurs(problem)
-        key = secret_data(secret)["key"]
+        key = secret_data(secret, "key")["key"]
         self._keys[pool.key] = key
         return key_id(key)
 
@@ -92,8 +92,8 @@ class Wallets:
                 return known
             try:
                 secret = await self._kube.get(SECRETS, slot.namespace, login_key_name(slot.pool))
-                key = self._keys[slot.pool] = secret_data(secret)["key"]
-            except (NotFoundError, KeyError):
+                key = self._keys[slot.pool] = secret_data(secret, "key")["key"]
+            except (NotFoundError, KeyError, SecretDataError):
                 return None
             return key
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,10 +10,14 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import RawTestServer
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from kubernetes.aio import client
 
-from escrow_operator.adapters.kube import SESSIONS, Kube
-from escrow_operator.adapters.kube_errors import ExpiredError
+from escrow_operator.adapters import kube as kube_adapter
+from escrow_operator.adapters.kube import SECRETS, SESSIONS, Kube, Resource
+from escrow_operator.adapters.kube_errors import ExpiredError, InvalidNameError
 from unit.adapters.fake_server import Handler, Serve
 
 
@@ -101,3 +106,84 @@ async def test_a_list_that_is_left_is_asked_no_further(serve: Serve) -> None:
         await anext(pages)
         await pages.aclose()  # type: ignore[attr-defined]
         assert kube.requests["list", "escrowsessions"] <= 2
+
+
+RESOURCES = [value for value in vars(kube_adapter).values() if isinstance(value, Resource)]
+NASTY = st.text(st.sampled_from("./%?#&=;:@+ aAz09-_\\\0\n\r\t\x7fäż２。／．\u202e\ud800"))
+CLIMBS = "../../other-namespace/secrets/bank"
+ANYTHING = st.text() | NASTY | st.from_regex(r"[a-z0-9.-]*") | st.sampled_from([CLIMBS, "..", "", "a"])
+
+
+@contextlib.asynccontextmanager
+async def listening() -> AsyncIterator[tuple[Kube, list[str]]]:
+    """A connection, and the request targets that reached its server, as they were on the wire."""
+    reached: list[str] = []
+
+    async def handle(request: web.BaseRequest) -> web.Response:
+        reached.append(request.raw_path)
+        body = {} if "watch" in request.query else {"items": [], "metadata": {"resourceVersion": "1"}}
+        return web.json_response(body)
+
+    server = RawTestServer(handle, host="127.0.0.1")
+    await server.start_server()
+    kube = Kube(client.ApiClient(configuration=client.Configuration(host=str(server.make_url("")).rstrip("/"))))
+    try:
+        yield kube, reached
+    finally:
+        await kube.close()
+        await server.close()
+
+
+async def ask(kube: Kube, verb: str, resource: Resource, namespace: str, name: str) -> None:
+    match verb:
+        case "get":
+            await kube.get(resource, namespace, name)
+        case "delete":
+            await kube.delete(resource, namespace, name)
+        case "patch":
+            await kube.patch(resource, namespace, name, [])
+        case "apply":
+            await kube.apply(resource, namespace, {"metadata": {"name": name}})
+        case "create":
+            await kube.create(resource, namespace, {})
+        case "list":
+            await kube.list(resource, namespace)
+        case "watch":
+            async for _ in kube.watch(resource, namespace, version="1"):
+                pass
+
+
+WITHOUT_NAME = {"create", "list", "watch"}
+
+
+@given(
+    verb=st.sampled_from(["get", "delete", "patch", "apply", "create", "list", "watch"]),
+    resource=st.sampled_from(RESOURCES),
+    namespace=st.just("shop") | ANYTHING,
+    name=ANYTHING,
+)
+@settings(max_examples=150)
+@example("get", SECRETS, "shop", CLIMBS)
+@example("delete", SECRETS, "shop", "")
+@example("get", SECRETS, "shop/secrets/bank?", "password")
+async def test_a_name_reaches_the_server_as_one_segment_or_nothing_does(
+    verb: str, resource: Resource, namespace: str, name: str
+) -> None:
+    below = [*(["namespaces", namespace] if resource.namespaced else []), resource.plural]
+    path = "/".join([resource.prefix, *below, *([] if verb in WITHOUT_NAME else [name])])
+    async with listening() as (kube, reached):
+        try:
+            await ask(kube, verb, resource, namespace, name)
+        except InvalidNameError:
+            assert reached == []
+        else:
+            assert [target.partition("?")[0] for target in reached] == [path]
+
+
+@pytest.mark.parametrize("name", [CLIMBS, "bank?watch=1", "bank#", "%2e%2e", "..", ".", "", "Bank", "b\n", "a" * 254])
+async def test_what_is_no_name_is_told_and_not_sent(name: str) -> None:
+    async with listening() as (kube, reached):
+        for verb in ("get", "delete", "patch", "apply"):
+            with pytest.raises(InvalidNameError, match="is not a valid name"):
+                await ask(kube, verb, SECRETS, "shop", name)
+        assert (reached, sum(kube.requests.values())) == ([], 0)

@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from escrow_operator.core.conditions import Condition
 from escrow_operator.core.manifests.session import deed_secret
 from escrow_operator.core.poolstatus import pool_status
-from escrow_operator.models.common import GROUP, ROLES, VERSION, parse_duration
+from escrow_operator.models.common import GROUP, LONGEST_NAME, ROLES, VERSION, is_name, parse_duration
 from escrow_operator.models.deed import Deed
 from escrow_operator.models.monero import MAX_PICONERO, format_xmr
 from escrow_operator.models.pool import Pool, PoolSpec
@@ -286,3 +286,81 @@ def test_the_file_name_in_a_deed_fits_a_session_that_opens_it() -> None:
     assert len(file) <= wallet["file"]["maxLength"]
     key = wallet["secretRef"]["properties"]["key"]["default"]
     assert deed_secret(session, deed)["stringData"][key] == "secret"
+
+
+NAME_OF_OBJECT = re.compile(r"name|.*Name")
+
+
+def names(plural: str) -> dict[str, Schema]:
+    """Every text of a spec that the operator, or kubelet for it, looks an object or a part of one up by."""
+    return {
+        path: schema
+        for path, schema in described(schema_of(plural, "spec"), plural)
+        if schema.get("type") == "string" and NAME_OF_OBJECT.fullmatch(path.rpartition(".")[2])
+    }
+
+
+NAMES = names("escrowsessions") | names("walletpools")
+
+
+def test_there_are_names() -> None:
+    assert {path.rpartition(".")[0].rpartition(".")[2] for path in NAMES} >= {
+        "poolRef", "secretRef", "imagePullSecrets[]", "caSecretRef", "clientSecretRef", "loginSecretRef", "storage"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", NAMES)
+def test_a_name_is_nothing_but_a_name(path: str) -> None:
+    """What a spec names becomes a part of a URL: no other namespace, and no other kind, can be meant by it."""
+    schema = NAMES[path]
+
+    assert "pattern" in schema, f"{path} may be any text"
+    assert schema["maxLength"] <= LONGEST_NAME
+    assert schema["x-kubernetes-validations"], "a pattern alone does not say what is wrong"
+    for text in ("../../other/secrets/bank", "a/b", "..", ".", "", "a?b", "a#b", "a%2fb", "A", "-a", "a.", "a\n"):
+        assert not _taken(schema, text), text
+    assert _taken(schema, "a-1")
+
+
+@given(st.data())
+def test_what_the_schema_takes_for_a_name_can_be_asked_for(data: st.DataObject) -> None:
+    schema = NAMES[data.draw(st.sampled_from(sorted(NAMES)))]
+    text = data.draw(st.from_regex(re.compile(str(schema["pattern"]))) | st.text("a.-/%?#A0\n"))
+
+    if _taken(schema, text):
+        assert is_name(text)
+        assert all(re.search(_regex_of(rule), text) for rule in schema["x-kubernetes-validations"]), "the two differ"
+
+
+def _taken(schema: Schema, text: str) -> bool:
+    """As the API server does: RE2, whose $ is the very end."""
+    pattern = schema["pattern"].removesuffix("$") + r"\Z"
+    return schema["minLength"] <= len(text) <= schema["maxLength"] and re.search(pattern, text, re.ASCII) is not None
+
+
+def _regex_of(rule: dict[str, str]) -> str:
+    found = re.fullmatch(r"self[.]matches[(]'(.*)'[)]", rule["rule"])
+    assert found, rule
+    return found[1].removesuffix("$") + r"\Z"
+
+
+def test_a_key_of_a_secret_is_nothing_but_a_key() -> None:
+    for role in ROLES:
+        wallet = schema_of("escrowsessions", "spec")["properties"]["wallets"]["properties"][role.value]
+        key = wallet["properties"]["secretRef"]["properties"]["key"]
+        assert key["pattern"] == "^[-._a-zA-Z0-9]+$"
+        assert key["maxLength"] == LONGEST_NAME
+
+
+@pytest.mark.parametrize("plural", SPECS)
+def test_no_field_takes_whatever_comes(plural: str) -> None:
+    """JSON of any depth in one object is a list, or a watch, that no reader gets past."""
+    (version,) = crd(plural)["spec"]["versions"]
+
+    def check(schema: Any, path: str) -> None:
+        if isinstance(schema, dict):
+            assert not schema.get("x-kubernetes-preserve-unknown-fields"), f"{path} may be nested without end"
+            for key, below in schema.items():
+                check(below, f"{path}.{key}")
+
+    check(version["schema"]["openAPIV3Schema"], plural)

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from prometheus_client import CollectorRegistry
 
-from escrow_operator.adapters.kube import Kube
+from escrow_operator.adapters.kube import Kube, Resource
 from escrow_operator.adapters.monerod import Daemon
 from escrow_operator.errors import DaemonUnauthorized
 from escrow_operator.models.monero import DaemonInfo, Login
@@ -28,11 +28,10 @@ class FakeKube:
         self.password = "wrong"
         self.reads = 0
         self.labels = {"xmr-escrow.dev/secret-use": "monerod"}
-        self.more: dict[str, bytes] = {}
 
     async def get(self, *_: object) -> dict[str, Any]:
         self.reads += 1
-        data = {"username": b"user", "password": self.password.encode()} | self.more
+        data = {"username": b"user", "password": self.password.encode()}
         return {
             "metadata": {"name": "login", "resourceVersion": str(self.reads), "labels": self.labels},
             "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
@@ -131,16 +130,51 @@ async def test_a_mark_that_is_taken_away_counts_at_the_next_reading(
     await service.close()
 
 
-async def test_what_else_is_in_the_secret_does_not_matter_and_no_byte_of_it_is_told(kube: FakeKube) -> None:
-    kube.password, kube.more = RIGHT, {"keystore.jks": b"\xfe\xed"}
+class OneSecret(FakeKube):
+    """A Secret with these values."""
+
+    def __init__(self, **data: bytes) -> None:
+        super().__init__()
+        self.data = {key: base64.b64encode(value).decode() for key, value in data.items()}
+
+    async def get(self, *_: object) -> dict[str, Any]:
+        return {"metadata": {"resourceVersion": "1", "labels": self.labels}, "data": self.data}
+
+
+@pytest.mark.parametrize(
+    "data", [{"pin": b"1234"}, {"username": b"u"}, {"username": b"u", "password": b"secret\xff"}, {}]
+)
+async def test_what_a_secret_of_monerod_holds_is_not_told(data: dict[str, bytes]) -> None:
     secured = a_pool()
-    service, key = await _watching(kube, secured)
+    service, key = await _watching(OneSecret(**data), secured)
+    await service.poll(key)
+    assert _problem(service, secured.key) == "Secret login does not have username and password as text"
+    await service.close()
+
+
+async def test_a_key_that_nobody_asked_for_may_be_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemons, "Daemon", cast("type[Daemon]", FakeDaemon))
+    secured = a_pool()
+    service, key = await _watching(OneSecret(username=b"u", password=RIGHT.encode(), other=b"\xff"), secured)
     await service.poll(key)
     assert _problem(service, secured.key) == ""
-    kube.more = {"password": b"\xfe\xed"}
-    other = pool("other", daemon={"address": "m:1", "network": "regtest", "loginSecretRef": {"name": "login"}})
-    key = await service.watch(other)  # type: ignore[assignment]
+    await service.close()
+
+
+async def test_a_pool_of_before_the_pattern_says_that_a_name_is_none() -> None:
+    climbing = pool(
+        daemon={"address": "monerod:18081", "network": "regtest", "loginSecretRef": {"name": "../../b/secrets/c"}}
+    )
+    reached: list[str] = []
+
+    class Real(FakeKube):
+        async def get(self, *where: object) -> dict[str, Any]:
+            resource, namespace, name = cast("tuple[Resource, str, str]", where)
+            reached.append(resource.path(namespace, name))
+            return await super().get()
+
+    service, key = await _watching(Real(), climbing)
     await service.poll(key)
-    assert "0xfe" not in _problem(service, other.key)
-    assert "password" in _problem(service, other.key)
+    assert "'../../b/secrets/c' is not a valid name (secrets)" in _problem(service, climbing.key)
+    assert reached == []
     await service.close()

@@ -108,6 +108,14 @@ def connection_secret(session: Session, slot: Slot, login: Login) -> dict[str, A
     }
 
 
+def withdrawal() -> list[dict[str, Any]]:
+    """The JSON patch that empties a connection Secret. It fails on a Secret that is not one."""
+    return [
+        {"op": "test", "path": "/type", "value": CONNECTION_TYPE},
+        {"op": "add", "path": "/data", "value": {}},
+    ]
+
+
 def endpoint_slice(session: Session, slots: Mapping[Role, Slot]) -> dict[str, Any]:
     """The session's three host names, under its pool's headless Service."""
     some = next(iter(slots.values()))
