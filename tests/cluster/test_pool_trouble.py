@@ -49,7 +49,8 @@ async def test_a_monerod_of_another_network(place: Place) -> None:
     escrow = place.escrow("in-foreign")
     ready = await escrow.until_condition("Ready", "False", "WrongNetwork")
     assert "No wallet is opened" in ready["message"]
-    await place.until_pool("Ready", "True", name="foreign")
+    ready = await place.until_pool("Ready", "False", "WrongNetwork", name="foreign")
+    assert ready["message"] == synced["message"]
     assert not await escrow.pods(), "it holds slots that it cannot use"
     assert (await escrow.status())["phase"] == "Pending"
 

@@ -103,6 +103,15 @@ class Place:
             look, what=f"pool {name}: {kind} {status} {reason or ''}", within=within, explain=self.explain
         )
 
+    async def until_refilled(self) -> None:
+        """Wait for a free slot of each role: Ready does not wait for what replaces taken ones."""
+
+        async def look() -> bool:
+            free = (await self.pool()).get("free") or {}
+            return all(free.get(role.value) for role in ROLES)
+
+        await wait_for(look, what="a free slot of each role", explain=self.explain)
+
     async def until_warm(self, slots: int | None = None, *, within: float = PATIENCE) -> Body:
         """Wait until the pool has its free slots, none starting or ending, and nothing adopted; its status then."""
 
