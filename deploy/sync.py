@@ -20,6 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 CHART = ROOT / "charts" / "xmr-escrow-operator"
 CRDS = ROOT / "crds"
 
+IMAGE = "registry.invalid/xmr-escrow/operator"
+"""What an overlay replaces."""
+
 NAME, NAMESPACE = "xmr-escrow-operator", "xmr-escrow-system"
 
 HELM_ONLY = ("helm.sh/chart:", "app.kubernetes.io/managed-by: Helm", "# Source: ")
@@ -27,6 +30,7 @@ HELM_ONLY = ("helm.sh/chart:", "app.kubernetes.io/managed-by: Helm", "# Source: 
 
 HEADER = """\
 # Made by deploy/sync.py from charts/xmr-escrow-operator with its default values: change those, not this.
+# The image's name resolves nowhere (RFC 6761): an overlay sets your own, see examples/overlay.
 """
 
 SCHEMA_KEYS = (
@@ -77,7 +81,7 @@ def json_schema(crd: dict[str, Any]) -> dict[str, Any]:
 
 def rendered(helm: str) -> dict[Path, str]:
     """The chart's objects for plain kubectl."""
-    argv = [helm, "template", NAME, str(CHART), "--namespace", NAMESPACE]
+    argv = [helm, "template", NAME, str(CHART), "--namespace", NAMESPACE, "--set", f"image.repository={IMAGE}"]
     text = subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout  # noqa: S603 - the caller's helm
     lines = [line for line in text.splitlines() if not line.strip().startswith(HELM_ONLY)]
     documents = [part.strip() for part in "\n".join(lines).split("\n---\n")]

@@ -62,7 +62,7 @@ async def test_i2_no_volume_holds_two_of_the_three_keys(burst: list[Escrow]) -> 
 
 
 async def test_the_pool_is_refilled_by_itself(place: Place, burst: list[Escrow]) -> None:
-    await place.until_pool("Ready", "True", "SlotsWarm")
+    await place.until_refilled()
     held = {_uid(pod) for escrow in burst for pod in await escrow.pods()}
     free = {_uid(pod) for pod in await place.free_slots()}
     assert len(free) >= len(ROLES)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest_asyncio
 
+from escrow_operator.core.secretuse import SecretUse
 from escrow_operator.models.common import Label
 from harness.escrow import condition
 from harness.place import Place
@@ -48,7 +49,8 @@ async def test_a_monerod_of_another_network(place: Place) -> None:
     escrow = place.escrow("in-foreign")
     ready = await escrow.until_condition("Ready", "False", "WrongNetwork")
     assert "No wallet is opened" in ready["message"]
-    await place.until_pool("Ready", "True", name="foreign")
+    ready = await place.until_pool("Ready", "False", "WrongNetwork", name="foreign")
+    assert ready["message"] == synced["message"]
     assert not await escrow.pods(), "it holds slots that it cannot use"
     assert (await escrow.status())["phase"] == "Pending"
 
@@ -56,13 +58,17 @@ async def test_a_monerod_of_another_network(place: Place) -> None:
 async def test_a_login_whose_secret_is_made_later(place: Place) -> None:
     ready = await place.until_pool("Ready", "False", "DaemonSecretsNotRead", name="secretless")
     assert "made-later" in ready["message"]
-    await place.secret("made-later", {"username": "nobody"})
+    await place.secret("made-later", {"username": "nobody"}, use=None)
+    ready = await place.until_pool("Ready", "False", "SecretNotMarked", name="secretless")
+    assert "label secret made-later" in ready["message"]
+    assert not await place.slots(f"{Label.POOL}=secretless")
+    await place.secret("made-later", {"username": "nobody"}, use=SecretUse.MONEROD)
 
     async def a_key_is_missing() -> bool:
         return "has no key password" in condition(await place.pool("secretless"), "Ready").get("message", "")
 
     await wait_for(a_key_is_missing, what="the missing key to be named", explain=place.explain)
-    await place.secret("made-later", {"username": "nobody", "password": "asks-for-it"})
+    await place.secret("made-later", {"username": "nobody", "password": "asks-for-it"}, use=SecretUse.MONEROD)
     await place.until_pool("Ready", "True", name="secretless")
 
 

@@ -96,6 +96,7 @@ async def test_kubectl_get_reads_well(funded: list[Body], trade: Escrow) -> None
     assert Decimal(balance) <= Decimal(AMOUNT)
     assert int(confirmations) >= LOCK_BLOCKS
     await trade.place.until_pool("Ready", "True")
+    await trade.place.until_refilled()
     pools = (await trade.place.kubectl("get", "wpool")).splitlines()
     assert pools[0].split() == ["NAME", "READY", "WARM", "FREE", "ADOPTED", "SESSIONS", "SYNCED", "AGE"]
     assert pools[1].split()[:7] == ["pool", "True", "1", "1/1/1", "1/1/1", "1", "True"]

@@ -9,7 +9,8 @@ import pytest
 import pytest_asyncio
 
 from escrow_operator.adapters.kube import SECRETS
-from escrow_operator.models.common import Role
+from escrow_operator.core.secretuse import SecretUse
+from escrow_operator.models.common import Label, Role
 from harness.api import Body
 from harness.escrow import Escrow, condition
 from harness.place import Place
@@ -142,7 +143,8 @@ async def test_wallets_that_do_not_have_the_expected_address(escrow: Escrow, mad
 
 
 async def test_a_secret_that_is_not_text(place: Place, escrow: Escrow, made: Made) -> None:
-    body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "binary"}, "data": {"password": "//79"}}
+    body: Body = {"apiVersion": "v1", "kind": "Secret", "data": {"password": "//79"}}
+    body["metadata"] = {"name": "binary", "labels": {Label.SECRET_USE: SecretUse.WALLET_PASSWORD.value}}
     await place.api.apply(SECRETS, place.namespace, body)
     await escrow.apply(setup="Open", wallets=_with(made.one, "buyer", secretRef={"name": "binary"}))
     await _is_denied(escrow, "SecretInvalid", "binary", "not UTF-8")

@@ -11,6 +11,7 @@ from typing import Any
 
 from escrow_operator.adapters.kube import EVENTS, PODS, POOLS, SECRETS, SESSIONS
 from escrow_operator.core.manifests.common import RPC_PORT, SLOT_LABELS
+from escrow_operator.core.secretuse import SecretUse
 from escrow_operator.models.common import API_VERSION, ROLES, Label
 from testbed import regtest
 
@@ -102,6 +103,15 @@ class Place:
             look, what=f"pool {name}: {kind} {status} {reason or ''}", within=within, explain=self.explain
         )
 
+    async def until_refilled(self) -> None:
+        """Wait for a free slot of each role: Ready does not wait for what replaces taken ones."""
+
+        async def look() -> bool:
+            free = (await self.pool()).get("free") or {}
+            return all(free.get(role.value) for role in ROLES)
+
+        await wait_for(look, what="a free slot of each role", explain=self.explain)
+
     async def until_warm(self, slots: int | None = None, *, within: float = PATIENCE) -> Body:
         """Wait until the pool has its free slots, none starting or ending, and nothing adopted; its status then."""
 
@@ -132,9 +142,17 @@ class Place:
         """Those that nobody has adopted."""
         return await self.slots(f"{Label.SLOT}=free")
 
-    async def secret(self, name: str, data: dict[str, str]) -> Body:
-        """Create or change a Secret."""
-        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
+    async def secret(
+        self, name: str, data: dict[str, str], *, use: SecretUse | None = SecretUse.WALLET_PASSWORD
+    ) -> Body:
+        """Create or change a Secret; ``use`` is what specs may name it for."""
+        labels = {Label.SECRET_USE: use.value} if use else {}
+        body = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "labels": labels},
+            "stringData": data,
+        }
         return await self.api.apply(SECRETS, self.namespace, body)
 
     async def read_secret(self, name: str) -> dict[str, str]:

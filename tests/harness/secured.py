@@ -10,6 +10,7 @@ import trustme
 
 from escrow_operator.adapters.kube import DEPLOYMENTS, SERVICES, Resource
 from escrow_operator.adapters.tls import client_context
+from escrow_operator.core.secretuse import SecretUse
 from escrow_operator.models.monero import Login
 from regtest.daemon import RegtestDaemon
 from testbed.regtest import RPC_PORT
@@ -46,7 +47,7 @@ async def own_monerod(
     own = _identity(authority, "tests.invalid")
     host = f"{NAME}.{place.namespace}.svc"
     identity = _identity(authority, host, "127.0.0.1")
-    await place.secret(NAME, identity | {"ca.crt": _pem(authority)})
+    await place.secret(NAME, identity | {"ca.crt": _pem(authority)}, use=None)
     args = list(_SECURED if secured else ())
     if asks_certificate:
         args.append("--rpc-ssl-ca-certificates=/tls/ca.crt")
@@ -83,17 +84,17 @@ def _identity(authority: trustme.CA, *names: str) -> dict[str, str]:
 
 async def identify(place: Place, name: str, authority: trustme.CA) -> None:
     """The Secret with what the pool ``name`` shows monerod."""
-    await place.secret(f"{name}-client", _identity(authority, f"{name}.invalid"))
+    await place.secret(f"{name}-client", _identity(authority, f"{name}.invalid"), use=SecretUse.MONEROD)
 
 
 async def vouch(place: Place, name: str, authority: trustme.CA) -> None:
     """The Secret with the authority that the pool ``name`` trusts."""
-    await place.secret(f"{name}-ca", {"ca.crt": _pem(authority)})
+    await place.secret(f"{name}-ca", {"ca.crt": _pem(authority)}, use=SecretUse.MONEROD)
 
 
 async def log_in(place: Place, name: str, password: str) -> None:
     """The Secret with the login that the pool ``name`` has."""
-    await place.secret(f"{name}-login", {"username": LOGIN.user, "password": password})
+    await place.secret(f"{name}-login", {"username": LOGIN.user, "password": password}, use=SecretUse.MONEROD)
 
 
 def secured_daemon(name: str, address: str, *, identified: bool = False) -> Body:

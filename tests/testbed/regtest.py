@@ -16,6 +16,7 @@ RPC_ADDRESS = f"monerod.{NAMESPACE}.svc:{RPC_PORT}"
 def deploy(cluster: Cluster, wallet_image: str) -> None:
     """Deploy monerod (again) with the wallet image and wait until its RPC answers."""
     with progress.step("deploying monerod (regtest)"):
-        cluster.apply(cluster.kustomize(REPO_ROOT / "deploy" / "regtest", {"xmr-escrow/wallet": wallet_image}))
+        images = {"registry.invalid/xmr-escrow/wallet": wallet_image}
+        cluster.apply(cluster.kustomize(REPO_ROOT / "deploy" / "regtest", images))
         argv = ("rollout", "status", "deployment/monerod", "--namespace", NAMESPACE, "--timeout=180s")
         cluster.kubectl(*argv, timeout=200)

@@ -31,6 +31,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
 {{- define "xmr-escrow-operator.image" -}}
+{{- if not .Values.image.repository -}}
+{{- fail "image.repository is required: set it to where you pushed the operator's image, with the name of the registry (--set image.repository=REGISTRY/xmr-escrow/operator)" -}}
+{{- end -}}
 {{- if .Values.image.digest -}}
 {{ .Values.image.repository }}@{{ .Values.image.digest }}
 {{- else -}}
@@ -54,9 +57,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [xmr-escrow.dev]
   resources: [escrowsessions, walletpools]
   verbs: [list, watch]
-# A session's finalizer: its wallets are closed before it goes.
+# Finalizers: a session's wallets are closed before it goes, and a pool stays for as long as sessions have its slots.
 - apiGroups: [xmr-escrow.dev]
-  resources: [escrowsessions]
+  resources: [escrowsessions, walletpools]
   verbs: [patch]
 # The session that gives way at the cap, with sessions.evictionPolicy Delete. Its wallets and deeds stay.
 - apiGroups: [xmr-escrow.dev]
@@ -75,14 +78,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   resources: [pods]
   verbs: [get, list, watch, patch, delete]
 # Deeds, connections, the pools' login keys, and by name what a spec refers to. No list and no watch: those would
-# show it every Secret there is. It deletes connection Secrets only, never a deed.
+# show it every Secret there is. No delete: nobody could say that it is for other Secrets than deeds.
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, create, patch, delete]
-# One headless Service per pool, applied (server-side apply makes what is missing: it needs create and patch).
+  verbs: [get, create, patch]
+# One headless Service per pool, applied (server-side apply makes what is missing: it needs create and patch), and read
+# before: it takes over nobody else's. So with Deployments and NetworkPolicies.
 - apiGroups: [""]
   resources: [services]
-  verbs: [create, list, patch]
+  verbs: [create, get, list, patch]
 # The wallets' volumes: made once. It can neither change nor delete them.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
@@ -94,7 +98,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 # The warm wallet pods of each role, applied. Garbage collection removes them with their pool.
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [create, list, patch]
+  verbs: [create, get, list, patch]
 # A session's host names, applied; withdrawn when it closes.
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
@@ -102,7 +106,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 # The guard of a pool's pods, applied; removed when the spec turns it off.
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
-  verbs: [create, list, patch, delete]
+  verbs: [create, get, list, patch, delete]
 {{- end -}}
 
 {{/* What it needs to know of the cluster, wherever it serves. */}}

@@ -14,6 +14,9 @@ DAEMON_SYNCED = "DaemonSynced"
 NOT_CHECKED = "NotChecked"
 """The reason before monerod was first asked."""
 
+WRONG_NETWORK = "WrongNetwork"
+"""The reason when monerod is on another network than the pool says."""
+
 BEHIND_BLOCKS = 2
 """Blocks by which monerod may trail its peers: around a new block it always does for a moment."""
 
@@ -57,7 +60,7 @@ def daemon_condition(view: DaemonView | None, spec: DaemonSpec) -> Condition:
         return Condition(
             DAEMON_SYNCED,
             False,
-            "WrongNetwork",
+            WRONG_NETWORK,
             f"monerod at {spec.address} is on {info.nettype.value}, the WalletPool says {spec.network.value}. No"
             " wallet is opened. Point the pool at the right daemon.",
         )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from escrow_operator.core.conditions import Condition
+from escrow_operator.core.conditions import RECONCILING, STALLED, Condition
+from escrow_operator.core.daemon import DAEMON_SYNCED, NOT_CHECKED, WRONG_NETWORK
 from escrow_operator.core.manifests.common import SLOT_LABELS
 from escrow_operator.core.report import READY
 from escrow_operator.models.common import ROLES, Label, SlotState, format_time, parse_time
@@ -87,39 +89,125 @@ def pool_status(
     return status
 
 
+SESSIONS_NAMED = 5
+"""Sessions that a message names at most."""
+
+REPLACEMENT_GRACE = timedelta(seconds=60)
+"""For which a role may be without a free slot in a pool that had one: after a claim its replacement starts."""
+
 SCHEDULING_GRACE = timedelta(seconds=15)
 """For which a pod may be without a node before that is trouble: its volume is being made, or a node is being added."""
 
 
-def slot_trouble(slot: Slot, *, now: datetime) -> tuple[str, str] | None:
-    """Why a free slot does not start, as (reason, message), when it will not mend itself."""
+@dataclass(frozen=True)
+class Problem:
+    """Why a pool starts no slots; ``passes`` when nobody has to do anything about it."""
+
+    reason: str
+    message: str
+    passes: bool = False
+
+
+def slot_trouble(slot: Slot, *, now: datetime) -> Problem | None:
+    """Why a free slot does not start. A node may be added yet; what kubelet says does not mend itself."""
     if slot.state is not SlotState.FREE or slot.terminating:
         return None
     if slot.unschedulable and now - parse_time(slot.unschedulable[0]) > SCHEDULING_GRACE:
-        return "Unschedulable", slot.unschedulable[1]
-    return slot.trouble
+        return _not_starting(slot, "Unschedulable", slot.unschedulable[1], passes=True)
+    return _not_starting(slot, *slot.trouble, passes=False) if slot.trouble else None
 
 
-def ready_condition(pool: Pool, slots: Sequence[Slot], *, now: datetime) -> Condition:
-    """Ready when every role has as many free slots as the spec wants warm."""
-    for slot in slots:
-        trouble = slot_trouble(slot, now=now)
-        if trouble:
-            reason, message = trouble
-            return Condition(
-                READY,
-                False,
-                "SlotsNotStarting",
-                f"Pod {slot.name} does not start: {reason}. {message} Check spec.image, spec.storage and the pod"
-                f" (kubectl describe pod {slot.name}).",
-            )
-    free = count_slots(slots)["free"]
-    if all(number >= pool.spec.warm_slots for number in free.values()):
-        return Condition(READY, True, "SlotsWarm", f"Each role has {pool.spec.warm_slots} free slots or more.")
-    summary = ", ".join(f"{role} {number}" for role, number in free.items())
+def _not_starting(slot: Slot, reason: str, message: str, *, passes: bool) -> Problem:
+    return Problem(
+        "SlotsNotStarting",
+        f"Pod {slot.name} does not start: {reason}. {message} Check spec.image, spec.storage and the pod"
+        f" (kubectl describe pod {slot.name}).",
+        passes,
+    )
+
+
+def lacking_roles(pool: Pool, slots: Iterable[Slot]) -> set[str]:
+    """Roles without a free slot, in a pool that is to have some."""
+    return {role for role, number in count_slots(slots)["free"].items() if number < min(1, pool.spec.warm_slots)}
+
+
+def pool_conditions(
+    pool: Pool,
+    slots: Sequence[Slot],
+    *,
+    daemon: Condition,
+    problem: Problem | None,
+    lacking_for: timedelta,
+    now: datetime,
+) -> tuple[Condition, ...]:
+    """Ready (whether sessions can be served), DaemonSynced, and Reconciling or Stalled while they are true.
+
+    ``daemon`` is DaemonSynced; ``problem`` keeps the pool from being what its spec says; ``lacking_for`` is how long
+    some role has been without a free slot.
+    """
+    if daemon.reason == NOT_CHECKED:
+        # A fresh operator knows nothing yet; what the one before it wrote is not taken back for that.
+        daemon = _as_written(pool, DAEMON_SYNCED) or daemon
+    lacking = lacking_roles(pool, slots)
+    troubles = [(slot.role.value, trouble) for slot in slots if (trouble := slot_trouble(slot, now=now))]
+    blocking = next((trouble for role, trouble in troubles if role in lacking or not pool.spec.warm_slots), None)
+    # What nobody needs to mend is told last.
+    cause = problem or min((trouble for _, trouble in troubles), key=lambda trouble: trouble.passes, default=None)
+    if problem or blocking:
+        found = problem or blocking
+        assert found is not None  # noqa: S101 - for the type checker
+        ready = Condition(READY, False, found.reason, found.message)
+    elif daemon.status is not True:
+        ready = Condition(READY, daemon.status, daemon.reason, daemon.message)
+    else:
+        ready = _slots_condition(pool, slots, lacking, lacking_for)
+    return ready, daemon, *_abnormal(ready, cause)
+
+
+def _slots_condition(pool: Pool, slots: Sequence[Slot], lacking: set[str], lacking_for: timedelta) -> Condition:
+    was_ready = (pool.condition(READY) or {}).get("status") == "True"
+    if not lacking or (was_ready and lacking_for < REPLACEMENT_GRACE):
+        return Condition(READY, True, "Serving", "Sessions get slots; those that are taken are replaced.")
+    counts = count_slots(slots)
+    summary = ", ".join(
+        f"{role} {number} (starting {counts['starting'][role]})" for role, number in counts["free"].items()
+    )
     return Condition(
         READY,
         False,
         "SlotsStarting",
-        f"Free slots: {summary}; {pool.spec.warm_slots} are wanted of each role.",
+        f"Free slots: {summary}; {pool.spec.warm_slots} are wanted of each role. If none start, see the ReplicaSets"
+        f" (kubectl describe rs -l {Label.POOL}={pool.key.name}) for quotas and admission policies.",
     )
+
+
+def _abnormal(ready: Condition, cause: Problem | None) -> tuple[Condition, ...]:
+    """Stalled when somebody has to mend something, Reconciling while it goes on by itself, neither when all is well."""
+    if cause is not None:
+        kind = RECONCILING if cause.passes else STALLED
+        return (Condition(kind, True, cause.reason, cause.message),)
+    if ready.status is True:
+        return ()
+    kind = STALLED if ready.reason == WRONG_NETWORK else RECONCILING
+    return (Condition(kind, True, ready.reason, ready.message),)
+
+
+def _as_written(pool: Pool, kind: str) -> Condition | None:
+    """A condition as the status has it."""
+    old = pool.condition(kind)
+    if old is None:
+        return None
+    status = {"True": True, "False": False}.get(old["status"])
+    return Condition(kind, status, old["reason"], old.get("message", ""))
+
+
+def deleting_conditions(sessions: Iterable[str], daemon: Condition) -> tuple[Condition, ...]:
+    """Of a deleted pool that waits for the sessions which hold its slots. (kstatus needs no more to see it go.)"""
+    names = sorted(sessions)
+    some = ", ".join(names[:SESSIONS_NAMED])
+    more = f" and {len(names) - SESSIONS_NAMED} more" if len(names) > SESSIONS_NAMED else ""
+    message = (
+        f"The pool is deleted and goes when its slots are free. They are held by {some}{more}: delete them, or"
+        " let them end. Their wallets stay usable until then; no slots are started any more."
+    )
+    return Condition(READY, False, "SessionsOpen", message), daemon

@@ -20,6 +20,9 @@ API_VERSION = f"{GROUP}/{VERSION}"
 FINALIZER = f"{GROUP}/close-wallets"
 """On an EscrowSession: its wallets are stored and closed before it goes."""
 
+POOL_FINALIZER = f"{GROUP}/sessions-closed"
+"""On a WalletPool: it stays for as long as sessions hold its slots."""
+
 OPERATOR_NAME = "xmr-escrow-operator"
 
 WALLET_RPC = "monero-wallet-rpc"
@@ -66,6 +69,8 @@ class Label:
     """Annotation of a deed: how the trade ended that its wallet served."""
     TOUCH = f"{GROUP}/touched-at"
     """Annotation that clients set on an EscrowSession to say that it is in use."""
+    SECRET_USE = f"{GROUP}/secret-use"
+    """Users set it on a Secret that specs may name: for what (core.secretuse)."""
 
 
 class SlotState(StrEnum):

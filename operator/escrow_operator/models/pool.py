@@ -134,6 +134,7 @@ class Pool(Resource):
 
     key: PoolKey
     spec: PoolSpec
+    finalizers: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> Pool:
@@ -143,4 +144,5 @@ class Pool(Resource):
             key=PoolKey(meta["namespace"], meta["name"]),
             **head(body),
             spec=_SPEC.validate_python(body["spec"]),
+            finalizers=tuple(meta.get("finalizers") or ()),
         )

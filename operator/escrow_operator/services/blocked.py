@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from escrow_operator.core.poolstatus import Problem
 from escrow_operator.errors import EscrowError
 from escrow_operator.models.slot import Slot
 
@@ -59,6 +60,31 @@ class SlotBroken(Blocked):
     def __init__(self, slot: Slot, message: str, *, reason: str = "SlotUnauthorized") -> None:
         super().__init__(reason, f"{message} It is replaced.", retry_after=RETRY_SECONDS)
         self.slot = slot
+
+
+class NotOurs(EscrowError):
+    """An object that a pool needs is not its own. ``problem`` says which, and what to do."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+def no_pool(name: str, namespace: str, *, deleting: bool) -> Blocked:
+    """A session's pool is not there, or takes no more sessions."""
+    if deleting:
+        return Blocked(
+            "PoolNotFound",
+            f"WalletPool {name} in namespace {namespace} is being deleted and takes no more sessions. Create it again"
+            " when it is gone, or delete this session and name another pool.",
+            retry_after=RECHECK_SECONDS,
+        )
+    return Blocked(
+        "PoolNotFound",
+        f"There is no WalletPool {name} in namespace {namespace}. Create it, or delete this session and name another"
+        " pool.",
+        retry_after=RECHECK_SECONDS,
+    )
 
 
 RETRY_SECONDS = 5.0

@@ -14,7 +14,7 @@ from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.session import OPEN_PHASES, Session, SessionKey
 from escrow_operator.models.slot import Slot
-from escrow_operator.services.blocked import RETRY_SECONDS, Blocked
+from escrow_operator.services.blocked import RETRY_SECONDS, Blocked, no_pool
 from escrow_operator.services.capacity import Capacity
 from escrow_operator.services.line import WAIT_SECONDS, Line
 from escrow_operator.services.store import Store
@@ -23,7 +23,17 @@ from escrow_operator.services.together import gather_all
 ADOPTION_TRIES = 3
 """Kubelet's own status updates move a pod's version: a look at the newer version settles that."""
 
-POOL_TROUBLE = frozenset({"DaemonSecretsNotRead", "SlotsNotStarting", "StorageClassNotFound", "Rejected"})
+POOL_TROUBLE = frozenset(
+    {
+        "ClaimNotOurs",
+        "DaemonSecretsNotRead",
+        "ObjectNotOurs",
+        "Rejected",
+        "SecretNotMarked",
+        "SlotsNotStarting",
+        "StorageClassNotFound",
+    }
+)
 """Reasons of a pool that its waiting sessions tell as well."""
 
 CONTENTION_SECONDS = 1.0
@@ -76,6 +86,10 @@ class ClaimService:
     def waiting(self, pool: PoolKey) -> list[SessionKey]:
         """Sessions that wait for slots of a pool, longest first."""
         return self._waiting[pool].in_order()
+
+    def is_taking(self, pool: PoolKey) -> bool:
+        """Whether slots of a pool are being adopted at this moment."""
+        return any(taken_pool == pool for taken_pool, _, _ in self._taking)
 
     def stop_waiting(self, session: SessionKey, pool: PoolKey) -> None:
         """A session has what it wanted, or no longer wants it."""
@@ -141,6 +155,10 @@ class ClaimService:
         if not wanted:
             self.stop_waiting(session.key, pool.key)
             return held
+        now = self._store.pools.get(pool.key)
+        if not held and (now is None or now.deleting):
+            # Since this look began: a pool goes when no session has slots of it or is about to.
+            raise no_pool(pool.key.name, pool.key.namespace, deleting=now is not None)
         # No await between here and the end of the reservations: two sessions would choose the same slot, the same
         # place, or the same wallet.
         try:
@@ -211,10 +229,10 @@ class ClaimService:
         )
 
     def _pool_empty(self, pool: Pool, lacking: tuple[Role, ...]) -> Blocked:
-        why = self._trouble(pool) or "More are being started."
+        more = "It is being deleted and starts none." if pool.deleting else "More are being started."
         return Blocked(
             "PoolEmpty",
-            f"WalletPool {pool.key.name} has no free slot for {', '.join(lacking)}. {why}",
+            f"WalletPool {pool.key.name} has no free slot for {', '.join(lacking)}. {self._trouble(pool) or more}",
             retry_after=WAIT_SECONDS,
         )
 

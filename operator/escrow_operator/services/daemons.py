@@ -12,6 +12,7 @@ from escrow_operator.adapters.kube_errors import KubeError
 from escrow_operator.adapters.monerod import Daemon
 from escrow_operator.adapters.tls import client_context
 from escrow_operator.core.daemon import DaemonView, daemon_condition
+from escrow_operator.core.secretuse import SECRET_NOT_MARKED, SecretUse, how_to_mark, is_marked
 from escrow_operator.errors import DaemonError, DaemonUnreachable
 from escrow_operator.models.common import SecretName
 from escrow_operator.models.deed import SecretDataError, secret_data
@@ -34,6 +35,10 @@ class DaemonKey(NamedTuple):
     spec: DaemonSpec
 
 
+class _SecretNotMarked(ValueError):
+    """A Secret that spec.daemon names does not say that it is monerod's."""
+
+
 @dataclass
 class _Watched:
     client: Daemon | None = None
@@ -41,6 +46,7 @@ class _Watched:
     connected: float = 0.0
     view: DaemonView | None = None
     secrets: str | None = None
+    refused: bool = False
     mark: tuple[Any, ...] = ()
     pools: set[PoolKey] = field(default_factory=set)
     answered: asyncio.Event = field(default_factory=asyncio.Event)
@@ -80,6 +86,13 @@ class DaemonService:
         watched = self._of(pool.key)
         return watched.secrets if watched else None
 
+    def secrets_problem(self, pool: PoolKey) -> tuple[str, str] | None:
+        """Why a pool's monerod cannot be asked with its Secrets, as (reason, message); None when they were read."""
+        watched = self._of(pool)
+        if watched is None or watched.view is None or watched.secrets is not None:
+            return None
+        return SECRET_NOT_MARKED if watched.refused else "DaemonSecretsNotRead", watched.view.problem
+
     async def poll(self, key: DaemonKey) -> bool:
         """Ask once; False when no pool has this monerod any more."""
         watched = self._watched.get(key)
@@ -89,6 +102,9 @@ class DaemonService:
             view = DaemonView(await (await self._client(key, watched)).info())
         except (DaemonError, KubeError, ValueError) as error:
             view = DaemonView(None, str(error))
+            watched.refused = isinstance(error, _SecretNotMarked)
+            if watched.refused:
+                watched.secrets = None
             if key.namespace and asyncio.get_running_loop().time() - watched.connected > SECRETS_SECONDS:
                 await self._disconnect(watched)
         watched.view = view
@@ -151,7 +167,7 @@ class DaemonService:
             await client.aclose()
 
     async def _client(self, key: DaemonKey, watched: _Watched) -> Daemon:
-        """The connection. Raises KubeError or ValueError for what its Secrets lack."""
+        """The connection. Raises KubeError or ValueError for what its Secrets lack, the mark for this use included."""
         if watched.client is not None:
             return watched.client
         spec, versions = key.spec, list[str]()
@@ -160,6 +176,8 @@ class DaemonService:
             if reference is None:
                 return []
             body = await self._kube.get(SECRETS, key.namespace, reference.name)
+            if not is_marked(body, SecretUse.MONEROD):
+                raise _SecretNotMarked(how_to_mark(key.namespace, reference.name, SecretUse.MONEROD))
             try:
                 data = secret_data(body, *wanted)
                 found = [data[name] for name in wanted]

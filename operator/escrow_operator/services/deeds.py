@@ -17,6 +17,7 @@ from escrow_operator.adapters.kube import SECRETS, Kube
 from escrow_operator.adapters.kube_errors import InvalidNameError, NotFoundError
 from escrow_operator.core.manifests.common import deed_name
 from escrow_operator.core.manifests.session import DEED_TYPE, deed_secret, settled_patch
+from escrow_operator.core.secretuse import SECRET_NOT_MARKED, SecretUse, how_to_mark, is_marked
 from escrow_operator.models.common import ROLES, Role, is_name, printable
 from escrow_operator.models.deed import Deed, SecretDataError, secret_data, settled_mark
 from escrow_operator.models.session import Session, Setup
@@ -254,6 +255,13 @@ def _given_deed(session: Session, role: Role, secret: dict[str, Any] | None) -> 
             "SecretNotFound",
             f"Secret {ref.name} with the password of the {role} wallet does not exist in namespace"
             f" {session.key.namespace}. Create it; the session goes on by itself.",
+            retry_after=RETRY_AFTER_SECRET,
+        )
+    if not is_marked(secret, SecretUse.WALLET_PASSWORD):
+        # Before anything that it has could be told or used (invariant I11).
+        raise Blocked(
+            SECRET_NOT_MARKED,
+            how_to_mark(session.key.namespace, ref.name, SecretUse.WALLET_PASSWORD),
             retry_after=RETRY_AFTER_SECRET,
         )
     try:

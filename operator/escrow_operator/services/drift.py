@@ -39,6 +39,11 @@ class Applied:
         state = self._pools.get(pool, {}).get(Mark(resource.plural, name))
         return state is not None and state.digest == digest
 
+    def uid(self, pool: PoolKey, resource: Resource, name: str) -> str | None:
+        """The uid of the object that was applied; None when none is known, or somebody was seen to change it."""
+        state = self._pools.get(pool, {}).get(Mark(resource.plural, name))
+        return state.version[0] if state and state.version else None
+
     def note(self, pool: PoolKey, resource: Resource, body: dict[str, Any], digest: str) -> None:
         """The API server's answer to applying something."""
         mark = Mark(resource.plural, body["metadata"]["name"])

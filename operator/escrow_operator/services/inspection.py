@@ -10,7 +10,7 @@ from escrow_operator.errors import DaemonError
 from escrow_operator.models.pool import Pool
 from escrow_operator.models.session import Session
 from escrow_operator.services.activation import Escrow
-from escrow_operator.services.blocked import RECHECK_SECONDS, RETRY_SECONDS, Blocked, CutOff, SlotBroken
+from escrow_operator.services.blocked import RETRY_SECONDS, Blocked, CutOff, SlotBroken, no_pool
 from escrow_operator.services.daemons import DaemonService
 from escrow_operator.services.monitor import Monitor
 from escrow_operator.services.store import Store
@@ -33,15 +33,10 @@ class Inspector:
         self._monitor = monitor
 
     def pool(self, session: Session) -> Pool:
-        """The session's pool. Raises Blocked (PoolNotFound)."""
+        """The session's pool; one that is being deleted only for a session that has slots. Raises PoolNotFound."""
         pool = self._store.pools.get(session.pool_key)
-        if pool is None or pool.deleting:
-            raise Blocked(
-                "PoolNotFound",
-                f"There is no WalletPool {session.spec.pool_ref.name} in namespace {session.key.namespace}. Create it,"
-                " or delete this session and name another pool.",
-                retry_after=RECHECK_SECONDS,
-            )
+        if pool is None or (pool.deleting and not self._store.is_holder(session.uid)):
+            raise no_pool(session.spec.pool_ref.name, session.key.namespace, deleting=pool is not None)
         return pool
 
     def daemon(self, session: Session) -> Condition:

@@ -1,23 +1,13 @@
-"""Keeps a WalletPool's claims, Deployments and Service as its spec says, and its status true."""
+"""Keeps a WalletPool as its spec says and its status true, and lets it go when no session needs it."""
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from escrow_operator.adapters.clock import Clock
-from escrow_operator.adapters.kube import (
-    CLAIMS,
-    DEPLOYMENTS,
-    NETWORK_POLICIES,
-    SERVICES,
-    STORAGE_CLASSES,
-    Kube,
-    Resource,
-)
+from escrow_operator.adapters.kube import POOLS, STORAGE_CLASSES, Kube
 from escrow_operator.adapters.kube_errors import (
     ConflictError,
     InvalidNameError,
@@ -27,24 +17,29 @@ from escrow_operator.adapters.kube_errors import (
 )
 from escrow_operator.core.conditions import Condition, merge_conditions
 from escrow_operator.core.daemon import daemon_condition
-from escrow_operator.core.manifests import pool as manifests
-from escrow_operator.core.manifests.common import claim_name, service_name
-from escrow_operator.core.poolstatus import pool_status, ready_condition
-from escrow_operator.models.common import ROLES, Role, parse_time
+from escrow_operator.core.poolstatus import (
+    REPLACEMENT_GRACE,
+    Problem,
+    deleting_conditions,
+    lacking_roles,
+    pool_conditions,
+    pool_status,
+)
+from escrow_operator.core.secretuse import SECRET_NOT_MARKED
+from escrow_operator.models.common import POOL_FINALIZER, Role, SlotState, parse_time
 from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.session import SessionKey
+from escrow_operator.models.slot import Slot
+from escrow_operator.services.blocked import RECHECK_SECONDS, RETRY_SECONDS, NotOurs
 from escrow_operator.services.claims import ClaimService
 from escrow_operator.services.daemons import DaemonService
 from escrow_operator.services.drift import Applied
+from escrow_operator.services.poolparts import PoolParts
 from escrow_operator.services.reporter import CONFLICT_SECONDS, Reporter
 from escrow_operator.services.store import Store
 from escrow_operator.services.wallets import Wallets
 from escrow_operator.services.warmups import WarmUps
 from escrow_operator.settings import Settings
-
-CREATED = "created"
-REMOVED = "removed"
-"""Digests of what was made once, and of what must not be there."""
 
 
 class PoolService:
@@ -72,121 +67,125 @@ class PoolService:
         self._claims = claims
         self._daemons = daemons
         self._reporter = reporter
-        self._wallets = wallets
         self._warm_ups = warm_ups
         self._wake = wake
-        self._applied = applied
+        self._parts = PoolParts(kube, settings, applied=applied, daemons=daemons, wallets=wallets)
         self._classes: set[str] = set()
+        self._lacking: dict[PoolKey, float] = {}
 
     async def reconcile(self, key: PoolKey) -> float | None:
-        """One look. Objects are applied only when what is wanted of them changed or somebody changed them."""
+        """One look; returns the seconds until the next one that no event may bring."""
         pool = self._store.pools.get(key)
-        if pool is None or pool.deleting:
-            self._applied.forget(key)
+        if pool is None:
+            self._parts.forget(key)
+            self._lacking.pop(key, None)
             await self._daemons.forget(key)
             return None
-        problem = None
         try:
-            await self._apply_all(pool)
-        except UnavailableError:
-            raise
-        except KubeError as error:
-            if error.is_namespace_ending:
-                return None
-            problem = Condition(
-                "Ready",
-                False,
-                "Rejected",
-                f"The API server refused a part of the pool: {error}. Correct the spec.",
-            )
-        problem = problem or self._secrets_problem(pool) or await self._storage_problem(pool)
-        next_start = await self._warm_ups.look(key, waiting=len(self._claims.waiting(key)))
-        try:
-            await self._report(pool, problem)
+            if pool.deleting:
+                return await self._let_go(pool)
+            return await self._keep(await self._protect(pool))
         except ConflictError:
             return CONFLICT_SECONDS
-        return next_start
 
     def wake_waiting(self, key: PoolKey) -> None:
         """A slot became free: let as many of those who wait look again as may find one, longest first."""
         for session in self._claims.waiting(key)[: self._store.count_free(key)]:
             self._wake(session)
 
-    async def _apply_all(self, pool: Pool) -> None:
-        key_id = await self._wallets.ensure_login_key(pool)
-        replicas = pool.spec.warm_slots + len(self._claims.waiting(pool.key))
-        login_image = self._settings.slot_login_image
-        for role in ROLES:
-            await self._ensure_claim(pool, manifests.claim(pool, role), claim_name(pool.key, role))
-        wanted: list[tuple[Resource, dict[str, Any]]] = [(SERVICES, manifests.service(pool))]
-        secrets = self._daemons.secrets(pool)
-        if secrets is not None:
-            # Before monerod's Secrets were read no slot could start; those that run are kept as they are.
-            wanted += [
-                (
-                    DEPLOYMENTS,
-                    manifests.deployment(
-                        pool,
-                        role,
-                        replicas=replicas,
-                        login_key=key_id,
-                        daemon_secrets=secrets,
-                        login_image=login_image,
-                    ),
-                )
-                for role in ROLES
-            ]
-        if pool.spec.network_policy.enabled:
-            policy = manifests.network_policy(pool, self._settings.own_namespace)
-            wanted.append((NETWORK_POLICIES, policy))
-        else:
-            await self._remove_policy(pool)
-        await asyncio.gather(*(self._apply(pool, resource, body) for resource, body in wanted))
-
-    async def _apply(self, pool: Pool, resource: Resource, body: dict[str, Any]) -> None:
-        digest, name = _digest(body), body["metadata"]["name"]
-        if self._applied.is_current(pool.key, resource, name, digest):
-            return
-        seen = await self._kube.apply(resource, pool.key.namespace, body)
-        self._applied.note(pool.key, resource, seen, digest)
-
-    async def _ensure_claim(self, pool: Pool, body: dict[str, Any], name: str) -> None:
-        """Claims are made once and never changed or deleted: they hold the wallets (invariant I4)."""
-        if self._applied.is_current(pool.key, CLAIMS, name, CREATED):
-            return
+    async def _keep(self, pool: Pool) -> float | None:
+        problem: Problem | None = None
         try:
-            seen = await self._kube.create(CLAIMS, pool.key.namespace, body)
-        except ConflictError:
-            seen = await self._kube.get(CLAIMS, pool.key.namespace, name)
-        self._applied.note(pool.key, CLAIMS, seen, CREATED)
+            await self._parts.apply_all(pool, replicas=pool.spec.warm_slots + len(self._claims.waiting(pool.key)))
+        except NotOurs as error:
+            problem = error.problem
+        except (ConflictError, UnavailableError):
+            raise
+        except KubeError as error:
+            if error.is_namespace_ending:
+                return None
+            problem = Problem("Rejected", f"The API server refused a part of the pool: {error}. Correct the spec.")
+        problem = problem or self._secrets_problem(pool) or await self._storage_problem(pool)
+        next_start = await self._warm_ups.look(pool.key, waiting=len(self._claims.waiting(pool.key)))
+        slots = self._store.slots_of_pool(pool.key)
+        lacking_for = self._note_lacking(pool, slots)
+        conditions = pool_conditions(
+            pool,
+            slots,
+            daemon=self._daemon(pool),
+            problem=problem,
+            lacking_for=lacking_for,
+            now=self._clock.now(),
+        )
+        await self._report(pool, slots, conditions)
+        again = [next_start] if next_start is not None else []
+        if problem:
+            again.append(RETRY_SECONDS if problem.passes else RECHECK_SECONDS)
+        if pool.key in self._lacking and lacking_for < REPLACEMENT_GRACE:
+            again.append((REPLACEMENT_GRACE - lacking_for).total_seconds())
+        return min(again, default=None)
 
-    async def _remove_policy(self, pool: Pool) -> None:
-        name = service_name(pool.key)
-        if not self._applied.is_current(pool.key, NETWORK_POLICIES, name, REMOVED):
-            await self._kube.delete(NETWORK_POLICIES, pool.key.namespace, name)
-            self._applied.note_removed(pool.key, NETWORK_POLICIES, name, REMOVED)
-
-    def _secrets_problem(self, pool: Pool) -> Condition | None:
-        view = self._daemons.view(pool.key)
-        if view is None or self._daemons.secrets(pool) is not None:
-            return None
-        return Condition(
-            "Ready",
-            False,
-            "DaemonSecretsNotRead",
-            f"No slots are started without the Secrets that spec.daemon names: {view.problem}. Create or correct them.",
+    async def _protect(self, pool: Pool) -> Pool:
+        """The finalizer is there before a session can have slots. Raises ConflictError."""
+        if POOL_FINALIZER in pool.finalizers:
+            return pool
+        path = "/metadata/finalizers/-" if pool.finalizers else "/metadata/finalizers"
+        return await self._patch(
+            pool, {"op": "add", "path": path, "value": POOL_FINALIZER if pool.finalizers else [POOL_FINALIZER]}
         )
 
-    async def _storage_problem(self, pool: Pool) -> Condition | None:
+    async def _let_go(self, pool: Pool) -> float | None:
+        """A deleted pool starts no slots. It goes when nobody has any, until then it keeps what they need."""
+        if POOL_FINALIZER not in pool.finalizers:
+            return None
+        slots = self._store.slots_of_pool(pool.key)
+        held = {s.session_name or s.name for s in slots if s.state is SlotState.ADOPTED and not s.terminating}
+        if not held and not self._claims.is_taking(pool.key):
+            # No await since the look at the slots: a claim that begins now finds the pool deleted.
+            index = pool.finalizers.index(POOL_FINALIZER)
+            await self._patch(pool, {"op": "remove", "path": f"/metadata/finalizers/{index}"})
+            return None
+        await self._parts.stop(pool)
+        await self._report(pool, slots, deleting_conditions(held, self._daemon(pool)))
+        return RECHECK_SECONDS
+
+    async def _patch(self, pool: Pool, op: dict[str, Any]) -> Pool:
+        ops = [{"op": "test", "path": "/metadata/resourceVersion", "value": pool.resource_version}, op]
+        try:
+            body = await self._kube.patch(POOLS, pool.key.namespace, pool.key.name, ops)
+        except NotFoundError as error:
+            # It is gone; its watch event is on the way.
+            raise ConflictError(error.status, error.reason, str(error)) from error
+        self._store.see_pool(body)
+        return Pool.parse(body)
+
+    def _note_lacking(self, pool: Pool, slots: list[Slot]) -> timedelta:
+        """For how long some role has been without a free slot."""
+        if not lacking_roles(pool, slots):
+            self._lacking.pop(pool.key, None)
+            return timedelta()
+        now = self._clock.monotonic()
+        return timedelta(seconds=now - self._lacking.setdefault(pool.key, now))
+
+    def _daemon(self, pool: Pool) -> Condition:
+        return daemon_condition(self._daemons.view(pool.key), pool.spec.daemon)
+
+    def _secrets_problem(self, pool: Pool) -> Problem | None:
+        problem = self._daemons.secrets_problem(pool.key) if pool.spec.daemon.has_secrets else None
+        if problem is None:
+            return None
+        reason, message = problem
+        todo = "" if reason == SECRET_NOT_MARKED else ". Create or correct them."
+        return Problem(reason, f"No slots are started without the Secrets that spec.daemon names: {message}{todo}")
+
+    async def _storage_problem(self, pool: Pool) -> Problem | None:
         name = pool.spec.storage.storage_class_name
         if name is None or name in self._classes or pool.status.get("warmSlots", 0) > 0:
             return None
         try:
             await self._kube.get(STORAGE_CLASSES, None, name)
         except (NotFoundError, InvalidNameError):
-            return Condition(
-                "Ready",
-                False,
+            return Problem(
                 "StorageClassNotFound",
                 f"There is no StorageClass {name!r} (kubectl get storageclass). Create it, or delete this pool and"
                 " make one with another class; the claims it made hold no wallets yet.",
@@ -194,12 +193,8 @@ class PoolService:
         self._classes.add(name)
         return None
 
-    async def _report(self, pool: Pool, problem: Condition | None) -> None:
-        slots = self._store.slots_of_pool(pool.key)
-        conditions = (
-            problem or ready_condition(pool, slots, now=self._clock.now()),
-            daemon_condition(self._daemons.view(pool.key), pool.spec.daemon),
-        )
+    async def _report(self, pool: Pool, slots: list[Slot], conditions: tuple[Condition, ...]) -> None:
+        """Write the status. Raises ConflictError."""
         view = self._daemons.view(pool.key)
         active = {slot.session_uid for slot in slots if slot.session_uid and not slot.terminating}
         sessions = (
@@ -224,7 +219,3 @@ class PoolService:
             now=self._clock.now(),
         )
         await self._reporter.report_pool(pool, status, conditions)
-
-
-def _digest(body: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

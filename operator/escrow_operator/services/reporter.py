@@ -6,8 +6,8 @@ from typing import Any
 
 from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.kube import POOLS, SESSIONS, JsonPatch, Kube
-from escrow_operator.core.conditions import Condition
-from escrow_operator.core.daemon import DAEMON_SYNCED
+from escrow_operator.core.conditions import RECONCILING, Condition
+from escrow_operator.core.daemon import DAEMON_SYNCED, NOT_CHECKED
 from escrow_operator.core.funding import AWAITING_PAYMENT, FUNDED
 from escrow_operator.core.health import NOT_WATCHED
 from escrow_operator.core.report import OPENING, READY, WALLETS_OPEN, Report, compose_status
@@ -71,7 +71,12 @@ class Reporter:
             POOLS, pool.key.namespace, pool.key.name, _replace_status(pool, status), subresource="status"
         )
         self._store.see_pool(body)
+        told: set[str] = set()
         for condition in conditions:
+            # One story is one Event, however many conditions tell it; what goes on by itself is none.
+            if condition.type == RECONCILING or condition.reason in told | {NOT_CHECKED}:
+                continue
+            told.add(condition.reason)
             if _is_news(pool, condition):
                 self._record(pool, condition)
 
@@ -86,6 +91,7 @@ WARNINGS = frozenset(
     {
         "AddressMismatch",
         "AtCapacity",
+        "ClaimNotOurs",
         "DaemonChanged",
         "DaemonSecretsChanged",
         "DaemonSecretsNotRead",
@@ -100,6 +106,7 @@ WARNINGS = frozenset(
         "TransactionFailed",
         "TransactionNotFound",
         "NotMultisig",
+        "ObjectNotOurs",
         "OpeningTimedOut",
         "PoolEmpty",
         "PoolNotFound",
@@ -108,6 +115,8 @@ WARNINGS = frozenset(
         "SecretKeyMissing",
         "SecretNameInvalid",
         "SecretNotFound",
+        "SecretNotMarked",
+        "SessionsOpen",
         "SlotNotReady",
         "SlotsNotStarting",
         "SlotUnauthorized",

@@ -16,12 +16,13 @@ from escrow_operator.adapters.wallet_rpc import WalletRpc
 from escrow_operator.core.login import derive_login, key_id
 from escrow_operator.core.manifests.common import RPC_PORT, login_key_name
 from escrow_operator.core.manifests.pool import login_key_secret
+from escrow_operator.core.ownership import object_problem
 from escrow_operator.errors import WalletUnreachable
 from escrow_operator.models.deed import SecretDataError, secret_data
 from escrow_operator.models.monero import Login
 from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.slot import Slot
-from escrow_operator.services.blocked import SlotBroken
+from escrow_operator.services.blocked import NotOurs, SlotBroken
 from escrow_operator.services.meters import Meters
 
 RECENT = 1_024
@@ -46,7 +47,10 @@ class Wallets:
         self._session: aiohttp.ClientSession | None = None
 
     async def ensure_login_key(self, pool: Pool) -> str:
-        """The id of the pool's login key, made when there is none; looked for once, until ``forget_login_key``."""
+        """The id of the pool's login key, made when there is none; looked for once, until ``forget_login_key``.
+
+        Raises NotOurs for a Secret of that name that is not the pool's.
+        """
         known = self._keys.get(pool.key)
         if known is not None:
             return key_id(known)
@@ -58,6 +62,10 @@ class Wallets:
                 secret = await self._kube.create(SECRETS, pool.key.namespace, body)
             except ConflictError:
                 secret = await self._kube.get(SECRETS, pool.key.namespace, login_key_name(pool.key))
+        problem = object_problem(pool, "Secret", secret)
+        if problem:
+            # Whoever made it knows the key, and with it the login of every slot.
+            raise NotOurs(problem)
         key = secret_data(secret, "key")["key"]
         self._keys[pool.key] = key
         return key_id(key)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from benchmarks.simulation.fakes import DAEMON_PORT
 from benchmarks.simulation.kwok import SELECTOR, TOLERATIONS
 from escrow_operator.core.manifests.common import claim_name
-from escrow_operator.models.common import API_VERSION, ROLES
+from escrow_operator.core.secretuse import SecretUse
+from escrow_operator.models.common import API_VERSION, ROLES, Label
 from escrow_operator.models.pool import PoolKey
 from harness.api import Body
 
@@ -93,6 +94,6 @@ def password_secret() -> Body:
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": PASSWORD_SECRET},
+        "metadata": {"name": PASSWORD_SECRET, "labels": {Label.SECRET_USE: SecretUse.WALLET_PASSWORD.value}},
         "stringData": {"password": "no wallet has this"},
     }

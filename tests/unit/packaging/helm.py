@@ -18,6 +18,9 @@ CHART = REPO_ROOT / "charts" / "xmr-escrow-operator"
 
 Object = dict[str, Any]
 
+IMAGE = {"repository": "registry.invalid/xmr-escrow/operator"}
+"""The one value that has no default. Names in .invalid resolve nowhere (RFC 6761)."""
+
 
 def helm() -> Path:
     """From PATH, or built by the test cluster's tooling before. Only CI builds one for this."""
@@ -39,14 +42,15 @@ def run(*args: str, values: Object | None = None) -> subprocess.CompletedProcess
 
 def render(values: Object | None = None, *, release: str = "xmr-escrow-operator") -> list[Object]:
     """The objects of the chart."""
-    done = run("template", release, str(CHART), "--namespace", "xmr-escrow-system", values=values)
+    given = {**(values or {}), "image": IMAGE | (values or {}).get("image", {})}
+    done = run("template", release, str(CHART), "--namespace", "xmr-escrow-system", values=given)
     assert done.returncode == 0, done.stderr
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 
 
 def refusal(values: Object) -> str:
     """What Helm says to values that it must not take."""
-    done = run("template", "release", str(CHART), values=values)
+    done = run("template", "release", str(CHART), values={"image": IMAGE} | values)
     assert done.returncode != 0, f"taken: {values}"
     return done.stderr
 

@@ -15,7 +15,7 @@ from escrow_operator.models.common import Label
 from escrow_operator.models.pool import Pool
 from escrow_operator.settings import Settings
 from testbed.settings import REPO_ROOT
-from unit.packaging.helm import CHART, Object, container, of_kind, refusal, render, run
+from unit.packaging.helm import CHART, IMAGE, Object, container, of_kind, refusal, render, run
 
 POOL_SPEC = {"image": "wallet:1", "daemon": {"address": "monerod:18081", "network": "regtest"}}
 
@@ -54,7 +54,7 @@ def test_the_variables_are_those_that_the_settings_know() -> None:
 
 
 def test_the_chart_has_the_operators_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    defaults = Settings(slot_login_image="xmr-escrow/operator:0.1.0")
+    defaults = Settings(slot_login_image="registry.invalid/xmr-escrow/operator:0.1.0")
 
     assert read_settings(render(), monkeypatch) == defaults
 
@@ -204,7 +204,8 @@ def test_a_pool_with_the_release() -> None:
         ({"sessions": {"evictionPolicy": "Kill"}}, "evictionPolicy"),
         ({"logging": {"level": "debug"}}, "level"),
         ({"ports": {"probe": 80}}, "probe"),
-        ({"image": {"tag": "a b"}}, "tag"),
+        ({"image": {"repository": ""}}, r"image\.repository is required: .*--set image\.repository=REGISTRY"),
+        ({"image": {"repository": "x", "tag": "a b"}}, "tag"),
         ({"watchNamespaces": "shop"}, "watchNamespaces"),
         ({"watchNamespaces": ["Shop"]}, "watchNamespaces"),
         ({"podLabels": {"app.kubernetes.io/name": "other"}}, "podLabels"),
@@ -274,7 +275,7 @@ def test_the_chart_has_the_version_of_the_operator() -> None:
 
 @pytest.mark.parametrize("pool", [False, True])
 def test_notes_show_the_next_steps(pool: bool) -> None:
-    values: Object = {"walletPool": {"enabled": pool, "namespace": "shop", "spec": POOL_SPEC}}
+    values: Object = {"image": IMAGE, "walletPool": {"enabled": pool, "namespace": "shop", "spec": POOL_SPEC}}
     done = run("install", "release", str(CHART), "--dry-run=client", "--namespace", "ops", values=values)
     assert done.returncode == 0, done.stderr
     notes = done.stdout.partition("NOTES:")[2]

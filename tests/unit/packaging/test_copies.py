@@ -1,5 +1,6 @@
 """What is made from something else is up to date; examples are what the schemas allow."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,25 @@ def test_an_overlay_sets_the_image_in_both_places() -> None:
     assert only["image"] == "images.example.com/xmr-escrow/operator:0.1.0"
     assert variables["XMR_ESCROW_SLOT_LOGIN_IMAGE"] == only["image"]
     assert variables["XMR_ESCROW_SESSIONS__MAX_ACTIVE"] == "50"
+
+
+def test_nothing_is_pulled_from_a_name_that_somebody_else_may_own() -> None:
+    """A name without a registry is one of a public registry, in an account that is not this project's."""
+    paths = [CHART / "values.yaml", *DEPLOY.rglob("*.yaml"), *(CHART / "templates").iterdir(), REPO_ROOT / "README.md"]
+    images = {
+        f"{path.relative_to(REPO_ROOT)}: {image}"
+        for path in paths
+        for image in re.findall(r"[^\s\"'=`]*xmr-escrow/(?:operator|wallet)\b", path.read_text())
+        if not image.startswith(("registry.invalid/", "images.example.com/", "REGISTRY/", "YOUR-REGISTRY/"))
+    }
+
+    assert images == set()
+
+
+@pytest.mark.parametrize("path", sorted(CRDS.glob("*.yaml")), ids=lambda path: path.name)
+def test_deleting_all_of_a_namespace_ends_no_trade(path: Path) -> None:
+    """`kubectl delete all --all` takes what is in the category `all`."""
+    assert yaml.safe_load(path.read_text())["spec"]["names"]["categories"] == ["xmr-escrow"]
 
 
 def test_there_is_an_example_of_each_kind_and_setup() -> None:

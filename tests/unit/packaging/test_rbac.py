@@ -149,25 +149,63 @@ def test_with_chosen_namespaces_it_has_no_rights_elsewhere() -> None:
         assert binding["subjects"][0]["namespace"] == "xmr-escrow-system"
 
 
-def test_users_get_no_secrets_and_write_no_status() -> None:
-    roles = {role["metadata"]["name"]: role for role in of_kind(render(), "ClusterRole")}
-    view, edit = granted(roles["xmr-escrow-view"]["rules"]), granted(roles["xmr-escrow-edit"]["rules"])
+USERS = ("xmr-escrow-view", "xmr-escrow-session-edit", "xmr-escrow-pool-admin")
+"""The roles for people."""
 
-    assert {api_group for api_group, _ in (*view, *edit)} == {"xmr-escrow.dev"}
-    assert set().union(*view.values()) == {"get", "list", "watch"}
-    assert edit.keys() == {
-        ("xmr-escrow.dev", resource) for resource in ("escrowsessions", "walletpools", "walletpools/scale")
-    }
+READ = {"get", "list", "watch"}
+WRITE = {"create", "update", "patch", "delete", "deletecollection"}
 
 
-@pytest.mark.parametrize("name", ["xmr-escrow-view", "xmr-escrow-edit"])
-def test_whoever_may_edit_may_do_what_the_users_roles_say(name: str) -> None:
-    (role,) = (role for role in of_kind(render(), "ClusterRole") if role["metadata"]["name"] == name)
-    labels = role["metadata"]["labels"]
+def user_role(name: str) -> Object:
+    """One of the roles for people."""
+    return next(role for role in of_kind(render(), "ClusterRole") if role["metadata"]["name"] == name)
 
-    assert labels["rbac.authorization.k8s.io/aggregate-to-edit"] == "true"
-    assert labels["rbac.authorization.k8s.io/aggregate-to-admin"] == "true"
-    assert ("rbac.authorization.k8s.io/aggregate-to-view" in labels) is (name == "xmr-escrow-view")
+
+def test_the_roles_for_people_are_these() -> None:
+    names = {role["metadata"]["name"] for role in of_kind(render(), "ClusterRole")}
+
+    assert names == {"xmr-escrow-operator", *USERS}
+
+
+@pytest.mark.parametrize("name", USERS)
+def test_users_get_no_secrets_and_write_no_status(name: str) -> None:
+    rights = granted(user_role(name)["rules"])
+
+    assert {api_group for api_group, _ in rights} == {"xmr-escrow.dev"}
+    for (_, resource), verbs in rights.items():
+        assert not resource.endswith(("/status", "/finalizers")) or verbs <= READ
+
+
+def test_whoever_runs_trades_cannot_say_where_keys_go() -> None:
+    """A pool's image gets the volumes of all three roles, and its address all that the wallets ask."""
+    rights = granted(user_role("xmr-escrow-session-edit")["rules"])
+
+    assert rights["xmr-escrow.dev", "escrowsessions"] == READ | WRITE
+    assert rights.keys() == {("xmr-escrow.dev", "escrowsessions"), ("xmr-escrow.dev", "escrowsessions/status")}
+
+
+def test_whoever_runs_the_platform_runs_pools() -> None:
+    rights = granted(user_role("xmr-escrow-pool-admin")["rules"])
+
+    assert rights["xmr-escrow.dev", "walletpools"] == READ | WRITE
+    assert rights["xmr-escrow.dev", "walletpools/scale"] == {"get", "update", "patch"}
+    assert not WRITE & rights.get(("xmr-escrow.dev", "escrowsessions"), set())
+
+
+@pytest.mark.parametrize(
+    ("name", "into"),
+    [
+        ("xmr-escrow-view", {"view", "edit", "admin"}),
+        ("xmr-escrow-session-edit", {"edit", "admin"}),
+        ("xmr-escrow-pool-admin", set[str]()),
+    ],
+)
+def test_the_clusters_own_roles_contain_the_users_roles(name: str, into: set[str]) -> None:
+    """Whom the platform lets run pools it says by a binding: who may edit a namespace's workloads is not asked."""
+    prefix = "rbac.authorization.k8s.io/aggregate-to-"
+    labels = user_role(name)["metadata"]["labels"]
+
+    assert {label.removeprefix(prefix) for label in labels if label.startswith(prefix)} == into
 
 
 def test_handlers_watch_what_kopf_may_watch() -> None:

@@ -27,13 +27,14 @@ class FakeKube:
     def __init__(self) -> None:
         self.password = "wrong"
         self.reads = 0
+        self.labels = {"xmr-escrow.dev/secret-use": "monerod"}
 
     async def get(self, *_: object) -> dict[str, Any]:
         self.reads += 1
-        data = {"username": "user", "password": self.password}
+        data = {"username": b"user", "password": self.password.encode()}
         return {
-            "metadata": {"resourceVersion": str(self.reads)},
-            "data": {key: base64.b64encode(value.encode()).decode() for key, value in data.items()},
+            "metadata": {"name": "login", "resourceVersion": str(self.reads), "labels": self.labels},
+            "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
         }
 
 
@@ -101,6 +102,34 @@ async def test_a_monerod_that_is_down_does_not_cost_a_secret_a_second(kube: Fake
     await service.close()
 
 
+@pytest.mark.parametrize("labels", [{}, {"xmr-escrow.dev/secret-use": "wallet-password"}])
+async def test_a_secret_that_is_not_marked_reaches_no_monerod_and_no_pod(
+    kube: FakeKube, labels: dict[str, str]
+) -> None:
+    kube.labels, kube.password = labels, RIGHT
+    secured = a_pool()
+    service, key = await _watching(kube, secured)
+    await service.poll(key)
+    assert service.secrets(secured) is None, "slots are started with it"
+    assert "kubectl -n shop label secret login xmr-escrow.dev/secret-use=monerod" in _problem(service, secured.key)
+    assert service.secrets_problem(secured.key) == ("SecretNotMarked", _problem(service, secured.key))
+    await service.close()
+
+
+async def test_a_mark_that_is_taken_away_counts_at_the_next_reading(
+    kube: FakeKube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemons, "SECRETS_SECONDS", -1.0)
+    secured = a_pool()
+    service, key = await _watching(kube, secured)
+    await service.poll(key)
+    assert service.secrets(secured) == "1"
+    kube.labels = {}
+    await service.poll(key)
+    assert service.secrets(secured) is None
+    await service.close()
+
+
 class OneSecret(FakeKube):
     """A Secret with these values."""
 
@@ -109,7 +138,7 @@ class OneSecret(FakeKube):
         self.data = {key: base64.b64encode(value).decode() for key, value in data.items()}
 
     async def get(self, *_: object) -> dict[str, Any]:
-        return {"metadata": {"resourceVersion": "1"}, "data": self.data}
+        return {"metadata": {"resourceVersion": "1", "labels": self.labels}, "data": self.data}
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ class FakeKube:
 
 def secret(kind: str = "Opaque", **data: bytes) -> dict[str, Any]:
     return {
-        "metadata": {"name": "s", "resourceVersion": "1"},
+        "metadata": {"name": "s", "resourceVersion": "1", "labels": {"xmr-escrow.dev/secret-use": "wallet-password"}},
         "type": kind,
         "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
     }
