@@ -1,0 +1,129 @@
+"""A changed spec.daemon reaches open sessions one pod at a time, and costs no more wallets than there are pods for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from escrow_operator.models.common import ROLES, Role
+from escrow_operator.models.session import Phase, Session, SessionKey
+from escrow_operator.models.slot import Slot
+from escrow_operator.services.blocked import SlotBroken
+from escrow_operator.services.renewal import Renewal
+from escrow_operator.services.store import Store
+from unit.factories import pool, session_body, slot_body
+
+POOL = pool()
+NOW = POOL.spec.daemon.digest
+TXID = "ab" * 32
+
+
+class Bench:
+    """Open sessions whose pods were started with the former daemon, and free pods with the present one."""
+
+    def __init__(self, *names: str, free: int = 1, daemon: str | None = "former") -> None:
+        self.store = Store()
+        self.renewal = Renewal(self.store)
+        self._made = 0
+        for name in names:
+            self.store.see_session(session_body(name, phase=Phase.ACTIVE))
+            for role in ROLES:
+                self.store.see_slot(slot_body(f"{name}-{role}", role, owner=self.session(name), daemon=daemon))
+        for _ in range(free):
+            for role in ROLES:
+                self.add_free(role)
+
+    def session(self, name: str) -> Session:
+        return self.store.sessions[SessionKey("shop", name)]
+
+    def add_free(self, role: Role, daemon: str = NOW) -> None:
+        self._made += 1
+        self.store.see_slot(slot_body(f"free-{self._made}", role, daemon=daemon))
+
+    def slots(self, name: str) -> dict[Role, Slot]:
+        return {slot.role: slot for slot in self.store.slots_of_session(self.session(name).uid)}
+
+    def look(self, name: str) -> Role | None:
+        """The role whose pod is given up."""
+        try:
+            self.renewal.must_be_current(self.session(name), self.slots(name), POOL)
+        except SlotBroken as broken:
+            return broken.slot.role
+        return None
+
+    def replace(self, name: str, role: Role) -> None:
+        """What deletion and the next claim do."""
+        old = self.slots(name)[role]
+        self.store.drop_slot(old.namespace, old.name, old.uid)
+        taken = next(s for s in self.store.free_slots(POOL.key) if s.role is role and s.has_daemon(NOW))
+        self.store.see_slot(slot_body(taken.name, role, owner=self.session(name), daemon=NOW))
+
+
+def test_three_pods_are_replaced_one_after_the_other() -> None:
+    bench = Bench("demo")
+    replaced = []
+    while (role := bench.look("demo")) is not None:
+        bench.replace("demo", role)
+        replaced.append(role)
+    assert tuple(replaced) == ROLES
+    assert not bench.renewal.is_due(bench.slots("demo"), POOL)
+
+
+def test_the_reason_says_what_it_costs() -> None:
+    bench = Bench("demo")
+    with pytest.raises(SlotBroken, match=r"DaemonChanged: .*signing round .* has to be started again"):
+        bench.renewal.must_be_current(bench.session("demo"), bench.slots("demo"), POOL)
+
+
+def test_nothing_is_replaced_without_a_free_pod_of_the_present_daemon() -> None:
+    bench = Bench("demo", free=0)
+    assert bench.look("demo") is None
+    bench.add_free(Role.VENDOR, daemon="former")
+    assert bench.look("demo") is None
+    bench.add_free(Role.VENDOR)
+    assert bench.look("demo") is Role.VENDOR
+
+
+def test_many_sessions_do_not_count_on_the_same_free_pod() -> None:
+    bench = Bench("one", "two", "three", free=1)
+    given_up = [bench.look(name) for name in ("one", "two", "three")]
+    assert given_up == list(ROLES)
+    for name, role in zip(("one", "two", "three"), ROLES, strict=True):
+        bench.replace(name, role)
+    bench.add_free(Role.VENDOR)
+    assert [bench.look(name) for name in ("one", "two", "three")] == [Role.VENDOR, None, None]
+
+
+def test_a_session_that_goes_away_meanwhile_leaves_its_pod_to_others() -> None:
+    bench = Bench("one", "two", free=0)
+    bench.add_free(Role.BUYER)
+    assert bench.look("one") is Role.BUYER
+    assert bench.look("two") is None
+    bench.store.drop_session(SessionKey("shop", "one"), bench.session("one").uid)
+    assert bench.look("two") is Role.BUYER
+
+
+def test_pods_of_an_operator_without_digests_stay() -> None:
+    assert Bench("demo", daemon=None).look("demo") is None
+
+
+@pytest.mark.parametrize(("ready", "replaced"), [("True", None), ("False", Role.BUYER)])
+def test_while_a_payout_is_followed_only_wallets_that_do_not_see_it_are_replaced(
+    ready: str, replaced: Role | None
+) -> None:
+    bench = Bench("demo")
+    status: dict[str, Any] = {"conditions": [{"type": "Ready", "status": ready}]}
+    spec = {"settlement": {"outcome": "Release", "txid": TXID}}
+    bench.store.see_session(session_body("demo", phase=Phase.SETTLING, spec=spec, status=status))
+    assert bench.look("demo") is replaced
+
+
+def test_a_pod_that_does_not_open_its_wallet_is_replaced_if_it_has_the_former_daemon() -> None:
+    bench = Bench("demo", free=0)
+    slots = bench.slots("demo")
+    bench.add_free(Role.VENDOR)
+    bench.renewal.must_not_be_hopeless(bench.session("demo"), None, POOL)
+    bench.renewal.must_not_be_hopeless(bench.session("demo"), slots[Role.BUYER], POOL)
+    with pytest.raises(SlotBroken, match="DaemonChanged"):
+        bench.renewal.must_not_be_hopeless(bench.session("demo"), slots[Role.VENDOR], POOL)
