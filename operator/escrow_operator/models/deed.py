@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from escrow_operator.models.common import Label, Role
+from escrow_operator.models.common import ROLES, Label, Role
 
 
 @dataclass(frozen=True)
@@ -88,3 +88,8 @@ def settled_mark(secret: Mapping[str, Any]) -> str | None:
     """How the trade of a deed ended: an annotation, since the deed's data may be immutable."""
     mark: str | None = (secret["metadata"].get("annotations") or {}).get(Label.SETTLED)
     return mark
+
+
+def versions_of(deeds: Mapping[Role, Deed]) -> str:
+    """Tells whether any of three deeds was changed."""
+    return "/".join(deeds[role].version for role in ROLES)

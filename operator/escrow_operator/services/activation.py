@@ -211,16 +211,16 @@ class Activator:
         """
         if session.phase not in OPEN_PHASES:
             return
-        absent = next((slots[role] for role in ROLES if role in slots and not slots[role].usable), None)
+        absent = [slots[role] for role in ROLES if role in slots and not slots[role].usable]
         told = session.status.get("wallets") or {}
-        if absent and (told.get(absent.role) or {}).get("opened"):
+        if any((told.get(slot.role) or {}).get("opened") for slot in absent):
             # Taken back first: "opened" means, to the next operator as well, that the host names are as they should be.
-            blocked = not_ready(absent)
+            blocked = not_ready(absent[0])
             raise Blocked(blocked.reason, blocked.message, retry_after=0.0)
         if absent or len(slots) < len(ROLES) or session.uid in self._pointed:
             await self._point(session, slots)
         if absent and len(slots) == len(ROLES):
-            raise not_ready(absent)
+            raise not_ready(absent[0])
 
     async def _point(self, session: Session, slots: Slots) -> None:
         """Host names that lead to the pods that can be called, and nowhere else."""

@@ -32,11 +32,14 @@ class Failed(Blocked):
     """What trying again at once cannot mend: the session gives its slots back until its spec or a Secret changes.
 
     With ``again`` it is tried slowly all the same: somebody may restore a file. Never so after a wrong password.
+    ``secrets`` are the versions of the Secrets that were tried, where they are known: one that was mended meanwhile is
+    another.
     """
 
     def __init__(self, reason: str, message: str, *, again: bool) -> None:
         super().__init__(reason, message, retry_after=RECHECK_SECONDS)
         self.again = again
+        self.secrets: str | None = None
 
 
 class NotOpened(Blocked):

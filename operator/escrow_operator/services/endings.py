@@ -81,7 +81,8 @@ class Endings:
     async def fail(self, session: Session, failure: Failed, daemon: Condition) -> float:
         """Give the slots back, and remember what was tried so that it is not tried again soon, or at all."""
         now = self._clock.now()
-        tried = failed_again(session, await self._deeds.versions(session), again=failure.again, now=now)
+        secrets = failure.secrets or await self._deeds.versions(session)
+        tried = failed_again(session, secrets, again=failure.again, now=now)
         message = failure.message
         if "retryAt" in tried:
             message += f" It is tried again at {tried['retryAt']}, or when its spec or a Secret changes."

@@ -86,10 +86,14 @@ class Inspector:
         )
 
     def _must_have_secrets_of_now(self, escrow: Escrow) -> None:
-        """Raises SlotBroken for a pod that was started with another login for monerod, or another authority."""
-        now = self._daemons.secrets(self.pool(escrow.session))
+        """Raises SlotBroken for a pod that was started with another login for monerod, or another authority.
+
+        One with another spec.daemon has others for a good reason; it is replaced in its turn (services/renewal.py).
+        """
+        pool = self.pool(escrow.session)
+        now = self._daemons.secrets(pool)
         for slot in escrow.slots.values():
-            if now is not None and slot.daemon_secrets != now:
+            if now is not None and slot.daemon_secrets != now and slot.has_daemon(pool.spec.daemon.digest):
                 raise SlotBroken(
                     slot,
                     f"Pod {slot.name} was started before the Secrets for monerod were changed.",

@@ -20,7 +20,7 @@ from escrow_operator.errors import (
     WalletUnreachable,
 )
 from escrow_operator.models.common import ROLES, Role
-from escrow_operator.models.deed import Deed
+from escrow_operator.models.deed import Deed, versions_of
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.blocked import Failed, NotOpened, SlotBroken
 from escrow_operator.services.exchange import ESCROW
@@ -65,12 +65,16 @@ class Opener:
         ``expected`` is what they must have, None where only their agreement can be checked. Raises Failed for what
         only a person can mend (wrong password, file, address) and NotOpened for what passes.
         """
-        addresses = await gather_all(self._open(slots[role], deeds[role], expected) for role in ROLES)
-        if len(set(addresses)) != 1:
-            _mismatch(
-                "The three wallets belong to different addresses: "
-                + ", ".join(f"{role} {address[:12]}…" for role, address in zip(ROLES, addresses, strict=True)),
-            )
+        try:
+            addresses = await gather_all(self._open(slots[role], deeds[role], expected) for role in ROLES)
+            if len(set(addresses)) != 1:
+                _mismatch(
+                    "The three wallets belong to different addresses: "
+                    + ", ".join(f"{role} {address[:12]}…" for role, address in zip(ROLES, addresses, strict=True)),
+                )
+        except Failed as failure:
+            failure.secrets = versions_of(deeds)
+            raise
         return addresses[0]
 
     async def _open(self, slot: Slot, deed: Deed, expected: str | None) -> str:

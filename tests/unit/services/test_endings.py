@@ -117,3 +117,11 @@ async def test_a_session_that_failed_is_not_opening(phase: Phase) -> None:
     await bench.fail()
     assert "opening" not in bench.session.status
     assert bench.session.phase is Phase.FAILED
+
+
+async def test_a_secret_that_was_mended_during_the_try_is_tried() -> None:
+    bench = Bench(again=False)
+    bench.failure.secrets = "as read"
+    bench.secrets = "mended since"
+    await bench.fail()
+    assert await bench.is_mended()

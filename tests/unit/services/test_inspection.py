@@ -65,3 +65,10 @@ async def test_a_pod_with_earlier_secrets_is_replaced() -> None:
 async def test_others_are_not(now: str | None) -> None:
     with pytest.raises(CutOff):
         await _inspector(now).read(_escrow())
+
+
+async def test_a_pod_of_the_former_daemon_waits_for_its_turn() -> None:
+    escrow = _escrow(vendor="1")
+    escrow.slots[Role.VENDOR] = dataclasses.replace(escrow.slots[Role.VENDOR], daemon="former")
+    with pytest.raises(CutOff):
+        await _inspector("2").read(escrow)

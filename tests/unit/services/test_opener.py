@@ -60,7 +60,7 @@ class FakeRpc:
 class Bench:
     def __init__(self) -> None:
         self.rpc = {role: FakeRpc() for role in ROLES}
-        self.deeds = {role: Deed(role, "file", "secret-password") for role in ROLES}
+        self.deeds = {role: Deed(role, "file", "secret-password", version=f"{role}-1") for role in ROLES}
         self.slots = {role: slot(role.value, role, wallet_file="file") for role in ROLES}
         self.opener = Opener(cast("Any", self))
 
@@ -94,6 +94,8 @@ async def test_what_a_person_has_to_mend_gives_the_slots_back(error: WalletError
     found = await said(error)
     assert isinstance(found, Failed)
     assert (found.reason, found.again) == (reason, again)
+    # As they were read: a Secret that is mended while wallets are being opened is noticed.
+    assert found.secrets == "buyer-1/vendor-1/arbiter-1"
 
 
 @pytest.mark.parametrize(
