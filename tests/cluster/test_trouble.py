@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import pytest
 import pytest_asyncio
 
-from escrow_operator.adapters.kube import SECRETS
+from escrow_operator.adapters.kube import SECRETS, SESSIONS
 from escrow_operator.core.secretuse import SecretUse
-from escrow_operator.models.common import Label, Role
+from escrow_operator.models.common import WALLET_RPC, Label, Role
 from harness.api import Body
 from harness.escrow import Escrow, condition
 from harness.place import Place
@@ -120,6 +120,23 @@ async def test_a_wallet_file_that_is_not_there(escrow: Escrow, made: Made) -> No
     await escrow.apply(setup="Open", wallets=_with(made.one, "buyer", file="no-such-file"))
     status = await _is_denied(escrow, "WalletFileNotFound", "no-such-file", "restore the file")
     assert status["phase"] == "Failed"
+
+
+async def test_a_wallet_file_that_is_restored_is_found_by_the_next_look(
+    place: Place, escrow: Escrow, made: Made
+) -> None:
+    await escrow.apply(setup="Open", wallets=_with(made.one, "buyer", file="restored"))
+    status = await _is_denied(escrow, "WalletFileNotFound", "restored", "tried again at")
+    assert status["failure"]["tries"] == 1
+    pod = (await place.slots(f"{Label.SLOT}=free,{Label.ROLE}=buyer"))[0]["metadata"]["name"]
+    for suffix in ("", ".keys"):
+        source = f"/wallets/{made.one['buyer']['file']}{suffix}"
+        await place.kubectl("exec", pod, "-c", WALLET_RPC, "--", "cp", source, f"/wallets/restored{suffix}")
+    # The next look is ten minutes away, in the status: there is no other clock to move.
+    due = {"status": {"failure": {"retryAt": "2026-01-01T00:00:00Z"}}}
+    await place.api.merge(SESSIONS, place.namespace, escrow.name, due, subresource="status")
+    assert (await escrow.until_active())["address"] == made.address
+    assert "failure" not in await escrow.status()
 
 
 async def test_a_wallet_that_is_not_multisig(escrow: Escrow, made: Made) -> None:
