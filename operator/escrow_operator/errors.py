@@ -36,6 +36,10 @@ class WalletProtocolError(WalletError):
     """The answer is not what monero-wallet-rpc sends: another service, or an incompatible version."""
 
 
+class WalletAnswerTooLong(WalletProtocolError):
+    """The answer is longer, or made of more parts, than any that is read."""
+
+
 class WalletRpcError(WalletError):
     """monero-wallet-rpc answered with an error that has no class of its own here; see `code`."""
 
@@ -121,6 +125,10 @@ class DaemonUnauthorized(DaemonError):
 
 class DaemonProtocolError(DaemonError):
     """The answer is not what monerod sends: another service, or an incompatible version."""
+
+
+class DaemonAnswerTooLong(DaemonProtocolError):
+    """The answer is longer, or made of more parts, than any that is read."""
 
 
 class DaemonRpcError(DaemonError):

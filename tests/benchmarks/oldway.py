@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from escrow_operator.adapters.json_rpc import Answer
+from escrow_operator.adapters.answer import Answer
 from escrow_operator.adapters.wallet_rpc import WalletRpc
 from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.monero import parse_xmr

@@ -2,9 +2,11 @@
 
 import ssl
 
-from escrow_operator.adapters.json_rpc import Answer, ErrorTypes, Fault, JsonRpcClient
+from escrow_operator.adapters.answer import Answer
+from escrow_operator.adapters.json_rpc import ErrorTypes, Fault, JsonRpcClient
 from escrow_operator.adapters.monerod import Daemon
 from escrow_operator.errors import (
+    DaemonAnswerTooLong,
     DaemonProtocolError,
     DaemonRpcError,
     DaemonTimeout,
@@ -23,6 +25,7 @@ _ERRORS = ErrorTypes(
     timeout=DaemonTimeout,
     unauthorized=DaemonUnauthorized,
     protocol=DaemonProtocolError,
+    too_long=DaemonAnswerTooLong,
 )
 
 

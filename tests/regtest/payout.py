@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
-from escrow_operator.adapters.json_rpc import Answer
+from escrow_operator.adapters.answer import Answer
 from escrow_operator.adapters.wallet_rpc import WalletRpc
 from escrow_operator.errors import StaleMultisigNonces
 

@@ -3,6 +3,10 @@
 Digest nonces of these servers are tied to a TCP connection, and a wallet process works on one thread: a
 client therefore holds one connection and sends its calls one after the other. Requests and answers may
 carry passwords and key material; neither is quoted in an error or a log.
+
+Whoever answers may be hostile: a tenant names monerod's address, and a wallet's pod may be in other hands. Whatever
+comes, and however slowly, a call ends within its deadline, in bounded memory, with a result of the expected form or one
+of the client's error types.
 """
 
 import asyncio
@@ -10,17 +14,17 @@ import json
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from http import HTTPStatus
-from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp import ClientHandlerType, DigestAuthMiddleware
 from aiohttp.client_middlewares import ClientMiddlewareType
+from pydantic_core import from_json
 
-from escrow_operator.errors import EscrowError
-from escrow_operator.models.monero import MAX_PICONERO, Login
+from escrow_operator.adapters.answer import Answer, ErrorType
+from escrow_operator.models.common import printable
+from escrow_operator.models.monero import Login
 
 CONNECT_TIMEOUT = 5.0
 """Seconds to connect. A pod of the same cluster connects in milliseconds; one that does not is gone or cut
@@ -31,15 +35,17 @@ KEEPALIVE = 2.0
 session asks each of its wallets every 90 s only; holding that connection would take 17 KB, a new digest challenge takes
 one more request."""
 
-Choice = TypeVar("Choice", bound=StrEnum)
+LONGEST_ANSWER = 4 * 2**20
+"""Bytes of an answer that are read at most. A payment takes up to 700, in a wallet's list of transfers as in the key
+images for its peers: this is 6,000 payments into one escrow. Thirty slots, as many as the default cap has, that all
+answer so much at once take a quarter of the memory that the operator may have by default."""
 
+LONGEST_REFUSAL = 64 * 2**10
+"""Bytes of the page beside a login challenge that are read at most; Monero's has 100."""
 
-class ErrorType(Protocol):
-    """An error class that takes its message and, optionally, the code of the answer."""
-
-    def __call__(self, message: str, *, code: int | None = None) -> EscrowError:
-        """Make the error."""
-        ...
+MOST_VALUES = 200_000
+"""Values in an answer at most: what 6,000 transfers have. As Python's objects each takes up to 100 bytes, and the
+shortest JSON of one has three."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,7 @@ class ErrorTypes:
     timeout: ErrorType
     unauthorized: ErrorType
     protocol: ErrorType
+    too_long: ErrorType
 
 
 class Fault(Exception):
@@ -77,77 +84,12 @@ def rpc_session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 
-class Answer:
-    """Typed reading of a result object; a missing or ill-typed field raises the protocol error."""
-
-    def __init__(self, fields: Mapping[str, object], method: str, protocol_error: ErrorType) -> None:
-        self._fields = fields
-        self._method = method
-        self._protocol_error = protocol_error
-
-    def integer(self, name: str, default: int | None = None) -> int:
-        """An unsigned 64-bit integer."""
-        value = self._fields.get(name, default)
-        # bool is an int to Python
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_PICONERO:
-            raise self.unexpected(name)
-        return value
-
-    def text(self, name: str, default: str | None = None) -> str:
-        """A string."""
-        value = self._fields.get(name, default)
-        if not isinstance(value, str):
-            raise self.unexpected(name)
-        return value
-
-    def flag(self, name: str, *, default: bool | None = None) -> bool:
-        """A boolean."""
-        value = self._fields.get(name, default)
-        if not isinstance(value, bool):
-            raise self.unexpected(name)
-        return value
-
-    def choice(self, name: str, options: type[Choice]) -> Choice:
-        """One of an enumeration's values."""
-        try:
-            return options(self.text(name))
-        except ValueError:
-            raise self.unexpected(name) from None
-
-    def texts(self, name: str) -> list[str]:
-        """A list of strings; a missing one is empty, as Monero leaves empty lists out."""
-        values = self._fields.get(name, [])
-        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-            raise self.unexpected(name)
-        return list(values)
-
-    def item(self, name: str) -> "Answer":
-        """A nested object."""
-        return self._nested(name, self._fields.get(name))
-
-    def items(self, name: str) -> list["Answer"]:
-        """A list of objects; a missing one is empty, as Monero leaves empty lists out."""
-        values = self._fields.get(name, [])
-        if not isinstance(values, list):
-            raise self.unexpected(name)
-        return [self._nested(name, value) for value in values]
-
-    def unexpected(self, name: str) -> EscrowError:
-        """The protocol error for a field, without its value."""
-        return self._protocol_error(f"{self._method}: field {name!r} is missing or not of the expected type")
-
-    def _nested(self, name: str, value: object) -> "Answer":
-        if not isinstance(value, dict):
-            raise self.unexpected(name)
-        return Answer(value, f"{self._method}.{name}", self._protocol_error)
-
-
 class JsonRpcClient:
     """One server's JSON-RPC endpoint (`base_url` + /json_rpc).
 
     `tls` is the SSL context for https URLs, None trusts the system's certificates. `session` is used instead of one of
     its own, and stays open; its connector must keep connections. `on_request` is called for every HTTP request, those
-    of a digest challenge included.
+    of a digest challenge included. `longest` is the length in bytes of the longest answer that is read.
     """
 
     def __init__(
@@ -159,6 +101,7 @@ class JsonRpcClient:
         tls: ssl.SSLContext | None = None,
         session: aiohttp.ClientSession | None = None,
         on_request: Callable[[], None] | None = None,
+        longest: int = LONGEST_ANSWER,
     ) -> None:
         parts = urlsplit(base_url)
         if parts.username is not None or parts.password is not None:
@@ -170,6 +113,7 @@ class JsonRpcClient:
         self._session = session
         self._owned: aiohttp.ClientSession | None = None
         self._on_request = on_request
+        self._longest = longest
         self._login = login
         self._middlewares = self._fresh_login()
 
@@ -191,7 +135,7 @@ class JsonRpcClient:
         response = await handler(request)
         if response.status == HTTPStatus.UNAUTHORIZED:
             # Read to its end, so that the answer to the challenge goes over the same connection.
-            await response.read()
+            await _read(response, LONGEST_REFUSAL)
         return response
 
     async def call(self, method: str, params: Mapping[str, object], deadline: float) -> Answer:
@@ -200,57 +144,76 @@ class JsonRpcClient:
         Raises Fault for an error answer, and the client's error types.
         """
         request = {"jsonrpc": "2.0", "id": "0", "method": method, "params": params}
-        body = await self._body(method, "/json_rpc", request, deadline)
+        body = await self._body(method, "/json_rpc", request, deadline, self._longest)
         answer = Answer(body, method, self._errors.protocol)
         if "error" in body:
             raise self._fault(method, body["error"])
         return answer.item("result")
 
-    async def post(self, path: str, params: Mapping[str, object], deadline: float) -> Answer:
+    async def post(
+        self, path: str, params: Mapping[str, object], deadline: float, *, longest: int | None = None
+    ) -> Answer:
         """The answer of one of the calls that Monero serves at a path of their own. Raises the client's error types."""
-        return Answer(await self._body(path, path, params, deadline), path, self._errors.protocol)
+        body = await self._body(path, path, params, deadline, longest or self._longest)
+        return Answer(body, path, self._errors.protocol)
 
-    async def _body(self, method: str, path: str, request: Mapping[str, object], deadline: float) -> dict[str, object]:
-        status, data = await self._post(method, path, request, deadline)
-        if status == HTTPStatus.UNAUTHORIZED and self._login is not None:
-            # A nonce may have been another connection's. Only a login that is refused from the start is wrong: it
-            # costs the slot its pod.
-            self._middlewares = self._fresh_login()
-            status, data = await self._post(method, path, request, deadline)
-        if status == HTTPStatus.UNAUTHORIZED:
-            raise self._errors.unauthorized(f"{method}: the RPC login was refused")
-        if status != HTTPStatus.OK:
-            raise self._errors.protocol(f"{method}: unexpected HTTP status {status}")
-        try:
-            body = json.loads(data)
-        except ValueError:
-            body = None
-        if not isinstance(body, dict):
-            raise self._errors.protocol(f"{method}: the answer is not a JSON object")
-        return body
-
-    async def _post(self, method: str, path: str, request: Mapping[str, object], deadline: float) -> tuple[int, bytes]:
+    async def _body(
+        self, method: str, path: str, request: Mapping[str, object], deadline: float, longest: int
+    ) -> dict[str, object]:
         sent = False
+        data = json.dumps(request).encode()
         # `from None` below: a client's exceptions hold the request, and with it the password it carries.
         try:
             async with asyncio.timeout(deadline), self._lock:
                 sent = True
-                async with self._http().post(
-                    self._base_url + path,
-                    json=request,
-                    ssl=self._tls,
-                    timeout=_TIMEOUT,
-                    middlewares=self._middlewares,
-                    allow_redirects=False,
-                ) as response:
-                    return response.status, await response.read()
+                status, answer = await self._post(path, data, longest)
+                if status == HTTPStatus.UNAUTHORIZED and self._login is not None:
+                    # A nonce may have been another connection's. Only a login that is refused from the start is wrong:
+                    # it costs the slot its pod.
+                    self._middlewares = self._fresh_login()
+                    status, answer = await self._post(path, data, longest)
+        except _TooLong:
+            raise self._errors.too_long(f"{method}: the answer is longer than any that is read") from None
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
             raise self._errors.unreachable(f"{method}: {_reason(error)}") from None
         except TimeoutError:
             what = "no answer" if sent else "still waiting for an earlier call"
             raise self._errors.timeout(f"{method}: {what} after {deadline:g} s") from None
-        except aiohttp.ClientError as error:
+        except Exception as error:
+            # Of the headers of an answer, too, the client makes errors of many kinds.
             raise self._errors.protocol(f"{method}: {type(error).__name__}") from None
+        if status == HTTPStatus.UNAUTHORIZED:
+            raise self._errors.unauthorized(f"{method}: the RPC login was refused")
+        if status != HTTPStatus.OK:
+            raise self._errors.protocol(f"{method}: unexpected HTTP status {status}")
+        return self._parse(method, answer)
+
+    async def _post(self, path: str, data: bytes, longest: int) -> tuple[int, bytes]:
+        """HTTP status, and the body where there is an answer in it."""
+        async with self._http().post(
+            self._base_url + path,
+            data=data,
+            headers=_HEADERS,
+            ssl=self._tls,
+            timeout=_TIMEOUT,
+            middlewares=self._middlewares,
+            allow_redirects=False,
+            auto_decompress=False,
+        ) as response:
+            return response.status, await _read(response, longest) if response.status == HTTPStatus.OK else b""
+
+    def _parse(self, method: str, data: bytes) -> dict[str, object]:
+        # In an object or a list a value is preceded by a comma or by the bracket.
+        if sum(map(data.count, (b",", b"[", b"{"))) > MOST_VALUES:
+            raise self._errors.too_long(f"{method}: the answer has more parts than any that is read")
+        try:
+            # It bounds depth and digits. Texts are not cached: some are keys.
+            body = from_json(data, allow_inf_nan=False, cache_strings="keys")
+        except ValueError:
+            body = None
+        if not isinstance(body, dict):
+            raise self._errors.protocol(f"{method}: the answer is not a JSON object")
+        return body
 
     def _http(self) -> aiohttp.ClientSession:
         if self._session is not None:
@@ -260,14 +223,44 @@ class JsonRpcClient:
         return self._owned
 
     def _fault(self, method: str, error: object) -> Exception:
-        if not isinstance(error, dict) or not isinstance(error.get("code"), int):
+        code, message = (error.get("code"), error.get("message")) if isinstance(error, dict) else (None, None)
+        if isinstance(code, bool) or not isinstance(code, int) or abs(code) > LARGEST_CODE:
             return self._errors.protocol(f"{method}: the answer's error has no code")
         # At code 0 the message is missing.
-        return Fault(error["code"], str(error.get("message") or ""))
+        return Fault(code, message if isinstance(message, str) else "")
+
+
+LARGEST_CODE = 2**31
+"""JSON-RPC's own codes have five digits."""
+
+_HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+"""Monero compresses nothing; what a server may send compressed could be a thousand times as long in memory."""
+
+
+class _TooLong(Exception):
+    """The answer is longer than any that is read."""
+
+
+async def _read(response: aiohttp.ClientResponse, longest: int) -> bytes:
+    """The body. Raises _TooLong, with the connection closed, once it is longer; no more than that is held."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > longest:
+            response.close()
+            raise _TooLong
+    return bytes(body)
 
 
 def _reason(error: aiohttp.ClientError) -> str:
-    """In words that are the same each time: aiohttp's own name objects by their address."""
+    """In words that are the same each time: aiohttp's own name objects by their address, and quote the server."""
+    return printable(_words(error), LONGEST_REASON)
+
+
+LONGEST_REASON = 200
+
+
+def _words(error: aiohttp.ClientError) -> str:
     match error:
         case aiohttp.ClientConnectorCertificateError():
             refused = error.certificate_error

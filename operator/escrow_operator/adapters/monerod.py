@@ -3,6 +3,7 @@
 Source of names and fields: https://docs.getmonero.org/rpc-library/monerod-rpc/
 """
 
+import asyncio
 import ssl
 from collections.abc import Callable, Sequence
 
@@ -10,6 +11,7 @@ import aiohttp
 
 from escrow_operator.adapters.json_rpc import ErrorTypes, Fault, JsonRpcClient
 from escrow_operator.errors import (
+    DaemonAnswerTooLong,
     DaemonProtocolError,
     DaemonRpcError,
     DaemonTimeout,
@@ -21,11 +23,19 @@ from escrow_operator.models.monero import ChainTransaction, DaemonInfo, Login, N
 INFO_DEADLINE = 10.0
 """Seconds: milliseconds on an idle daemon, but one that verifies a batch of blocks holds its lock a while."""
 
+LONGEST_INFO = 64 * 2**10
+"""Bytes of a get_info that are read at most: it has 1,500."""
+
+LONGEST_TRANSACTIONS = 4 * 2**20
+"""Bytes of an answer about transactions that are read at most. A pruned payment has 10,000, in hexadecimal and twice;
+the longest there are, coinbases of pools that pay thousands, less than a million."""
+
 _ERRORS = ErrorTypes(
     unreachable=DaemonUnreachable,
     timeout=DaemonTimeout,
     unauthorized=DaemonUnauthorized,
     protocol=DaemonProtocolError,
+    too_long=DaemonAnswerTooLong,
 )
 
 
@@ -41,7 +51,9 @@ class Daemon:
         session: aiohttp.ClientSession | None = None,
         on_request: Callable[[], None] | None = None,
     ) -> None:
-        self._rpc = JsonRpcClient(base_url, _ERRORS, login=login, tls=tls, session=session, on_request=on_request)
+        self._rpc = JsonRpcClient(
+            base_url, _ERRORS, login=login, tls=tls, session=session, on_request=on_request, longest=LONGEST_INFO
+        )
 
     async def aclose(self) -> None:
         """Close the connection."""
@@ -52,9 +64,26 @@ class Daemon:
     ) -> dict[str, ChainTransaction]:
         """Transactions in a block or in the pool, by txid; those that the daemon knows in neither are left out.
 
-        Raises DaemonUnreachable, DaemonTimeout, DaemonUnauthorized, DaemonProtocolError.
+        Many that are long are asked for in parts, all within the deadline: whoever names a long one is not to keep
+        others from hearing of theirs. Raises DaemonUnreachable, DaemonTimeout, DaemonUnauthorized, DaemonProtocolError.
         """
-        answer = await self._rpc.post("/get_transactions", {"txs_hashes": list(txids), "prune": True}, deadline)
+        ends = asyncio.get_running_loop().time() + deadline
+        found: dict[str, ChainTransaction] = {}
+        parts = [list(txids)]
+        while parts:
+            part = parts.pop()
+            try:
+                found |= await self._transactions(part, ends - asyncio.get_running_loop().time())
+            except DaemonAnswerTooLong:
+                if len(part) == 1:
+                    raise
+                half = len(part) // 2
+                parts += [part[:half], part[half:]]
+        return found
+
+    async def _transactions(self, txids: Sequence[str], deadline: float) -> dict[str, ChainTransaction]:
+        question = {"txs_hashes": list(txids), "prune": True}
+        answer = await self._rpc.post("/get_transactions", question, deadline, longest=LONGEST_TRANSACTIONS)
         if answer.text("status") != "OK":
             raise DaemonProtocolError("/get_transactions: the daemon is busy or refused")
         return {

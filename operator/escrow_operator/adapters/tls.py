@@ -31,4 +31,5 @@ def _show(context: ssl.SSLContext, certificate: str, key: str) -> None:
     with tempfile.NamedTemporaryFile("w") as pem:
         pem.write(f"{key.strip()}\n{certificate.strip()}\n")
         pem.flush()
-        context.load_cert_chain(pem.name)
+        # Without a password OpenSSL would ask a terminal for that of an encrypted key, and everybody would wait.
+        context.load_cert_chain(pem.name, password="")

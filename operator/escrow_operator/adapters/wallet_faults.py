@@ -25,6 +25,7 @@ from escrow_operator.errors import (
     WalletRpcError,
     WalletStorageError,
 )
+from escrow_operator.models.common import printable
 
 UNKNOWN_ERROR = -1
 TRANSACTION_NOT_FOUND = -8
@@ -71,6 +72,7 @@ _BY_TEXT: tuple[tuple[str, type[WalletError], str], ...] = (
 )
 
 _MAX_TEXT = 200
+_LONGEST_READ = 10_000
 _MIN_SECRET = 4
 """Shorter strings occur in ordinary words, where their removal would give away more than it hides."""
 
@@ -86,7 +88,7 @@ def wallet_error(method: str, fault: Fault, sent: Collection[str]) -> WalletErro
         error_type, text = by_code
         return error_type(f"{method}: {text}", code=fault.code)
     if fault.code == UNKNOWN_ERROR:
-        lowered = fault.message.lower()
+        lowered = fault.message[:_LONGEST_READ].lower()
         for needle, error_type, text in _BY_TEXT:
             if needle in lowered:
                 return error_type(f"{method}: {text}", code=fault.code)
@@ -101,8 +103,13 @@ def wallet_error(method: str, fault: Fault, sent: Collection[str]) -> WalletErro
 
 
 def _quotable(text: str, sent: Collection[str]) -> str:
-    """The server's text without anything the request sent or that looks like key material."""
+    """The server's text without anything the request sent or that looks like key material, fit for a terminal.
+
+    A text that is too long for an error's is not quoted at all: a cut could leave a part of what is to be removed.
+    """
+    if len(text) > _LONGEST_READ:
+        return "(an error text too long to be one)"
     for value in sorted(sent, key=len, reverse=True):
         if len(value) >= _MIN_SECRET:
             text = text.replace(value, _REDACTED)
-    return _LONG_RUN.sub(_REDACTED, text)[:_MAX_TEXT]
+    return printable(_LONG_RUN.sub(_REDACTED, text), _MAX_TEXT)

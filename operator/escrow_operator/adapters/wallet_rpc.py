@@ -12,10 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import aiohttp
 
-from escrow_operator.adapters.json_rpc import Answer, ErrorTypes, Fault, JsonRpcClient
+from escrow_operator.adapters.answer import Answer
+from escrow_operator.adapters.json_rpc import ErrorTypes, Fault, JsonRpcClient
 from escrow_operator.adapters.wallet_faults import TRANSACTION_NOT_FOUND, wallet_error
 from escrow_operator.errors import (
     InvalidWalletFileName,
+    WalletAnswerTooLong,
     WalletProtocolError,
     WalletTimeout,
     WalletUnauthorized,
@@ -51,6 +53,7 @@ _ERRORS = ErrorTypes(
     timeout=WalletTimeout,
     unauthorized=WalletUnauthorized,
     protocol=WalletProtocolError,
+    too_long=WalletAnswerTooLong,
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -20,6 +21,8 @@ from escrow_operator.models.monero import ChainTransaction, Login
 from escrow_operator.models.pool import DaemonSpec, Pool, PoolKey
 from escrow_operator.services.lookups import Lookups
 from escrow_operator.services.meters import Meters
+
+_LOG = logging.getLogger(__name__)
 
 NEXT_ANSWER_SECONDS = 10.0
 """To wait at most for a monerod's next answer: longer than its interval, as long as one request may take."""
@@ -107,6 +110,10 @@ class DaemonService:
                 watched.secrets = None
             if key.namespace and asyncio.get_running_loop().time() - watched.connected > SECRETS_SECONDS:
                 await self._disconnect(watched)
+        except Exception:
+            # What it said last is no longer known to be so, whatever is wrong with what it says now.
+            _LOG.exception("the answer of monerod at %s could not be read", key.spec.address)
+            view = DaemonView(None, "its answer could not be read")
         watched.view = view
         watched.answered.set()
         watched.answered = asyncio.Event()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 
 from escrow_operator.adapters.monerod import Daemon
-from escrow_operator.errors import DaemonError, DaemonUnreachable
+from escrow_operator.errors import DaemonError, DaemonProtocolError, DaemonUnreachable
 from escrow_operator.models.monero import ChainTransaction
+
+_LOG = logging.getLogger(__name__)
 
 SECONDS_BETWEEN = 1.0
 """Between two requests. What is asked for meanwhile goes with the next one."""
@@ -52,6 +55,10 @@ class Lookups:
             except asyncio.CancelledError:
                 _fail(asked, DaemonUnreachable("it is no longer asked"))
                 raise
+            except Exception:
+                # Whatever went wrong with one answer: nobody is to wait for it, and the next is to be asked for.
+                _LOG.exception("an answer about transactions could not be read")
+                _fail(asked, DaemonProtocolError("its answer could not be read"))
             else:
                 for txid, future in asked.items():
                     if not future.done():

@@ -178,3 +178,21 @@ async def test_a_pool_of_before_the_pattern_says_that_a_name_is_none() -> None:
     assert "'../../b/secrets/c' is not a valid name (secrets)" in _problem(service, climbing.key)
     assert reached == []
     await service.close()
+
+
+async def test_what_monerod_said_before_does_not_outlive_an_answer_that_breaks(
+    kube: FakeKube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kube.password = RIGHT
+    secured = a_pool()
+    service, key = await _watching(kube, secured)
+    await service.poll(key)
+    assert _problem(service, secured.key) == ""
+
+    async def broken(_: object) -> DaemonInfo:
+        raise RecursionError
+
+    monkeypatch.setattr(FakeDaemon, "info", broken)
+    assert await service.poll(key), "it is asked again"
+    assert _problem(service, secured.key) == "its answer could not be read"
+    await service.close()

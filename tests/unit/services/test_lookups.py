@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from escrow_operator.adapters.monerod import Daemon
-from escrow_operator.errors import DaemonUnreachable
+from escrow_operator.errors import DaemonProtocolError, DaemonUnreachable
 from escrow_operator.models.monero import ChainTransaction
 from escrow_operator.services import lookups
 from escrow_operator.services.lookups import AT_ONCE, Lookups
@@ -22,6 +22,7 @@ class FakeDaemon:
         self.asked: list[list[str]] = []
         self.down = False
         self.hangs = False
+        self.broken: Exception | None = None
         self.called = asyncio.Event()
 
     async def transactions(self, txids: Sequence[str]) -> dict[str, ChainTransaction]:
@@ -29,6 +30,8 @@ class FakeDaemon:
         self.called.set()
         if self.hangs:
             await asyncio.Event().wait()
+        if self.broken:
+            raise self.broken
         if self.down:
             raise DaemonUnreachable("down")
         return {txid: MINED for txid in txids if txid.startswith("mined")}
@@ -76,3 +79,15 @@ async def test_nobody_waits_for_a_connection_that_was_closed(daemon: FakeDaemon)
     for question in (asked, waits):
         with pytest.raises(DaemonUnreachable):
             await question
+
+
+@pytest.mark.parametrize("error", [RecursionError("too deep"), ValueError("odd"), MemoryError()])
+async def test_no_answer_leaves_anybody_waiting(daemon: FakeDaemon, error: Exception) -> None:
+    found = Lookups(cast("Daemon", daemon))
+    daemon.broken = error
+    async with asyncio.timeout(5):
+        with pytest.raises(DaemonProtocolError):
+            await found.transaction("mined-1")
+    daemon.broken = None
+    assert await found.transaction("mined-1") == MINED
+    await found.close()

@@ -1,0 +1,113 @@
+"""Typed reading of what Monero's servers answer. Nothing of an answer is in an error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Protocol, TypeVar
+
+from escrow_operator.errors import EscrowError
+from escrow_operator.models.monero import MAX_PICONERO
+
+LONGEST_WORD = 64
+MAX_BLOCKS = 500_000_000
+"""Monero's own bound of block heights (CRYPTONOTE_MAX_BLOCK_NUMBER)."""
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+_WORD = re.compile(rf"[ -~]{{0,{LONGEST_WORD}}}")
+
+FORMATS = {
+    "txid": _HASH,
+    "tx_hash": _HASH,
+    "top_block_hash": _HASH,
+    "address": re.compile(r"[1-9A-HJ-NP-Za-km-z]{0,128}"),
+    "status": _WORD,
+    "version": _WORD,
+}
+"""Of texts that reach a status, an Event or a log, by the name that all answers have them under. Before the last round
+of a key exchange the address is empty."""
+
+BLOCKS = frozenset({"height", "target_height", "confirmations", "blocks_to_unlock", "tx_pool_size"})
+"""Integers that count blocks, or transactions that wait for one; a status has 63 bits for them."""
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+class ErrorType(Protocol):
+    """An error class that takes its message and, optionally, the code of the answer."""
+
+    def __call__(self, message: str, *, code: int | None = None) -> EscrowError:
+        """Make the error."""
+        ...
+
+
+class Answer:
+    """Typed reading of a result object.
+
+    A field that is missing, ill-typed or of another format than it can have raises the protocol error.
+    """
+
+    def __init__(self, fields: Mapping[str, object], method: str, protocol_error: ErrorType) -> None:
+        self._fields = fields
+        self._method = method
+        self._protocol_error = protocol_error
+
+    def integer(self, name: str, default: int | None = None) -> int:
+        """An unsigned 64-bit integer; one of ``BLOCKS`` within Monero's own bound."""
+        value = self._fields.get(name, default)
+        most = MAX_BLOCKS if name in BLOCKS else MAX_PICONERO
+        # bool is an int to Python
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+            raise self.unexpected(name)
+        return value
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """A string of printable ASCII, as all that Monero writes is; one of ``FORMATS`` in its format."""
+        value = self._fields.get(name, default)
+        if not isinstance(value, str) or not (value.isascii() and value.isprintable()):
+            raise self.unexpected(name)
+        if name in FORMATS and not FORMATS[name].fullmatch(value):
+            raise self.unexpected(name)
+        return value
+
+    def flag(self, name: str, *, default: bool | None = None) -> bool:
+        """A boolean."""
+        value = self._fields.get(name, default)
+        if not isinstance(value, bool):
+            raise self.unexpected(name)
+        return value
+
+    def choice(self, name: str, options: type[Choice]) -> Choice:
+        """One of an enumeration's values."""
+        try:
+            return options(self.text(name))
+        except ValueError:
+            raise self.unexpected(name) from None
+
+    def texts(self, name: str) -> list[str]:
+        """A list of strings; a missing one is empty, as Monero leaves empty lists out."""
+        values = self._fields.get(name, [])
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            raise self.unexpected(name)
+        return list(values)
+
+    def item(self, name: str) -> Answer:
+        """A nested object."""
+        return self._nested(name, self._fields.get(name))
+
+    def items(self, name: str) -> list[Answer]:
+        """A list of objects; a missing one is empty, as Monero leaves empty lists out."""
+        values = self._fields.get(name, [])
+        if not isinstance(values, list):
+            raise self.unexpected(name)
+        return [self._nested(name, value) for value in values]
+
+    def unexpected(self, name: str) -> EscrowError:
+        """The protocol error for a field, without its value."""
+        return self._protocol_error(f"{self._method}: field {name!r} is missing or not of the expected type")
+
+    def _nested(self, name: str, value: object) -> Answer:
+        if not isinstance(value, dict):
+            raise self.unexpected(name)
+        return Answer(value, f"{self._method}.{name}", self._protocol_error)
