@@ -78,7 +78,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   resources: [pods]
   verbs: [get, list, watch, patch, delete]
 # Deeds, connections, the pools' login keys, and by name what a spec refers to. No list and no watch: those would
-# show it every Secret there is. No delete: nobody could say that it is for other Secrets than deeds.
+# show it every Secret there is. No delete: that would be the right to delete deeds. See admission-policy.yaml for patch.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, create, patch]

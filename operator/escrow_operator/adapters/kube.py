@@ -23,6 +23,7 @@ from escrow_operator.adapters.kube_errors import (
     ConflictError,
     InvalidNameError,
     NotFoundError,
+    UnavailableError,
     error_of,
     unavailable,
 )
@@ -183,7 +184,7 @@ class Kube:
                     if not line.endswith(b"\n"):
                         # Cut off by the end of the stream: it comes again with the next watch.
                         return
-                    event = from_json(line)
+                    event = _parsed(line)
                     if event["type"] == "ERROR":
                         raise error_of(event["object"].get("code", 500), json.dumps(event["object"]).encode())
                     yield event
@@ -234,7 +235,7 @@ class Kube:
                 data = await response.read()  # type: ignore[no-untyped-call]
         if response.status >= 400:
             raise error_of(response.status, data, is_patch=method == "PATCH")
-        answer: dict[str, Any] = from_json(data)
+        answer: dict[str, Any] = _parsed(data)
         return answer
 
     async def _request(
@@ -269,6 +270,21 @@ def urgently() -> Iterator[None]:
         yield
     finally:
         _URGENT.reset(token)
+
+
+def _parsed(data: bytes) -> Any:
+    """JSON of the API server. Raises UnavailableError for what is none.
+
+    pydantic-core reads no deeper than 200, which one object of before the schema bounded its fields may be: nobody's
+    list of all objects is to fail for that.
+    """
+    try:
+        return from_json(data)
+    except ValueError:
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise UnavailableError(0, "Unreadable", f"an answer of the API server is not JSON: {error}") from None
 
 
 def _segment(what: str, text: str) -> str:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from kubernetes.aio import client
 
 from escrow_operator.adapters import kube as kube_adapter
-from escrow_operator.adapters.kube import SECRETS, SESSIONS, Kube, Resource
-from escrow_operator.adapters.kube_errors import ExpiredError, InvalidNameError
+from escrow_operator.adapters.kube import POOLS, SECRETS, SESSIONS, Kube, Resource
+from escrow_operator.adapters.kube_errors import ExpiredError, InvalidNameError, UnavailableError
 from unit.adapters.fake_server import Handler, Serve
 
 
@@ -110,6 +110,32 @@ async def test_a_list_that_is_left_is_asked_no_further(serve: Serve) -> None:
 
 RESOURCES = [value for value in vars(kube_adapter).values() if isinstance(value, Resource)]
 NASTY = st.text(st.sampled_from("./%?#&=;:@+ aAz09-_\\\0\n\r\t\x7fäż２。／．\u202e\ud800"))
+
+
+def nested(depth: int) -> bytes:
+    """A list with an object of before the schema of pools bounded what is in them."""
+    deep = b'{"a":' * depth + b"1" + b"}" * depth
+    return b'{"items":[{"spec":%s}],"metadata":{"resourceVersion":"7"}}' % deep
+
+
+async def test_one_object_that_is_nested_does_not_hide_all_others(serve: Serve) -> None:
+    async def handle(_: web.Request) -> web.Response:
+        return web.Response(body=nested(300))
+
+    async with connected(serve, handle) as kube:
+        assert (await kube.list(POOLS)).version == "7"
+
+
+@pytest.mark.parametrize("body", [nested(100_000), b"<html>", b"\xff", b""])
+async def test_what_is_no_json_of_an_api_server_is_told_apart(serve: Serve, body: bytes) -> None:
+    async def handle(_: web.Request) -> web.Response:
+        return web.Response(body=body)
+
+    async with connected(serve, handle) as kube:
+        with pytest.raises(UnavailableError):
+            await kube.list(POOLS)
+
+
 CLIMBS = "../../other-namespace/secrets/bank"
 ANYTHING = st.text() | NASTY | st.from_regex(r"[a-z0-9.-]*") | st.sampled_from([CLIMBS, "..", "", "a"])
 

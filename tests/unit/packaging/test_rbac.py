@@ -1,6 +1,7 @@
 """The operator's role is what its code uses: nothing is missing and nothing is too much."""
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,20 @@ import pytest
 from escrow_operator.adapters import kube
 from escrow_operator.adapters.kube import Resource
 from escrow_operator.core.manifests import common
+from escrow_operator.core.manifests import pool as manifests
+from escrow_operator.core.manifests.common import BASE_LABELS
+from escrow_operator.core.manifests.session import (
+    CONNECTION_TYPE,
+    DEED_TYPE,
+    connection_secret,
+    deed_secret,
+    endpoint_slice,
+)
+from escrow_operator.models.common import Role
+from escrow_operator.models.deed import Deed
+from escrow_operator.models.monero import Login
 from testbed.settings import REPO_ROOT
+from unit.factories import pool, session, slot
 from unit.packaging.helm import Object, of_kind, render
 
 PACKAGE = REPO_ROOT / "operator" / "escrow_operator"
@@ -117,8 +131,90 @@ def test_every_resource_of_the_adapter_is_in_the_role() -> None:
     assert {(group(resource), resource.plural) for resource in RESOURCES.values()} <= rights.keys()
 
 
-def test_the_operator_cannot_look_through_secrets() -> None:
-    assert granted(operator_rules(render()))["", "secrets"].isdisjoint({"list", "watch", "update", "deletecollection"})
+def test_the_operator_can_neither_look_through_secrets_nor_delete_any() -> None:
+    """Invariant I4: RBAC does not tell deeds from other Secrets."""
+    assert granted(operator_rules(render()))["", "secrets"] == {"get", "create", "patch"}
+
+
+CHANGING = {"update", "patch", "delete"}
+
+
+def policy(objects: list[Object]) -> Object:
+    """What the policy that bounds the operator's rights says."""
+    (found,) = of_kind(objects, "ValidatingAdmissionPolicy")
+    (binding,) = of_kind(objects, "ValidatingAdmissionPolicyBinding")
+    assert binding["spec"] == {"policyName": found["metadata"]["name"], "validationActions": ["Deny"]}
+    spec: Object = found["spec"]
+    assert spec["failurePolicy"] == "Fail"
+    return spec
+
+
+@pytest.mark.parametrize("values", [{}, {"watchNamespaces": ["shop"]}, {"fullnameOverride": "other"}])
+def test_whatever_the_operator_may_change_of_others_kinds_is_only_its_own(values: Object) -> None:
+    objects = render(values)
+    role = of_kind(objects, "Role" if "watchNamespaces" in values else "ClusterRole")
+    rules = next(found for found in role if not found["metadata"]["name"].startswith("xmr-escrow-e"))["rules"]
+    rights = granted(rules)
+    guarded = {
+        (api_group, resource): set(rule["operations"])
+        for rule in policy(objects)["matchConstraints"]["resourceRules"]
+        for api_group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+    changed = {key for key, verbs in rights.items() if verbs & CHANGING and key[0] != "xmr-escrow.dev"}
+    assert changed == guarded.keys()
+    for operations in guarded.values():
+        assert operations >= {"UPDATE", "DELETE"}
+
+
+@pytest.mark.parametrize(
+    "values", [{}, {"serviceAccount": {"name": "someone"}}, {"serviceAccount": {"create": False, "name": "given"}}]
+)
+def test_the_policy_means_the_account_that_the_operator_has(values: Object) -> None:
+    objects = render(values)
+    (condition,) = policy(objects)["matchConditions"]
+    (deployment,) = of_kind(objects, "Deployment")
+    account = deployment["spec"]["template"]["spec"]["serviceAccountName"]
+    found = re.fullmatch(r"request\.userInfo\.username\.matches\('(.*)'\)", condition["expression"])
+
+    assert found
+    assert re.search(found[1], f"system:serviceaccount:anywhere:{account}")
+    for other in (f"system:serviceaccount:anywhere:x{account}", f"{account}", f"system:serviceaccount:a:{account}x"):
+        assert not re.search(found[1], other)
+
+
+def test_the_policy_speaks_of_what_the_operator_makes() -> None:
+    validations = policy(render())["validations"]
+    text = " ".join(validation["expression"] for validation in validations)
+
+    assert {validation["reason"] for validation in validations} == {"Forbidden"}, "Invalid would be tried again at once"
+    assert f"[{DEED_TYPE!r}, {CONNECTION_TYPE!r}]" in text
+    (label,) = {key: value for key, value in BASE_LABELS.items() if key.endswith("managed-by")}.items()
+    assert f"oldObject.metadata.labels[{label[0]!r}] == {label[1]!r}" in text
+
+
+def test_what_the_operator_makes_is_what_the_policy_lets_it_change() -> None:
+    slots = {role: slot(role.value, role, owner=session()) for role in Role}
+    names = endpoint_slice(session(), slots)
+    assert names is not None
+    made = [
+        manifests.service(pool()),
+        manifests.network_policy(pool(), "system"),
+        manifests.deployment(pool(), Role.BUYER, replicas=1, login_key="k", daemon_secrets="", login_image="i"),
+        connection_secret(session(), slots[Role.BUYER], Login("u", "p")),
+        deed_secret(session(), Deed(Role.BUYER, "f", "p")),
+        names,
+    ]
+    for body in made:
+        assert body["metadata"]["labels"].items() >= BASE_LABELS.items(), body["kind"]
+    assert "ownerReferences" not in made[4]["metadata"]
+    template = made[2]["spec"]["template"]
+    assert template["metadata"]["labels"].items() >= BASE_LABELS.items()
+    assert template["spec"]["automountServiceAccountToken"] is False
+    assert not {"hostNetwork", "hostPID"} & template["spec"].keys()
+    kinds = {key for volume in template["spec"]["volumes"] for key in volume} - {"name"}
+    assert kinds <= {"emptyDir", "secret", "persistentVolumeClaim"}
 
 
 def test_the_operator_cannot_take_the_wallets_volumes() -> None:

@@ -55,7 +55,7 @@ class Bench:
     def replace(self, name: str, role: Role) -> None:
         """What deletion and the next claim do."""
         old = self.slots(name)[role]
-        self.store.drop_slot(old.namespace, old.name, old.uid)
+        self.store.drop_slot(slot_body(old.name, role))
         taken = next(s for s in self.store.free_slots(POOL.key) if s.role is role and s.has_daemon(NOW))
         self.store.see_slot(slot_body(taken.name, role, owner=self.session(name), daemon=NOW))
 
@@ -100,7 +100,7 @@ def test_a_session_that_goes_away_meanwhile_leaves_its_pod_to_others() -> None:
     bench.add_free(Role.BUYER)
     assert bench.look("one") is Role.BUYER
     assert bench.look("two") is None
-    bench.store.drop_session(SessionKey("shop", "one"), bench.session("one").uid)
+    bench.store.drop_session(session_body("one"))
     assert bench.look("two") is Role.BUYER
 
 
