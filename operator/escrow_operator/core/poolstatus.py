@@ -23,11 +23,12 @@ def count_slots(slots: Iterable[Slot]) -> dict[str, dict[str, int]]:
     """How many slots of each role are free, adopted, starting and terminating."""
     counts = {count: {role.value: 0 for role in ROLES} for count in COUNTS}
     for slot in slots:
-        counts[_count_of(slot)][slot.role.value] += 1
+        counts[count_of(slot)][slot.role.value] += 1
     return counts
 
 
-def _count_of(slot: Slot) -> str:
+def count_of(slot: Slot) -> str:
+    """Which of the counts a slot is in."""
     if slot.terminating or slot.finished:
         return "terminating"
     if slot.state is SlotState.ADOPTED:

@@ -43,9 +43,9 @@ class Deed:
     @classmethod
     def from_secret(cls, role: Role, secret: Mapping[str, Any]) -> Self:
         """From the API's JSON. Raises SecretDataError for a Secret that is no deed."""
-        data = secret_data(secret, "file", "password", "address", "restoreHeight", "pool")
-        height = data.get("restoreHeight") or "0"
-        if not data.keys() >= {"file", "password"} or not _HEIGHT.fullmatch(height):
+        data = secret_data(secret, "file", "password", "address", "restoreHeight", "pool", "attempt")
+        height, attempt = data.get("restoreHeight") or "0", data.get("attempt") or "1"
+        if not data.keys() >= {"file", "password"} or not (_NUMBER.fullmatch(height) and _NUMBER.fullmatch(attempt)):
             raise SecretDataError("it lacks what a deed has")
         return cls(
             role=role,
@@ -54,14 +54,14 @@ class Deed:
             address=data.get("address") or None,
             restore_height=int(height),
             pool=data.get("pool"),
-            attempt=int(data.get("attempt") or 1),
+            attempt=int(attempt),
             version=secret["metadata"]["resourceVersion"],
             settled=settled_mark(secret),
             sealed=secret.get("immutable") is True,
         )
 
 
-_HEIGHT = re.compile(r"[0-9]{1,20}", re.ASCII)
+_NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
 
 
 class SecretDataError(ValueError):

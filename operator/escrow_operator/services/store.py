@@ -19,6 +19,7 @@ from escrow_operator.models.session import Session, SessionKey
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.indexes import Candidates, Holders, Index
 from escrow_operator.services.newest import Listed, Newest
+from escrow_operator.services.tallies import Tallies
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Store:
         self._by_file: Index[tuple[PoolKey, str], SlotKey] = Index()
         self.leaving: set[str] = set()
         """Uids of the sessions that hold slots and are about to free them, those that are gone included."""
+        self.tallies = Tallies()
         self._reserved: set[str] = set()
 
     def see_session(self, body: dict[str, Any]) -> bool:
@@ -55,6 +57,7 @@ class Store:
         if former and former.pool_key != session.pool_key:
             self._sessions_of.discard(former.pool_key, former.key)
         self._sessions_of.add(session.pool_key, session.key)
+        self.tallies.session(former, session)
         if former and former.uid != session.uid:
             self._note_leaving(former.uid, None)
         self.candidates.note(session)
@@ -92,6 +95,7 @@ class Store:
             self._unindex(former)
             if former.uid != slot.uid:
                 self._reserved.discard(former.uid)
+        self.tallies.slot(former, slot)
         for index, entry in self._entries(slot):
             index.add(entry, key)
         if slot.session_uid:
@@ -197,6 +201,7 @@ class Store:
     def _drop_session(self, key: SessionKey, version: str) -> Session | None:
         session = self._newest_sessions.drop(key, version)
         if session:
+            self.tallies.session(session, None)
             self._sessions_of.discard(session.pool_key, key)
             self._note_leaving(session.uid, None)
         return session
@@ -204,6 +209,7 @@ class Store:
     def _drop_slot(self, key: SlotKey, version: str) -> Slot | None:
         slot = self._newest_slots.drop(key, version)
         if slot:
+            self.tallies.slot(slot, None)
             self._unindex(slot)
             self._reserved.discard(slot.uid)
         return slot
@@ -214,8 +220,10 @@ class Store:
             index.discard(entry, key)
         if slot.session_uid and slot.session_uid not in self._by_session:
             self.leaving.discard(slot.session_uid)
+            self.tallies.holder(slot.session_uid, None)
 
     def _note_leaving(self, uid: str, session: Session | None) -> None:
+        self.tallies.holder(uid, session if uid in self._by_session else None)
         if uid in self._by_session and is_leaving(session):
             self.leaving.add(uid)
         else:

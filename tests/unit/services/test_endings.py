@@ -34,7 +34,7 @@ class Bench:
         self.clock, self.active, self.secrets, self.closed = FakeClock(), 0, "1", 0
         self.failure = Failed("WalletFileNotFound", "It is not there.", again=again)
         self.session = session(phase=Phase.ACTIVE)
-        names = ("activator", "capacity", "claims", "closer", "deeds", "monitor", "recorder", "reporter")
+        names = ("activator", "claims", "closer", "deeds", "monitor", "recorder", "reporter", "store")
         fakes: dict[str, Any] = dict.fromkeys(names, self)
         settings = cast("Settings", self)
         self.sessions, self.max_active = self, 10
@@ -43,24 +43,20 @@ class Bench:
     async def versions(self, _: Session) -> str:
         return self.secrets
 
-    def count_active(self) -> int:
-        return self.active
+    def has_room(self, _: Session) -> bool:
+        return self.active < self.max_active
+
+    def is_holder(self, _: str) -> bool:
+        return False
 
     async def report(self, session: Session, report: Report) -> Session:
         status = compose_status(session, report, now=self.clock.now())
         self.session = dataclasses.replace(session, status=status)
         return self.session
 
-    def held(self, _: Session) -> dict[str, str]:
-        return {}
-
     async def release(self, _: Session) -> bool:
         self.closed += 1
         return True
-
-    def stop_waiting(self, *_: object) -> None: ...
-
-    def leave(self, *_: object) -> None: ...
 
     def forget(self, *_: object) -> None: ...
 

@@ -1,0 +1,59 @@
+"""Numbers of what the store holds, kept while it changes: whoever asks for them costs no walk over all objects."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TypeVar
+
+from escrow_operator.core.poolstatus import count_of
+from escrow_operator.models.common import Role, parse_time
+from escrow_operator.models.pool import PoolKey
+from escrow_operator.models.session import Phase, Session
+from escrow_operator.models.slot import Slot
+
+Key = TypeVar("Key")
+
+
+class Tallies:
+    """Fed by the store. Numbers that became 0 take no room."""
+
+    def __init__(self) -> None:
+        self.phases: Counter[tuple[str, Phase]] = Counter()
+        """Sessions by namespace and phase."""
+        self.slots: Counter[tuple[PoolKey, Role, str]] = Counter()
+        """Slots by pool, role and state (core.poolstatus.COUNTS)."""
+        self._opened: dict[str, int] = {}
+        self._sum = 0
+
+    def session(self, old: Session | None, new: Session | None) -> None:
+        """A session is known in another version; None where it was not known, or no longer is."""
+        if new:
+            self.phases[new.key.namespace, new.phase] += 1
+        if old:
+            _take(self.phases, (old.key.namespace, old.phase))
+
+    def slot(self, old: Slot | None, new: Slot | None) -> None:
+        """The same of a slot."""
+        if new:
+            self.slots[new.pool, new.role, count_of(new)] += 1
+        if old:
+            _take(self.slots, (old.pool, old.role, count_of(old)))
+
+    def holder(self, uid: str, session: Session | None) -> None:
+        """A session holds slots; with None it does not, or is gone."""
+        self._sum -= self._opened.pop(uid, 0)
+        opened = session.status.get("openedAt") if session else None
+        if opened:
+            # Whole seconds, as statuses have them: a sum of floats would drift.
+            self._opened[uid] = int(parse_time(opened).timestamp())
+            self._sum += self._opened[uid]
+
+    def mean_age(self, now: float) -> float:
+        """Mean seconds since the sessions that hold slots were opened; ``now`` is Unix time."""
+        return now - self._sum / len(self._opened) if self._opened else 0.0
+
+
+def _take(counts: Counter[Key], key: Key) -> None:
+    counts[key] -= 1
+    if not counts[key]:
+        del counts[key]
