@@ -30,6 +30,8 @@ def main() -> int:
     # A line per watch event and per request of every wallet drowns the story.
     for noisy in ("kopf.objects", "kopf.activities", "aiohttp.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # A line per attempt of a watch that is refused; the operator says so once, of its own watch beside it.
+    logging.getLogger("kopf._cogs.clients.watching").setLevel(logging.CRITICAL)
     handlers = Handlers(settings)
     # A sixth less CPU for each request than with asyncio's own loop (docs/architecture.md).
     uvloop.run(
@@ -40,7 +42,6 @@ def main() -> int:
             standalone=True,
             # Else kopf asks for the user's name, which a container's bare uid does not have.
             identity=cast("Any", socket.gethostname()),
-            liveness_endpoint=f"http://0.0.0.0:{settings.probe_port}/healthz",
         )
     )
     return 0

@@ -11,9 +11,11 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.kube import Kube
 from escrow_operator.adapters.metrics import MetricsServer
+from escrow_operator.core.cap import is_leaving
 from escrow_operator.core.funding import awaits_money
 from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.session import OPEN_PHASES, SessionKey
+from escrow_operator.models.slot import Slot
 from escrow_operator.services.activation import Activator
 from escrow_operator.services.capacity import Capacity
 from escrow_operator.services.claims import ClaimService
@@ -26,6 +28,7 @@ from escrow_operator.services.events import Recorder
 from escrow_operator.services.inspection import Inspector
 from escrow_operator.services.meters import Meters
 from escrow_operator.services.monitor import Monitor
+from escrow_operator.services.namespaces import Namespaces
 from escrow_operator.services.opener import Opener
 from escrow_operator.services.patience import Patience
 from escrow_operator.services.pools import PoolService
@@ -38,6 +41,7 @@ from escrow_operator.services.stages import Stages
 from escrow_operator.services.statistics import Statistics
 from escrow_operator.services.store import Store
 from escrow_operator.services.sweep import Sweep
+from escrow_operator.services.upkeep import Upkeep
 from escrow_operator.services.wallets import Wallets
 from escrow_operator.services.warmups import WarmUps
 from escrow_operator.services.watches import Watches
@@ -50,6 +54,7 @@ LOOKS_AT_ONCE = 64
 waits for a wallet that hangs does not keep its place (invariant I10)."""
 
 POOLS_AT_ONCE = 8
+
 
 DAEMONS_AT_ONCE = 32
 """Daemons asked in parallel; one that hangs holds its place for its deadline of 10 s."""
@@ -92,7 +97,16 @@ class Operator:
         self.stages = Stages(self.meters, clock)
         self.applied = Applied()
         patience, renewal = Patience(clock), Renewal(self.store)
-        self.sweep = Sweep(kube, self.store, self.wallets, self.opener, settings.namespaces)
+        self.namespaces = Namespaces(
+            kube,
+            self.store,
+            clock,
+            self.meters,
+            settings.namespaces,
+            changed=self.namespace_changed,
+            slot_gone=self.slot_gone,
+        )
+        self.sweep = Sweep(kube, self.store, self.wallets, self.opener, self.namespaces)
         warm_ups = WarmUps(kube, self.store, clock, pool_changed=self.wake_pool)
         activator = Activator(
             kube,
@@ -107,7 +121,7 @@ class Operator:
             store=self.store,
             warm_ups=warm_ups,
         )
-        self.drift = Drift(kube, self.store, self.applied, settings.namespaces)
+        self.drift = Drift(kube, self.store, self.applied, self.namespaces)
         monitor = Monitor(self.wallets, self.opener)
         endings = Endings(
             kube,
@@ -134,6 +148,7 @@ class Operator:
             inspector=Inspector(self.store, self.daemons, monitor),
             patience=patience,
             renewal=renewal,
+            namespaces=self.namespaces,
             recorder=self.recorder,
             reporter=self.reporter,
             stages=self.stages,
@@ -160,6 +175,21 @@ class Operator:
             pools=self.pool_service,
             wake_sessions=self.wake_sessions,
             wake_pool=self.wake_pool,
+            pod_ends=self.pod_ends,
+        )
+        self.upkeep = Upkeep(
+            self.store,
+            settings.intervals,
+            clock,
+            self.meters,
+            sweep=self.sweep,
+            drift=self.drift,
+            closer=self.closer,
+            namespaces=self.namespaces,
+            wallets=self.wallets,
+            wake_sessions=self.wake_sessions,
+            wake_pool=self.wake_pool,
+            watch_daemon=self.watch_daemon,
         )
         self.session_queue: WorkQueue[SessionKey] = WorkQueue(
             "sessions",
@@ -174,9 +204,11 @@ class Operator:
         self.daemon_queue: WorkQueue[DaemonKey] = WorkQueue(
             "daemons", self.ask_daemon, concurrency=DAEMONS_AT_ONCE, meters=self.meters
         )
-        self.sweep_queue: WorkQueue[str] = WorkQueue("sweep", self.sweep_all, concurrency=1, meters=self.meters)
+        self.sweep_queue: WorkQueue[str] = WorkQueue("sweep", self.upkeep.sweep, concurrency=1, meters=self.meters)
+        self.namespace_queue: WorkQueue[str] = WorkQueue(
+            "namespaces", self.namespaces.look, concurrency=POOLS_AT_ONCE, meters=self.meters
+        )
         self._expose()
-        self.swept = self.resynced = clock.monotonic()
         self.metrics_server: MetricsServer | None = None
 
     @classmethod
@@ -195,7 +227,7 @@ class Operator:
 
     async def _begin(self) -> None:
         self.metrics_server = await MetricsServer.start(self.metrics, self.settings.metrics_port)
-        _, versions = await self.sweep.level()
+        versions = await self.upkeep.first_level()
         for key, pool in self.store.pools.items():
             await self.watch_daemon(pool)
             self.pool_queue.add(key)
@@ -203,7 +235,9 @@ class Operator:
         sessions = self.store.sessions
         self.wake_sessions(sorted(sessions, key=lambda key: sessions[key].phase in OPEN_PHASES))
         self.watches.start(versions)
-        self.sweep_queue.add("all", self.settings.intervals.sweep.total_seconds())
+        self.sweep_queue.add("all")
+        for namespace in self.namespaces.named:
+            self.namespace_queue.add(namespace)
         _LOG.info("started with %d pools and %d sessions", len(self.store.pools), len(self.store.sessions))
 
     def _expose(self) -> None:
@@ -212,6 +246,7 @@ class Operator:
             "pools": self.pool_queue,
             "daemons": self.daemon_queue,
             "sweep": self.sweep_queue,
+            "namespaces": self.namespace_queue,
         }
         limit = self.settings.sessions.max_active
         Statistics(self.metrics, self.kube, self.store, self.capacity, self.clock, max_active=limit, queues=queues)
@@ -223,7 +258,7 @@ class Operator:
         if self.metrics_server is not None:
             await self.metrics_server.close()
         await self.watches.close()
-        for queue in (self.sweep_queue, self.daemon_queue, self.session_queue, self.pool_queue):
+        for queue in (self.sweep_queue, self.namespace_queue, self.daemon_queue, self.session_queue, self.pool_queue):
             await queue.close()
         await self.recorder.close()
         await self.wallets.close()
@@ -242,28 +277,21 @@ class Operator:
             return None
         return self.settings.intervals.daemon.total_seconds()
 
-    async def sweep_all(self, _: str) -> float:
-        """Heal orphans and what others changed; now and then level with full lists.
-
-        Sessions whose time is up need no sweep: each one's next look is in the queue.
-        """
-        with self.meters.sweep.time():
-            await self.sweep.heal_orphans()
-            await self.drift.look()
-            if self.clock.monotonic() - self.resynced >= self.settings.intervals.resync.total_seconds():
-                await self._resync()
-        for pool in list(self.store.pools):
+    def namespace_changed(self, sessions: Iterable[SessionKey], pools: Iterable[PoolKey]) -> None:
+        """A namespace is ending, or gone."""
+        self.wake_sessions(sessions)
+        for pool in pools:
             self.wake_pool(pool)
-        self.swept = self.clock.monotonic()
-        return self.settings.intervals.sweep.total_seconds()
+        self.capacity.wake_waiting()
 
-    async def _resync(self) -> None:
-        news, _ = await self.sweep.level()
-        self.wake_sessions(news)
-        for key, pool in list(self.store.pools.items()):
-            self.wallets.forget_login_key(key)
-            await self.watch_daemon(pool)
-        self.resynced = self.clock.monotonic()
+    def slot_gone(self, slot: Slot) -> None:
+        """A pod is gone with its namespace."""
+        self.sweep.slot_gone(slot)
+
+    def pod_ends(self, namespace: str) -> None:
+        """A pod began to end. With its namespace, pods go first: the sessions' turn is short."""
+        if namespace in self.namespaces.named:
+            self.namespace_queue.add(namespace)
 
     def is_urgent(self, key: SessionKey) -> bool:
         """Whether somebody waits for the next look at a session; those that are open are looked at for the record."""
@@ -287,10 +315,11 @@ class Operator:
         """monerod has a new block, another mempool, or another state: the pool's sessions may have news.
 
         What is new in the mempool concerns those who wait for a payment or follow one; the others hear of it at their
-        next look by themselves.
+        next look by themselves. Those that are closed or failed hold no wallet that could have any.
         """
         self.wake_pool(key)
-        sessions = [self.store.sessions[name] for name in self.store.sessions_of_pool(key)]
+        known = (self.store.sessions.get(name) for name in self.store.sessions_of_pool(key))
+        sessions = [session for session in known if session and not is_leaving(session)]
         self.wake_sessions(session.key for session in sessions if awaits_money(session))
         if not only_mempool:
             self.wake_sessions(session.key for session in sessions if not awaits_money(session))

@@ -57,6 +57,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [xmr-escrow.dev]
   resources: [escrowsessions, walletpools]
   verbs: [list, watch]
+# Before a pod is deleted whose session is gone: is it?
+- apiGroups: [xmr-escrow.dev]
+  resources: [escrowsessions]
+  verbs: [get]
 # Finalizers: a session's wallets are closed before it goes, and a pool stays for as long as sessions have its slots.
 - apiGroups: [xmr-escrow.dev]
   resources: [escrowsessions, walletpools]
@@ -99,10 +103,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [create, get, list, patch]
-# A session's host names, applied; withdrawn when it closes.
+# A session's host names, applied; withdrawn when it closes, and listed for those that a crash left.
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
-  verbs: [create, patch, delete]
+  verbs: [create, list, patch, delete]
 # The guard of a pool's pods, applied; removed when the spec turns it off.
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
@@ -115,4 +119,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [storage.k8s.io]
   resources: [storageclasses]
   verbs: [get]
+{{- with .Values.watchNamespaces }}
+# Whether a namespace that it serves is being deleted, or gone: its role there goes with it.
+- apiGroups: [""]
+  resources: [namespaces]
+  resourceNames: {{ toJson . }}
+  verbs: [get]
+{{- end }}
 {{- end -}}

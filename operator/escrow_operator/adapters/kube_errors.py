@@ -13,6 +13,9 @@ from kubernetes.aio.client.exceptions import ApiException
 from escrow_operator.errors import EscrowError
 from escrow_operator.models.common import printable
 
+LONGEST_QUOTE = 200
+"""Bytes quoted of an answer that is no Status."""
+
 
 class KubeError(EscrowError):
     """The API server refused a request. ``status`` is its HTTP code, ``reason`` its StatusReason."""
@@ -23,6 +26,11 @@ class KubeError(EscrowError):
         self.reason = reason
 
     @property
+    def is_forbidden(self) -> bool:
+        """Whether the operator has no right to this, or no longer."""
+        return self.status == 403
+
+    @property
     def is_namespace_ending(self) -> bool:
         """Whether nothing can be created because the namespace is being deleted."""
         return self.status == 403 and "is being terminated" in str(self)
@@ -30,6 +38,10 @@ class KubeError(EscrowError):
 
 class NotFoundError(KubeError):
     """404: the object does not exist (any more)."""
+
+    def is_about(self, name: str) -> bool:
+        """Whether it is this object that does not exist, and not the whole kind that the API server does not know."""
+        return f'"{name}" not found' in str(self)
 
 
 class InvalidNameError(KubeError):
@@ -64,11 +76,9 @@ def unavailable() -> Iterator[None]:
 
 def error_of(status: int, data: bytes, *, is_patch: bool = False) -> KubeError:
     """The error of an answer with this HTTP status."""
-    try:
-        answer = json.loads(data)
-        reason, message = answer.get("reason") or "Unknown", answer.get("message") or "no message"
-    except ValueError:
-        reason, message = "Unknown", data[:200].decode(errors="replace")
+    answer = _status_of(data)
+    reason = str(answer.get("reason") or "Unknown")
+    message = str(answer.get("message") or data[:LONGEST_QUOTE].decode(errors="replace") or "no message")
     if status == 410:
         return ExpiredError(status, reason, message)
     if status == 404:
@@ -81,5 +91,15 @@ def error_of(status: int, data: bytes, *, is_patch: bool = False) -> KubeError:
     return KubeError(status, reason, message)
 
 
+def _status_of(data: bytes) -> Mapping[str, Any]:
+    """The answer as a Status; empty when it is none, as those of proxies on the way to the API server."""
+    try:
+        answer = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
 def _has_causes(answer: Mapping[str, Any]) -> bool:
-    return bool((answer.get("details") or {}).get("causes"))
+    details = answer.get("details")
+    return isinstance(details, dict) and bool(details.get("causes"))

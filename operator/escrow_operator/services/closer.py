@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from typing import Any
 
 from escrow_operator.adapters.kube import ENDPOINT_SLICES, PODS, SECRETS, SESSIONS, Kube
-from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
-from escrow_operator.core.manifests.common import connection_name, endpoint_slice_name
+from escrow_operator.adapters.kube_errors import ConflictError, KubeError, NotFoundError
+from escrow_operator.core.manifests.common import BASE_LABELS, connection_name, endpoint_slice_name
 from escrow_operator.core.manifests.session import withdrawal
 from escrow_operator.errors import NoWalletOpen, WalletError
-from escrow_operator.models.common import FINALIZER, ROLES, Role
-from escrow_operator.models.session import Session
+from escrow_operator.models.common import FINALIZER, ROLES, Label, Role
+from escrow_operator.models.session import ENDING_PHASES, Session, SessionKey
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.blocked import Blocked
 from escrow_operator.services.opener import Opener
 from escrow_operator.services.store import Store
+from escrow_operator.services.together import gather_all
 from escrow_operator.services.wallets import Wallets
 
 _LOG = logging.getLogger(__name__)
@@ -34,6 +36,7 @@ class Closer:
         self._store = store
         self._wallets = wallets
         self._opener = opener
+        self._stale: set[str] = set()
 
     async def release(self, session: Session) -> bool:
         """Close all wallets of a session and delete its pods.
@@ -52,11 +55,47 @@ class Closer:
         return all(closed)
 
     async def withdraw_endpoints(self, session: Session) -> None:
-        """Take away what clients connect with, for a session that ends but stays as an object."""
-        await asyncio.gather(
-            self._kube.delete(ENDPOINT_SLICES, session.key.namespace, endpoint_slice_name(session.key)),
-            *(self._withdraw_connection(session, role) for role in ROLES),
-        )
+        """Take away what clients connect with, of a session that ends but stays as an object.
+
+        It does not raise KubeError: wallets are closed whether or not this can be done, and what is left is found by
+        ``find_stale``.
+        """
+        key = session.key
+        try:
+            await gather_all(self._withdraw_connection(session, role) for role in ROLES)
+            # Last: as long as it is there, what else is left is found.
+            await self._kube.delete(ENDPOINT_SLICES, key.namespace, endpoint_slice_name(key))
+        except KubeError as error:
+            _LOG.warning("the connections of session %s could not be withdrawn: %s", key, error)
+        else:
+            self._stale.discard(session.uid)
+
+    async def find_stale(self, namespace: str | None) -> list[SessionKey]:
+        """The closed sessions of a namespace (None: of the cluster) that can still be connected to.
+
+        A crash, or an API server that was away, may have left what leads clients to the address of a former pod, which
+        another pod may have by now. Each one's next look withdraws it: only there nobody publishes it meanwhile.
+        """
+        listing = await self._kube.list(ENDPOINT_SLICES, namespace, labels=BASE_LABELS)
+        found = list(filter(None, map(self._closed_owner, listing.items)))
+        self._stale.update(session.uid for session in found)
+        return [session.key for session in found]
+
+    def is_stale(self, session: Session) -> bool:
+        """Whether it was found to be without slots and not withdrawn."""
+        return session.uid in self._stale
+
+    def _closed_owner(self, endpoint_slice: dict[str, Any]) -> Session | None:
+        """The session of an EndpointSlice, when it is a closed one without slots.
+
+        What a deleted session leaves goes by garbage collection.
+        """
+        meta = endpoint_slice["metadata"]
+        session = self._store.sessions.get(SessionKey(meta["namespace"], meta["labels"].get(Label.SESSION, "")))
+        owners = {owner["uid"] for owner in meta.get("ownerReferences") or ()}
+        if session is None or session.uid not in owners or session.deleting or session.phase not in ENDING_PHASES:
+            return None
+        return session if meta["name"] == endpoint_slice_name(session.key) else None
 
     async def _withdraw_connection(self, session: Session, role: Role) -> None:
         """Empty a connection Secret; it goes with the session.

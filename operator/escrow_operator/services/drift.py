@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from escrow_operator.adapters.kube import CLAIMS, DEPLOYMENTS, NETWORK_POLICIES, SERVICES, Kube, Listing, Resource
 from escrow_operator.core.manifests.common import BASE_LABELS
-from escrow_operator.models.pool import PoolKey
+from escrow_operator.models.pool import Pool, PoolKey
+from escrow_operator.services.namespaces import Namespaces
 from escrow_operator.services.store import Store
 
 
@@ -33,6 +34,16 @@ class Applied:
 
     def __init__(self) -> None:
         self._pools: dict[PoolKey, dict[Mark, State]] = {}
+        self._uids: dict[PoolKey, str] = {}
+
+    def begin(self, pool: Pool) -> None:
+        """A pool is about to be looked at: what was applied of another of its name says nothing of this one.
+
+        Its objects go with it, by garbage collection, and maybe not at once.
+        """
+        if self._uids.get(pool.key) != pool.uid:
+            self._pools.pop(pool.key, None)
+            self._uids[pool.key] = pool.uid
 
     def is_current(self, pool: PoolKey, resource: Resource, name: str, digest: str) -> bool:
         """Whether this was applied, and nobody was seen to change it since."""
@@ -56,6 +67,7 @@ class Applied:
     def forget(self, pool: PoolKey) -> None:
         """The pool is gone."""
         self._pools.pop(pool, None)
+        self._uids.pop(pool, None)
 
     def compare(self, resource: Resource, namespace: str | None, listing: Listing) -> None:
         """Forget what is no longer as it was applied: the pool's next look applies it again."""
@@ -71,24 +83,27 @@ class Applied:
 class Drift:
     """Compares with what there is."""
 
-    def __init__(self, kube: Kube, store: Store, applied: Applied, namespaces: tuple[str, ...]) -> None:
+    def __init__(self, kube: Kube, store: Store, applied: Applied, namespaces: Namespaces) -> None:
         self._kube = kube
         self._store = store
         self._applied = applied
-        self._namespaces: tuple[str | None, ...] = namespaces or (None,)
+        self._namespaces = namespaces
 
     async def look(self) -> None:
         """One list of each kind and namespace served. What changes while they are read is compared the next time."""
         if not self._store.pools:
             return
-        for namespace in self._namespaces:
-            for resource, listing in (
-                (CLAIMS, await self._kube.list(CLAIMS, namespace, labels=BASE_LABELS)),
-                (SERVICES, await self._kube.list(SERVICES, namespace, labels=BASE_LABELS)),
-                (DEPLOYMENTS, await self._kube.list(DEPLOYMENTS, namespace, labels=BASE_LABELS)),
-                (NETWORK_POLICIES, await self._kube.list(NETWORK_POLICIES, namespace, labels=BASE_LABELS)),
-            ):
-                self._applied.compare(resource, namespace, listing)
+        for namespace in self._namespaces.served:
+            await self._namespaces.apart(namespace, self._compare(namespace))
+
+    async def _compare(self, namespace: str | None) -> None:
+        for resource, listing in (
+            (CLAIMS, await self._kube.list(CLAIMS, namespace, labels=BASE_LABELS)),
+            (SERVICES, await self._kube.list(SERVICES, namespace, labels=BASE_LABELS)),
+            (DEPLOYMENTS, await self._kube.list(DEPLOYMENTS, namespace, labels=BASE_LABELS)),
+            (NETWORK_POLICIES, await self._kube.list(NETWORK_POLICIES, namespace, labels=BASE_LABELS)),
+        ):
+            self._applied.compare(resource, namespace, listing)
 
 
 def _version(resource: Resource, body: dict[str, Any]) -> tuple[str, str]:

@@ -179,7 +179,7 @@ class Endings:
         self._claims.forget(session.key)
         self._activator.forget(session.uid)
         self._monitor.forget(session.uid)
-        if not session.deleting and self._store.is_holder(session.uid):
-            # Before the pods go: as long as one is there, whoever comes after a crash knows that this is to be done.
+        if not session.deleting and (self._store.is_holder(session.uid) or self._closer.is_stale(session)):
+            # Before its slots go: while it has them, whoever carries on after a crash does it again.
             await self._closer.withdraw_endpoints(session)
         return await self._closer.release(session)

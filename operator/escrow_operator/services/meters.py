@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Histogram, Summary
+from prometheus_client import Counter, Gauge, Histogram, Summary
 from prometheus_client.registry import CollectorRegistry
 
 PREFIX = "xmr_escrow"
@@ -56,6 +56,11 @@ class Meters:
             f"{PREFIX}_wallet_requests", "HTTP requests to wallet-rpc, digest challenges included.", registry=registry
         )
         self.daemon_requests = Counter(f"{PREFIX}_daemon_requests", "HTTP requests to monerod.", registry=registry)
+        self.namespaces_refused = Gauge(
+            f"{PREFIX}_namespaces_refused",
+            "Namespaces of watchNamespaces in which the operator may not do its work.",
+            registry=registry,
+        )
         self.events_lost = Counter(
             f"{PREFIX}_events_lost", "Kubernetes Events that could not be written.", registry=registry
         )

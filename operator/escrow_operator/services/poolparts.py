@@ -44,6 +44,10 @@ class PoolParts:
         """The pool is gone."""
         self._applied.forget(pool)
 
+    def begin(self, pool: Pool) -> None:
+        """Of a pool that was deleted and made again nothing was applied yet."""
+        self._applied.begin(pool)
+
     async def apply_all(self, pool: Pool, *, replicas: int) -> None:
         """All that the pool consists of, with this many free slots of each role.
 

@@ -69,6 +69,7 @@ class PoolService:
         self._reporter = reporter
         self._warm_ups = warm_ups
         self._wake = wake
+        self._wallets = wallets
         self._parts = PoolParts(kube, settings, applied=applied, daemons=daemons, wallets=wallets)
         self._classes: set[str] = set()
         self._lacking: dict[PoolKey, float] = {}
@@ -81,6 +82,8 @@ class PoolService:
             self._lacking.pop(key, None)
             await self._daemons.forget(key)
             return None
+        self._parts.begin(pool)
+        self._wallets.notice(key, self._store.slots_of_pool(key))
         try:
             if pool.deleting:
                 return await self._let_go(pool)

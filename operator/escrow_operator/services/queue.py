@@ -14,6 +14,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from escrow_operator.adapters.turns import Turns
 from escrow_operator.services.meters import Meters
+from escrow_operator.services.together import ends_task
 
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 60.0
@@ -100,7 +101,9 @@ class WorkQueue(Generic[K]):
                 with self._work.time():
                     delay = await self._handler(key)
             self._failures.pop(key, None)
-        except Exception as error:
+        except BaseException as error:
+            if ends_task(error):
+                raise
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             delay = min(FIRST_DELAY * 2 ** (failures - 1), LONGEST_DELAY)
             self._log.warning("%s: %s; next attempt in %g s", key, error, delay, exc_info=failures == 1)

@@ -29,6 +29,7 @@ from escrow_operator.services.claims import ClaimService
 from escrow_operator.services.endings import Endings
 from escrow_operator.services.events import Recorder
 from escrow_operator.services.inspection import Inspector
+from escrow_operator.services.namespaces import Namespaces
 from escrow_operator.services.patience import Patience
 from escrow_operator.services.renewal import Renewal
 from escrow_operator.services.reporter import CONFLICT_SECONDS, Reporter
@@ -60,6 +61,7 @@ class SessionService:
         claims: ClaimService,
         endings: Endings,
         inspector: Inspector,
+        namespaces: Namespaces,
         patience: Patience,
         renewal: Renewal,
         recorder: Recorder,
@@ -77,6 +79,7 @@ class SessionService:
         self._inspector = inspector
         self._patience = patience
         self._renewal = renewal
+        self._namespaces = namespaces
         self._recorder = recorder
         self._reporter = reporter
         self._stages = stages
@@ -94,7 +97,7 @@ class SessionService:
             return None
         self._stages.mark(session.uid, Stage.QUEUE)
         try:
-            if session.deleting:
+            if session.deleting or self._namespaces.is_ending(key.namespace):
                 return await self._endings.finish(session)
             if session.phase in CLOSED_PHASES:
                 return await self._endings.stay_closed(session)

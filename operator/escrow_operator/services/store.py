@@ -127,6 +127,19 @@ class Store:
         dropped = (self._drop_slot(key, listed.version) for key in self._newest_slots.absent(listed))
         return [slot for slot in dropped if slot]
 
+    def forget_namespace(self, namespace: str) -> tuple[list[SessionKey], list[PoolKey], list[Slot]]:
+        """Forget all that is in a namespace, because it is gone itself; what was known of it."""
+        sessions = [(key, one.resource_version) for key, one in self.sessions.items() if key.namespace == namespace]
+        pools = [(key, one.resource_version) for key, one in self.pools.items() if key.namespace == namespace]
+        slots = [(key, one) for key, one in self._slots.items() if key[0] == namespace]
+        for session, version in sessions:
+            self._drop_session(session, version)
+        for pool, version in pools:
+            self._newest_pools.drop(pool, version)
+        for slot_key, slot in slots:
+            self._drop_slot(slot_key, slot.resource_version)
+        return [key for key, _ in sessions], [key for key, _ in pools], [slot for _, slot in slots]
+
     def sessions_of_pool(self, pool: PoolKey) -> list[SessionKey]:
         """All sessions of a pool, in no order."""
         return list(self._sessions_of.get(pool))

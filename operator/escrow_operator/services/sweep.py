@@ -6,9 +6,11 @@ import logging
 from typing import NamedTuple
 
 from escrow_operator.adapters.kube import PODS, POOLS, SESSIONS, Kube, Listing
+from escrow_operator.adapters.kube_errors import KubeError, NotFoundError, UnavailableError
 from escrow_operator.core.manifests.common import SLOT_LABELS
 from escrow_operator.models.session import SessionKey
 from escrow_operator.models.slot import Slot
+from escrow_operator.services.namespaces import Namespaces
 from escrow_operator.services.newest import Listed
 from escrow_operator.services.opener import Opener
 from escrow_operator.services.store import Store, session_key
@@ -19,39 +21,47 @@ _LOG = logging.getLogger(__name__)
 
 
 class Versions(NamedTuple):
-    """As of which versions lists of each namespace (None: of the cluster) are complete."""
+    """As of which versions lists of each namespace (None: of the cluster) are complete; None: of one that refused."""
 
-    sessions: dict[str | None, str]
-    slots: dict[str | None, str]
+    sessions: dict[str | None, str | None]
+    slots: dict[str | None, str | None]
 
 
 class Sweep:
     """Lists, compares and heals. It decides nothing that a reconciliation could decide."""
 
-    def __init__(self, kube: Kube, store: Store, wallets: Wallets, opener: Opener, namespaces: tuple[str, ...]) -> None:
+    def __init__(self, kube: Kube, store: Store, wallets: Wallets, opener: Opener, namespaces: Namespaces) -> None:
         self._kube = kube
         self._store = store
         self._wallets = wallets
         self._opener = opener
-        self._namespaces: tuple[str | None, ...] = namespaces or (None,)
+        self._namespaces = namespaces
 
     async def level(self) -> tuple[set[SessionKey], Versions]:
         """Fill the store from full lists: at start, and again for what silent watches missed.
 
-        Returns the sessions of which that said something new, and the lists' versions.
+        Returns the sessions of which that said something new, and the lists' versions. A namespace that refuses is
+        left as it was known.
         """
         news: set[SessionKey] = set()
         versions = Versions({}, {})
-        for namespace in self._namespaces:
-            pools = await self._kube.list(POOLS, namespace)
-            for body in pools.items:
-                self._store.see_pool(body)
-            self._store.drop_absent_pools(Listed(namespace, _uids(pools), pools.version))
-            # Both at once: the API server makes a page of the one while a page of the other is read.
-            sessions, slots = await both(self.level_sessions(namespace), self.level_slots(namespace))
-            news |= sessions[0] | slots[0]
-            versions.sessions[namespace], versions.slots[namespace] = sessions[1], slots[1]
+        for namespace in self._namespaces.served:
+            found = await self._namespaces.apart(namespace, self._level(namespace))
+            versions.sessions[namespace] = found.sessions if found else None
+            versions.slots[namespace] = found.slots if found else None
+            if found:
+                news |= found.news
         return news, versions
+
+    async def _level(self, namespace: str | None) -> _Levelled:
+        pools = await self._kube.list(POOLS, namespace)
+        for body in pools.items:
+            self._store.see_pool(body)
+        gone = self._store.drop_absent_pools(Listed(namespace, _uids(pools), pools.version))
+        # Both at once: the API server makes a page of the one while a page of the other is read.
+        sessions, slots = await both(self.level_sessions(namespace), self.level_slots(namespace))
+        orphaned = (key for pool in gone for key in self._store.sessions_of_pool(pool))
+        return _Levelled(sessions[0].union(slots[0], orphaned), sessions[1], slots[1])
 
     async def level_sessions(self, namespace: str | None) -> tuple[set[SessionKey], str]:
         """The sessions that are not as they were known, and the version of the list."""
@@ -89,9 +99,37 @@ class Sweep:
         Garbage collection does it; this is for the pod whose adoption was answered after its session had gone.
         """
         for slot in self._store.orphans():
-            if not slot.terminating:
-                _LOG.warning("pod %s was adopted by a session that is gone; deleting it", slot.name)
-                await self._kube.delete(PODS, slot.namespace, slot.name, uid=slot.uid)
+            if slot.terminating:
+                continue
+            try:
+                if await self._is_orphan(slot):
+                    _LOG.warning("pod %s was adopted by a session that is gone; deleting it", slot.name)
+                    await self._kube.delete(PODS, slot.namespace, slot.name, uid=slot.uid)
+            except UnavailableError:
+                raise
+            except (KubeError, ValueError) as error:
+                # Of one pod, or of its namespace: the next sweep tries again, and the other pods are not to wait.
+                _LOG.warning("orphaned pod %s was left alone: %s", slot.name, error)
+
+    async def _is_orphan(self, slot: Slot) -> bool:
+        """Whether the API server itself says so: what was seen may be old, and the pod may hold a trade's wallet."""
+        if not slot.session_name:
+            return False
+        try:
+            body = await self._kube.get(SESSIONS, slot.namespace, slot.session_name)
+        except NotFoundError as error:
+            # It also answers 404 while it does not know the kind.
+            return error.is_about(slot.session_name)
+        self._store.see_session(body)
+        return bool(body["metadata"]["uid"] != slot.session_uid)
+
+
+class _Levelled(NamedTuple):
+    """Sessions with news in a namespace, and the versions of its lists."""
+
+    news: set[SessionKey]
+    sessions: str
+    slots: str
 
 
 def _uids(listing: Listing) -> set[str]:

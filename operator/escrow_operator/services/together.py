@@ -31,3 +31,15 @@ async def both(first: Awaitable[T], second: Awaitable[U]) -> tuple[T, U]:
     if isinstance(other, BaseException):
         raise other
     return one, other
+
+
+def ends_task(error: BaseException) -> bool:
+    """Whether an error is to end the task that caught it.
+
+    One that is no Exception may also come from what the task waited for, such as the cancellation of somebody else's
+    task: what is to go on for ever must not end for it.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+    return isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import defaultdict, deque
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import aiohttp
@@ -30,6 +32,13 @@ RECENT = 1_024
 after the seconds for which an idle connection is kept; 10,000 sessions would keep 50 MB of them."""
 
 
+class _LoginKey(NamedTuple):
+    """A pool's login key, and the uid of the pool whose Secret it is from."""
+
+    pool_uid: str | None
+    key: str
+
+
 class Wallets:
     """One client per slot at a time: a digest nonce is tied to its connection, and a wallet has one thread.
 
@@ -39,7 +48,7 @@ class Wallets:
     def __init__(self, kube: Kube, meters: Meters) -> None:
         self._kube = kube
         self._meters = meters
-        self._keys: dict[PoolKey, str] = {}
+        self._keys: dict[PoolKey, _LoginKey] = {}
         self._reading: defaultdict[PoolKey, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._clients: WeakValueDictionary[tuple[str, str], WalletRpc] = WeakValueDictionary()
         """By pod uid and address: a pod whose sandbox was made anew is the same pod, somewhere else."""
@@ -52,8 +61,8 @@ class Wallets:
         Raises NotOurs for a Secret of that name that is not the pool's.
         """
         known = self._keys.get(pool.key)
-        if known is not None:
-            return key_id(known)
+        if known is not None and known.pool_uid == pool.uid:
+            return key_id(known.key)
         try:
             secret = await self._kube.get(SECRETS, pool.key.namespace, login_key_name(pool.key))
         except NotFoundError:
@@ -67,16 +76,22 @@ class Wallets:
             # Whoever made it knows the key, and with it the login of every slot.
             raise NotOurs(problem)
         key = secret_data(secret, "key")["key"]
-        self._keys[pool.key] = key
+        self._keys[pool.key] = _LoginKey(pool.uid, key)
         return key_id(key)
 
     def forget_login_key(self, pool: PoolKey) -> None:
         """Read the pool's login key again when it is needed next: somebody may have deleted it."""
         self._keys.pop(pool, None)
 
+    def notice(self, pool: PoolKey, slots: Iterable[Slot]) -> None:
+        """Read the login key again when a pod waits for its Secret: it is not there, whatever was read before."""
+        if any(_misses_login_key(slot) for slot in slots):
+            self.forget_login_key(pool)
+
     async def login(self, slot: Slot) -> Login:
         """The slot's RPC login. Raises SlotBroken when its key is no longer there."""
-        key = self._keys.get(slot.pool)
+        known = self._keys.get(slot.pool)
+        key = known.key if known else None
         if key is None or key_id(key) != slot.login_key:
             key = await self._read_key(slot)
         if key is None or key_id(key) != slot.login_key:
@@ -90,13 +105,14 @@ class Wallets:
         """The key in the pool's Secret. Those who ask meanwhile wait for the answer to the first."""
         async with self._reading[slot.pool]:
             known = self._keys.get(slot.pool)
-            if known is not None and key_id(known) == slot.login_key:
-                return known
+            if known is not None and key_id(known.key) == slot.login_key:
+                return known.key
             try:
                 secret = await self._kube.get(SECRETS, slot.namespace, login_key_name(slot.pool))
-                key = self._keys[slot.pool] = secret_data(secret, "key")["key"]
+                key = secret_data(secret, "key")["key"]
             except (NotFoundError, KeyError, SecretDataError):
                 return None
+            self._keys[slot.pool] = _LoginKey(_owner_uid(secret), key)
             return key
 
     async def client(self, slot: Slot) -> WalletRpc:
@@ -127,3 +143,14 @@ class Wallets:
         """End all connections."""
         if self._session is not None:
             await self._session.close()
+
+
+def _owner_uid(body: dict[str, Any]) -> str | None:
+    owners = body["metadata"].get("ownerReferences") or ()
+    return next((owner["uid"] for owner in owners if owner.get("controller")), None)
+
+
+def _misses_login_key(slot: Slot) -> bool:
+    """Whether kubelet says of a pod that there is no such Secret."""
+    reason, message = slot.trouble or ("", "")
+    return reason == "CreateContainerConfigError" and f'"{login_key_name(slot.pool)}" not found' in message

@@ -31,6 +31,7 @@ class Watches:
         pools: PoolService,
         wake_sessions: Callable[[Iterable[SessionKey]], None],
         wake_pool: Callable[[PoolKey], None],
+        pod_ends: Callable[[str], None],
     ) -> None:
         self._store = store
         self._sweep = sweep
@@ -39,6 +40,7 @@ class Watches:
         self._pools = pools
         self._wake_sessions = wake_sessions
         self._wake_pool = wake_pool
+        self._pod_ends = pod_ends
         self._sessions = Reflector(
             "sessions",
             watch=lambda namespace, version: kube.watch(SESSIONS, namespace, version=version),
@@ -84,6 +86,8 @@ class Watches:
             slot = self._store.see_slot(body)
         if slot is None:
             return
+        if slot.terminating:
+            self._pod_ends(slot.namespace)
         if slot.session_name:
             self._wake_sessions([SessionKey(slot.namespace, slot.session_name)])
         if slot.claimable:

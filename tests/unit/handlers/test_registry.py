@@ -1,29 +1,40 @@
-"""The operator starts when the API server lets it, however often that takes."""
+"""The operator starts when the API server lets it, however long that takes, and kubelet hears from it meanwhile."""
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import socket
-from typing import Any, NoReturn
+from collections.abc import AsyncIterator
+from typing import Any
 
+import aiohttp
 import kopf
 import pytest
 
+from escrow_operator.adapters.clock import Clock
+from escrow_operator.adapters.health import ALIVE_PATH, READY_PATH
 from escrow_operator.adapters.kube import Kube
 from escrow_operator.adapters.kube_errors import KubeError, NotFoundError, UnavailableError
+from escrow_operator.handlers import registry
+from escrow_operator.handlers.patience import DELAYS, Patience
 from escrow_operator.handlers.registry import Handlers
 from escrow_operator.settings import Settings
+from escrow_operator.wiring import Operator
+from unit.factories import pool_body
+from unit.services.cluster import FakeCluster
+
+AWAY = UnavailableError(503, "Unavailable", "the API server does not answer")
 
 
-class Failing:
-    """A connection to an API server that refuses every list."""
+class ApiServer(FakeCluster):
+    """One to which the operator connects again for each attempt to start."""
 
     def __init__(self, error: KubeError) -> None:
-        self._error = error
-        self.closed = 0
-        self.requests: dict[tuple[str, str], int] = {}
-
-    async def list(self, *_: object) -> NoReturn:
-        raise self._error
+        super().__init__()
+        self.refuses[None] = error
+        self.attempts = self.closed = 0
+        self.third_attempt = asyncio.Event()
 
     async def close(self) -> None:
         self.closed += 1
@@ -36,27 +47,119 @@ def free_port() -> int:
         return port
 
 
-def handlers_at(api: Failing, monkeypatch: pytest.MonkeyPatch) -> Handlers:
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(slot_login_image="operator", metrics_port=free_port(), probe_port=free_port())
+
+
+def handlers_at(api: ApiServer, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Handlers:
     async def connect() -> Any:
+        api.attempts += 1
+        if api.attempts == 3:
+            api.third_attempt.set()
         return api
 
     monkeypatch.setattr(Kube, "connect", connect)
-    return Handlers(Settings(slot_login_image="operator", metrics_port=free_port()))
+    monkeypatch.setattr(registry, "FIRST_DELAY", 0.01)
+    monkeypatch.setattr(registry, "LONGEST_DELAY", 0.01)
+    return Handlers(settings)
 
 
-async def test_a_start_that_fails_leaves_nothing_in_the_way_of_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    api = Failing(UnavailableError(503, "Unavailable", "the API server does not answer"))
-    handlers = handlers_at(api, monkeypatch)
-
-    for attempt in (1, 2):
-        # The second one needs the port of the first one's metrics.
-        with pytest.raises(kopf.TemporaryError, match="does not answer"):
-            await handlers.startup(settings=kopf.OperatorSettings())
-        assert api.closed == attempt
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
 
 
-async def test_without_crds_it_gives_up_and_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    handlers = handlers_at(Failing(NotFoundError(404, "NotFound", "no such resource")), monkeypatch)
+async def probes(http: aiohttp.ClientSession, settings: Settings) -> tuple[int, int]:
+    """What kubelet is told: alive and ready."""
+    found = []
+    for path in (ALIVE_PATH, READY_PATH):
+        async with http.get(f"http://localhost:{settings.probe_port}{path}") as response:
+            found.append(response.status)
+    return found[0], found[1]
+
+
+async def test_without_the_api_server_the_start_waits_and_is_alive(
+    settings: Settings, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = ApiServer(AWAY)
+    handlers = handlers_at(api, settings, monkeypatch)
+    starting = asyncio.create_task(handlers.startup(settings=kopf.OperatorSettings()))
+    async with asyncio.timeout(5):
+        # The second attempt needs the port of the first one's metrics.
+        await api.third_attempt.wait()
+        assert api.closed >= 2, "nothing of an attempt is left"
+        assert await probes(http, settings) == (200, 503)
+        assert not starting.done()
+
+        api.refuses.clear()
+        await starting
+        assert await probes(http, settings) == (200, 200)
+    await handlers.cleanup()
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await probes(http, settings)
+
+
+async def test_an_operator_without_the_api_server_is_not_ready_but_alive(
+    settings: Settings, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = ApiServer(AWAY)
+    api.refuses.clear()
+    handlers = handlers_at(api, settings, monkeypatch)
+    await handlers.startup(settings=kopf.OperatorSettings())
+    monkeypatch.setattr(type(handlers.operator.upkeep), "is_fresh", False)
+    assert await probes(http, settings) == (200, 503)
+    monkeypatch.setattr(type(handlers.operator.upkeep), "is_alive", False)
+    assert await probes(http, settings) == (503, 503)
+    await handlers.cleanup()
+
+
+async def test_a_start_that_is_cancelled_frees_its_ports(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers = handlers_at(ApiServer(AWAY), settings, monkeypatch)
+    for _ in range(2):
+        starting = asyncio.create_task(handlers.startup(settings=kopf.OperatorSettings()))
+        await asyncio.sleep(0.05)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+
+
+async def test_without_crds_it_gives_up_and_says_what_to_do(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handlers = handlers_at(ApiServer(NotFoundError(404, "NotFound", "no such resource")), settings, monkeypatch)
 
     with pytest.raises(kopf.PermanentError, match="kubectl apply -f crds/"):
         await handlers.startup(settings=kopf.OperatorSettings())
+
+
+async def test_kopf_never_gives_up_a_request(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its last delay kopf ends the whole operator, also for one namespace that refuses (403)."""
+    api = ApiServer(AWAY)
+    api.refuses.clear()
+    handlers = handlers_at(api, settings, monkeypatch)
+    of_kopf = kopf.OperatorSettings()
+    await handlers.startup(settings=of_kopf)
+    await handlers.cleanup()
+
+    delays = of_kopf.networking.error_backoffs
+    assert isinstance(delays, Patience)
+    for _ in range(2):
+        assert list(itertools.islice(delays, 1000)) == [*DELAYS, *[DELAYS[-1]] * (1000 - len(DELAYS))]
+
+
+async def test_a_pool_that_is_deleted_and_a_late_event_of_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = ApiServer(AWAY)
+    handlers = Handlers(settings)
+    operator = Operator(api, settings, Clock())  # type: ignore[arg-type]
+    monkeypatch.setattr(handlers, "_operator", operator)
+    late = pool_body()
+    await handlers.pool_event(event={"type": None, "object": pool_body()})
+    assert len(operator.store.pools) == 1
+    await handlers.pool_event(event={"type": "DELETED", "object": pool_body()})
+    await handlers.pool_event(event={"type": "MODIFIED", "object": late})
+    assert not operator.store.pools
+    await operator.stop()

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from escrow_operator.adapters.health import ALIVE_PATH, READY_PATH
 from escrow_operator.core.manifests.pool import network_policy
 from escrow_operator.models.common import Label
 from escrow_operator.models.pool import Pool
@@ -119,8 +120,8 @@ def test_the_operator_runs_once_and_with_no_rights_on_its_node() -> None:
     assert only["resources"]["limits"]["memory"]
     assert [(mount["name"], mount["mountPath"]) for mount in only["volumeMounts"]] == [("tmp", "/tmp")]
     assert "emptyDir" in pod["volumes"][0]
-    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        assert only[probe]["httpGet"] == {"path": "/healthz", "port": "probe"}
+    for probe, path in {"livenessProbe": ALIVE_PATH, "readinessProbe": READY_PATH}.items():
+        assert only[probe]["httpGet"] == {"path": path, "port": "probe"}
 
 
 @pytest.mark.parametrize("release", ["xmr-escrow-operator", "other"])

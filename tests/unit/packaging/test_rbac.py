@@ -51,6 +51,11 @@ KOPF: Rights = {
 }
 """kopf watches what has handlers. (Into what has timers or daemons it would also patch its finalizer.)"""
 
+NAMED_ONLY: Rights = {
+    ("", "namespaces"): {"get"},
+}
+"""For whoever serves chosen namespaces, and of those alone."""
+
 OWNERS: Rights = {
     ("xmr-escrow.dev", "escrowsessions/finalizers"): {"update"},
     ("xmr-escrow.dev", "walletpools/finalizers"): {"update"},
@@ -105,7 +110,8 @@ def granted(rules: list[Object]) -> Rights:
     """What rules allow. None may be for all of something or for some names."""
     rights: Rights = defaultdict(set)
     for rule in rules:
-        assert rule.keys() == {"apiGroups", "resources", "verbs"}
+        assert rule.keys() - {"resourceNames"} == {"apiGroups", "resources", "verbs"}
+        assert rule.get("resourceNames", ["all"])
         assert "*" not in rule["apiGroups"] + rule["resources"] + rule["verbs"]
         for api_group in rule["apiGroups"]:
             for resource in rule["resources"]:
@@ -122,13 +128,13 @@ def operator_rules(objects: list[Object], kind: str = "ClusterRole") -> list[Obj
 
 
 def test_the_role_is_what_the_code_uses() -> None:
-    assert granted(operator_rules(render())) == used()
+    assert granted(operator_rules(render())) == {key: used()[key] for key in used().keys() - NAMED_ONLY.keys()}
 
 
 def test_every_resource_of_the_adapter_is_in_the_role() -> None:
     rights = granted(operator_rules(render()))
 
-    assert {(group(resource), resource.plural) for resource in RESOURCES.values()} <= rights.keys()
+    assert {(group(resource), resource.plural) for resource in RESOURCES.values()} <= rights.keys() | NAMED_ONLY.keys()
 
 
 def test_the_operator_can_neither_look_through_secrets_nor_delete_any() -> None:
@@ -236,7 +242,9 @@ def test_with_chosen_namespaces_it_has_no_rights_elsewhere() -> None:
     roles = of_kind(objects, "Role")
     cluster = granted(operator_rules(objects))
 
-    assert cluster == {("storage.k8s.io", "storageclasses"): {"get"}}
+    assert cluster == {("storage.k8s.io", "storageclasses"): {"get"}} | NAMED_ONLY
+    (names,) = (rule["resourceNames"] for rule in operator_rules(objects) if rule["resources"] == ["namespaces"])
+    assert names == ["shop", "market"]
     assert [role["metadata"]["namespace"] for role in roles] == ["shop", "market"]
     for role, binding in zip(roles, of_kind(objects, "RoleBinding"), strict=True):
         assert granted(role["rules"]) | cluster == used()

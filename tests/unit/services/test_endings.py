@@ -49,6 +49,9 @@ class Bench:
     def is_holder(self, _: str) -> bool:
         return False
 
+    def is_stale(self, _: Session) -> bool:
+        return False
+
     async def report(self, session: Session, report: Report) -> Session:
         status = compose_status(session, report, now=self.clock.now())
         self.session = dataclasses.replace(session, status=status)

@@ -50,7 +50,7 @@ class Bench:
         self.store.see_session(session_body("demo", phase=phase))
         for role in ROLES:
             self.store.see_slot(slot_body(role.value, role, owner=self.session, daemon=daemon))
-        names = ("activator", "capacity", "claims", "endings", "inspector", "recorder", "reporter", "stages")
+        names = ("activator", "capacity", "claims", "endings", "inspector", "namespaces", "recorder", "reporter")
         fakes: dict[str, Any] = dict.fromkeys(names, self)
         self.service = SessionService(
             cast("Any", self),
@@ -58,6 +58,7 @@ class Bench:
             cast("Any", SimpleNamespace(sessions=SimpleNamespace(idle_ttl=timedelta(hours=2)))),
             self.clock,
             **fakes,
+            stages=cast("Any", self),
             patience=Patience(self.clock),
             renewal=Renewal(self.store),
         )
@@ -111,6 +112,9 @@ class Bench:
     async def delete(self, _: object, __: str, name: str, *, uid: str) -> None:
         assert uid == f"pod-{name}"
         self.deleted.append(name)
+
+    def is_ending(self, _: str) -> bool:
+        return False
 
     def must_yield(self, _: Session) -> bool:
         return False

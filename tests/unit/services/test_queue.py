@@ -145,3 +145,43 @@ async def test_urgent_keys_go_first() -> None:
     await asyncio.wait_for(done.wait(), 5)
     assert seen == ["old-1", "new-1", "new-2", "old-2"]
     await queue.close()
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), BaseExceptionGroup("both", [asyncio.CancelledError()])])
+async def test_a_handler_that_hears_of_anothers_cancellation_is_called_again(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """What it waited for was cancelled, not it: forgotten, the key of the sweep would never be looked at again."""
+    monkeypatch.setattr(queue_module, "FIRST_DELAY", 0.001)
+    tries = 0
+    mended = asyncio.Event()
+
+    async def look(_: str) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise error
+        mended.set()
+
+    queue = WorkQueue("test", look, concurrency=1, meters=Meters(CollectorRegistry()))
+    queue.add("a")
+    await asyncio.wait_for(mended.wait(), 5)
+    await queue.close()
+
+
+async def test_closing_ends_looks_that_are_under_way() -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def look(_: str) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    queue = WorkQueue("test", look, concurrency=1, meters=Meters(CollectorRegistry()))
+    queue.add("a")
+    await begun.wait()
+    await asyncio.wait_for(queue.close(), 5)
+    assert ended.is_set()
+    assert len(queue) == 0

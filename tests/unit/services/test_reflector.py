@@ -20,12 +20,13 @@ def event(version: str, kind: str = "MODIFIED") -> dict[str, Any]:
 class Bench:
     """An API server whose watches do what a test says, one after the other; the last one stays silent."""
 
-    def __init__(self, *watches: list[dict[str, Any] | Exception]) -> None:
+    def __init__(self, *watches: list[dict[str, Any] | BaseException]) -> None:
         self.watches = list(watches)
         self.asked: list[str] = []
         self.seen: list[str] = []
         self.silent = asyncio.Event()
-        self.fails_on = ""
+        self.fails_on = self.cancels_on = ""
+        self.begins_at: str | None = "1"
         self.reflector = Reflector("pods", watch=self.watch, seen=self._see, level=self._level)
 
     async def watch(self, namespace: str | None, version: str) -> AsyncIterator[Any]:
@@ -35,7 +36,7 @@ class Bench:
             self.silent.set()
             await asyncio.Event().wait()
         for one in self.watches.pop(0):
-            if isinstance(one, Exception):
+            if isinstance(one, BaseException):
                 raise one
             yield one
 
@@ -44,6 +45,8 @@ class Bench:
         version = body["metadata"]["resourceVersion"]
         if version == self.fails_on:
             raise ValueError("a pod that cannot be read")
+        if version == self.cancels_on:
+            raise asyncio.CancelledError
         self.seen.append(version)
 
     async def _level(self, namespace: str | None) -> str:
@@ -51,7 +54,7 @@ class Bench:
         return "100"
 
     async def run(self) -> None:
-        self.reflector.start({None: "1"})
+        self.reflector.start({None: self.begins_at})
         async with asyncio.timeout(5):
             await self.silent.wait()
         await self.reflector.close()
@@ -84,7 +87,43 @@ async def test_an_api_server_that_is_away_is_asked_again() -> None:
 
 
 async def test_one_pod_that_cannot_be_handled_does_not_end_the_watch() -> None:
-    bench = Bench([event("2"), event("3"), event("4")], [event("4")])
+    bench = Bench([event("2"), event("3"), event("4")])
     bench.fails_on = "3"
     await bench.run()
     assert bench.seen == ["2", "4"]
+    assert bench.asked == ["1", "4"]
+
+
+async def test_what_cannot_be_read_is_left_behind_by_a_new_list() -> None:
+    """A line of the watch that is no event comes again at the same version, for ever."""
+    broken: dict[str, Any] = {"type": "MODIFIED", "object": {"metadata": {}}}
+    bench = Bench([event("2"), broken], [ValueError("no JSON")], [event("101")])
+    await bench.run()
+    assert bench.asked == ["1", "2", "100", "101"]
+    assert bench.seen == ["2", "101"]
+
+
+async def test_the_cancellation_of_somebody_else_does_not_end_the_watch() -> None:
+    bench = Bench([event("2"), asyncio.CancelledError()], [event("3")])
+    bench.cancels_on = "2"
+    await bench.run()
+    assert bench.seen == ["3"]
+
+
+async def test_a_namespace_without_a_list_yet_begins_with_one() -> None:
+    bench = Bench([event("101")])
+    bench.begins_at = None
+    await bench.run()
+    assert bench.asked == ["100", "101"]
+
+
+async def test_watches_that_end_at_once_are_not_opened_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    naps: list[float] = []
+
+    async def nap(seconds: float) -> None:
+        naps.append(seconds)
+
+    monkeypatch.setattr(reflector, "FIRST_DELAY", 0.5)
+    monkeypatch.setattr(asyncio, "sleep", nap)
+    await Bench([], [], []).run()
+    assert len(naps) == 3

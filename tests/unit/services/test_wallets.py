@@ -13,28 +13,59 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from escrow_operator.adapters.kube import Kube
+from escrow_operator.adapters.kube_errors import NotFoundError
 from escrow_operator.core.login import key_id
+from escrow_operator.core.manifests.common import BASE_LABELS
 from escrow_operator.errors import WalletUnreachable
+from escrow_operator.models.common import API_VERSION, Label
 from escrow_operator.models.slot import Slot
 from escrow_operator.services import wallets
 from escrow_operator.services.blocked import SlotBroken
 from escrow_operator.services.meters import Meters
 from escrow_operator.services.wallets import Wallets
-from unit.factories import slot
+from unit.factories import pool, slot
 
 KEY = "ab" * 32
 
 
 class Secrets:
-    """An API server with one login key."""
+    """An API server with one login key, of a pool."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: str = KEY, owner: str = "pool-default") -> None:
         self.reads = 0
+        self.key: str | None = key
+        self.owner = owner
 
     async def get(self, *_: object) -> dict[str, Any]:
         self.reads += 1
         await asyncio.sleep(0)
-        return {"data": {"key": base64.b64encode(KEY.encode()).decode()}}
+        if self.key is None:
+            raise NotFoundError(404, "NotFound", "there is none")
+        return self._body()
+
+    async def create(self, _: object, __: object, body: dict[str, Any]) -> dict[str, Any]:
+        self.key = body["stringData"]["key"]
+        self.owner = body["metadata"]["ownerReferences"][0]["uid"]
+        return self._body()
+
+    def _body(self) -> dict[str, Any]:
+        assert self.key is not None
+        return {
+            "metadata": {
+                "name": "default-slot-login",
+                "labels": {**BASE_LABELS, Label.POOL: "default"},
+                "ownerReferences": [
+                    {
+                        "apiVersion": API_VERSION,
+                        "kind": "WalletPool",
+                        "name": "default",
+                        "uid": self.owner,
+                        "controller": True,
+                    }
+                ],
+            },
+            "data": {"key": base64.b64encode(self.key.encode()).decode()},
+        }
 
 
 def of_pool(name: str, key: str = KEY) -> Slot:
@@ -118,4 +149,46 @@ async def test_a_pod_without_an_address_cannot_be_called() -> None:
     found = service(Secrets())
     with pytest.raises(WalletUnreachable, match="no address"):
         await found.client(dataclasses.replace(of_pool("a"), ip=None))
+    await found.close()
+
+
+async def test_a_pool_that_is_made_again_does_not_use_its_predecessors_key() -> None:
+    """That one's Secret went with it."""
+    api = Secrets()
+    found = service(api)
+    assert await found.ensure_login_key(pool()) == key_id(KEY)
+    await found.ensure_login_key(pool())
+    assert api.reads == 1
+
+    api.key = None
+    again = await found.ensure_login_key(pool(uid="made-again"))
+    assert again != key_id(KEY)
+    assert await found.ensure_login_key(pool(uid="made-again")) == again
+    assert api.reads == 2
+    await found.close()
+
+
+async def test_a_key_that_was_read_for_a_slot_is_its_pools_alone() -> None:
+    api = Secrets()
+    found = service(api)
+    await found.login(of_pool("a"))
+    api.key = None
+    assert await found.ensure_login_key(pool(uid="made-again")) != key_id(KEY)
+    await found.close()
+
+
+async def test_pods_that_wait_for_the_keys_secret_say_that_it_is_gone() -> None:
+    api = Secrets()
+    found = service(api)
+    await found.ensure_login_key(pool())
+    api.key = None
+    waits = dataclasses.replace(
+        slot("a"), trouble=("CreateContainerConfigError", 'secret "default-slot-login" not found')
+    )
+    other = dataclasses.replace(slot("b"), trouble=("CreateContainerConfigError", 'secret "its-own" not found'))
+
+    found.notice(pool().key, [slot("c"), other])
+    assert await found.ensure_login_key(pool()) == key_id(KEY)
+    found.notice(pool().key, [slot("c"), waits])
+    assert await found.ensure_login_key(pool()) != key_id(KEY)
     await found.close()

@@ -214,6 +214,9 @@ class World:
             if body is None:
                 return {}
             if until(body["status"]) if until else body == last:
+                # What the next sweep finds.
+                if await self.operator.closer.find_stale(None):
+                    await self.look(name)
                 return cast("Body", body["status"])
             last = copy.deepcopy(body)
         raise AssertionError(f"{name} did not come to rest: {last}")
