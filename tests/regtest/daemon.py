@@ -1,5 +1,6 @@
 """A monerod started with --regtest --offline: mining at a call, and reorganisations."""
 
+import asyncio
 import ssl
 
 from escrow_operator.adapters.answer import Answer
@@ -19,6 +20,11 @@ MINING_DEADLINE = 180.0
 """Seconds: 100 blocks take 6 to 10 s on two idle cores, several times that on busy ones."""
 
 READ_DEADLINE = 30.0
+
+RELAY_SECONDS = 30.0
+"""Until monerod has handed a transaction to its network code: milliseconds, seconds on a busy machine."""
+
+RELAY_LOOK_SECONDS = 0.02
 
 _ERRORS = ErrorTypes(
     unreachable=DaemonUnreachable,
@@ -51,6 +57,7 @@ class RegtestDaemon:
 
     async def generate_blocks(self, address: str, count: int) -> int:
         """Mine `count` blocks, and what waits in the pool with them, to an address; the new height."""
+        await self._until_relayed()
         params = {"wallet_address": address, "amount_of_blocks": count}
         try:
             answer = await self._rpc.call("generateblocks", params, MINING_DEADLINE)
@@ -76,6 +83,29 @@ class RegtestDaemon:
             await self._rpc.call("flush_txpool", {}, READ_DEADLINE)
         except Fault as fault:
             raise DaemonRpcError(f"flush_txpool: {fault.message}", code=fault.code) from None
+
+    async def _until_relayed(self) -> None:
+        """Wait until the next block takes all that is in the pool.
+
+        monerod answers a wallet that sends a transaction before its network code has taken it up (and, offline, has
+        logged that it has nobody to send it to). Until then the transaction is in the pool but in no block template: a
+        block made in that moment leaves it out.
+        """
+        waiting: list[str] = []
+        try:
+            async with asyncio.timeout(RELAY_SECONDS):
+                while waiting := await self._not_relayed():
+                    await asyncio.sleep(RELAY_LOOK_SECONDS)
+        except TimeoutError:
+            raise DaemonTimeout(f"monerod has not relayed {', '.join(waiting)} in {RELAY_SECONDS:.0f} s") from None
+
+    async def _not_relayed(self) -> list[str]:
+        pool = await self._post("/get_transaction_pool", {})
+        return [
+            tx.text("id_hash")
+            for tx in pool.items("transactions")
+            if not tx.flag("relayed") and not tx.flag("do_not_relay")
+        ]
 
     async def _post(self, path: str, params: dict[str, object]) -> Answer:
         """These calls of monerod are plain JSON over HTTP, not JSON-RPC."""
