@@ -122,7 +122,7 @@ class Operator:
             warm_ups=warm_ups,
         )
         self.drift = Drift(kube, self.store, self.applied, self.namespaces)
-        monitor = Monitor(self.wallets, self.opener)
+        monitor = Monitor(self.wallets, self.opener, clock)
         endings = Endings(
             kube,
             settings,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -17,9 +18,9 @@ NAMESPACE_PATIENCE = 150.0
 
 
 @asynccontextmanager
-async def serving(world: World, *places: Place) -> AsyncIterator[dict[str, object]]:
+async def serving(world: World, *places: Place) -> AsyncIterator[dict[str, Any]]:
     """The operator serves these namespaces alone, by a Role in each."""
-    values: dict[str, object] = {"watchNamespaces": [place.namespace for place in places]}
+    values: dict[str, Any] = {"watchNamespaces": [place.namespace for place in places]}
     try:
         world.operator.install(world.images.operator, **values)
         await world.operator.until_ready()

@@ -94,7 +94,10 @@ class RegtestDaemon:
         waiting: list[str] = []
         try:
             async with asyncio.timeout(RELAY_SECONDS):
-                while waiting := await self._not_relayed():
+                while True:
+                    waiting = await self._not_relayed()
+                    if not waiting:
+                        return
                     await asyncio.sleep(RELAY_LOOK_SECONDS)
         except TimeoutError:
             raise DaemonTimeout(f"monerod has not relayed {', '.join(waiting)} in {RELAY_SECONDS:.0f} s") from None

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
+from pydantic_core import from_json
+
 from escrow_operator.errors import EscrowError
 from escrow_operator.models.monero import MAX_PICONERO
 
@@ -91,6 +93,28 @@ class Answer:
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
             raise self.unexpected(name)
         return list(values)
+
+    def integers(self, name: str) -> list[int]:
+        """A list of unsigned 64-bit integers; a missing one is empty, as Monero leaves empty lists out."""
+        values = self._fields.get(name, [])
+        if not isinstance(values, list):
+            raise self.unexpected(name)
+        return [Answer({name: value}, self._method, self._protocol_error).integer(name) for value in values]
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a field."""
+        return name in self._fields
+
+    def document(self, name: str) -> Answer:
+        """An object that is written out as JSON in a string, as monerod gives decoded transactions."""
+        value = self._fields.get(name)
+        if not isinstance(value, str):
+            raise self.unexpected(name)
+        try:
+            # It has a limit of depth of its own.
+            return self._nested(name, from_json(value, allow_inf_nan=False))
+        except ValueError:
+            raise self.unexpected(name) from None
 
     def item(self, name: str) -> Answer:
         """A nested object."""

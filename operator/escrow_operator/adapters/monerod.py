@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import aiohttp
 
+from escrow_operator.adapters.answer import Answer
 from escrow_operator.adapters.json_rpc import ErrorTypes, Fault, JsonRpcClient
 from escrow_operator.errors import (
     DaemonAnswerTooLong,
@@ -18,7 +19,7 @@ from escrow_operator.errors import (
     DaemonUnauthorized,
     DaemonUnreachable,
 )
-from escrow_operator.models.monero import ChainTransaction, DaemonInfo, Login, NetType
+from escrow_operator.models.monero import MAX_PICONERO, ChainTransaction, DaemonInfo, Login, NetType
 
 INFO_DEADLINE = 10.0
 """Seconds: milliseconds on an idle daemon, but one that verifies a batch of blocks holds its lock a while."""
@@ -29,6 +30,8 @@ LONGEST_INFO = 64 * 2**10
 LONGEST_TRANSACTIONS = 4 * 2**20
 """Bytes of an answer about transactions that are read at most. A pruned payment has 10,000, in hexadecimal and twice;
 the longest there are, coinbases of pools that pay thousands, less than a million."""
+IN_NO_BLOCK = MAX_PICONERO
+"""The block height of a transaction in the pool: the highest number of 64 bits, where monerod gives one at all."""
 
 _ERRORS = ErrorTypes(
     unreachable=DaemonUnreachable,
@@ -82,18 +85,27 @@ class Daemon:
         return found
 
     async def _transactions(self, txids: Sequence[str], deadline: float) -> dict[str, ChainTransaction]:
-        question = {"txs_hashes": list(txids), "prune": True}
-        answer = await self._rpc.post("/get_transactions", question, deadline, longest=LONGEST_TRANSACTIONS)
-        if answer.text("status") != "OK":
-            raise DaemonProtocolError("/get_transactions: the daemon is busy or refused")
-        return {
-            found.text("tx_hash"): ChainTransaction(
-                in_pool=found.flag("in_pool"),
-                confirmations=found.integer("confirmations", 0),
-                double_spend_seen=found.flag("double_spend_seen"),
-            )
-            for found in answer.items("txs")
-        }
+        question = {"txs_hashes": list(txids), "prune": True, "decode_as_json": True}
+        answer = _ok(
+            await self._rpc.post("/get_transactions", question, deadline, longest=LONGEST_TRANSACTIONS),
+            "/get_transactions",
+        )
+        found = {tx.text("tx_hash"): _transaction(tx) for tx in answer.items("txs")}
+        if not found.keys() <= set(txids):
+            raise DaemonProtocolError("/get_transactions: an answer to another question")
+        return found
+
+    async def spent(self, key_images: Sequence[str], *, deadline: float = INFO_DEADLINE) -> frozenset[str]:
+        """Those of the key images that are spent, in a block or in the pool.
+
+        Raises DaemonUnreachable, DaemonTimeout, DaemonUnauthorized, DaemonProtocolError.
+        """
+        path = "/is_key_image_spent"
+        answer = _ok(await self._rpc.post(path, {"key_images": list(key_images)}, deadline), path)
+        states = answer.integers("spent_status")
+        if len(states) != len(key_images):
+            raise DaemonProtocolError(f"{path}: an answer to another question")
+        return frozenset(image for image, state in zip(key_images, states, strict=True) if state)
 
     async def info(self, *, deadline: float = INFO_DEADLINE) -> DaemonInfo:
         """State of the daemon and its chain.
@@ -116,3 +128,27 @@ class Daemon:
             version=answer.text("version"),
             status=answer.text("status"),
         )
+
+
+def _ok(answer: Answer, path: str) -> Answer:
+    if answer.text("status") != "OK":
+        raise DaemonProtocolError(f"{path}: the daemon is busy or refused")
+    return answer
+
+
+def _transaction(answer: Answer) -> ChainTransaction:
+    """``block_height`` is left out, or the highest number, for what is in the pool."""
+    in_pool = answer.flag("in_pool")
+    height = answer.integer("block_height", IN_NO_BLOCK if in_pool else None)
+    if in_pool != (height == IN_NO_BLOCK):
+        raise DaemonProtocolError("/get_transactions: a transaction both in the pool and in a block, or in neither")
+    transaction = answer.document("as_json")
+    spends = [source.item("key").text("k_image") for source in transaction.items("vin") if source.has("key")]
+    signatures = transaction.item("rct_signatures") if transaction.has("rct_signatures") else None
+    return ChainTransaction(
+        block_height=None if in_pool else height,
+        double_spend_seen=answer.flag("double_spend_seen"),
+        unlock_time=transaction.integer("unlock_time"),
+        fee=signatures.integer("txnFee", 0) if signatures else 0,
+        key_images=frozenset(spends),
+    )

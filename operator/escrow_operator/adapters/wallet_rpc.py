@@ -27,6 +27,7 @@ from escrow_operator.models.monero import (
     KeyExchange,
     Login,
     MultisigInfo,
+    Output,
     Transfer,
     TransferType,
     WalletBalance,
@@ -212,6 +213,22 @@ class WalletRpc:
         answer = await self.call("get_transfers", params, deadline)
         return [_transfer(item) for kind in kinds for item in answer.items(kind)]
 
+    async def outputs(self, *, deadline: float = READ_DEADLINE) -> list[Output]:
+        """Every mined output of the first account, spent ones included, in the order in which the wallet found them.
+
+        Raises NoWalletOpen.
+        """
+        answer = await self.call("incoming_transfers", {"transfer_type": "all", "account_index": 0}, deadline)
+        return [
+            Output(
+                txid=_hash(found, "tx_hash"),
+                public_key=_hash(found, "pubkey"),
+                amount=found.integer("amount"),
+                key_image=_hash(found, "key_image") if found.text("key_image") else "",
+            )
+            for found in answer.items("transfers")
+        ]
+
     async def transfer_by_txid(self, txid: str, *, deadline: float = READ_DEADLINE) -> Transfer | None:
         """One transaction, None if the wallet does not know it; `amount` sums over its subaddresses.
 
@@ -264,9 +281,17 @@ def _key_exchange(answer: Answer) -> KeyExchange:
     return KeyExchange(address=answer.text("address"), info=answer.text("multisig_info"))
 
 
+def _hash(answer: Answer, name: str) -> str:
+    """A hash, a key or a key image: 64 hexadecimal digits, and nothing else that a wallet may say."""
+    value = answer.text(name)
+    if not _TXID.fullmatch(value):
+        raise answer.unexpected(name)
+    return value
+
+
 def _transfer(answer: Answer, amount: int | None = None) -> Transfer:
     return Transfer(
-        txid=answer.text("txid"),
+        txid=_hash(answer, "txid"),
         type=answer.choice("type", TransferType),
         amount=answer.integer("amount") if amount is None else amount,
         fee=answer.integer("fee"),

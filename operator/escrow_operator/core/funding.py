@@ -1,13 +1,16 @@
-"""From what a wallet reports to what the status says: balance, payments, and whether the escrow is funded."""
+"""From what wallets and monerod say to what the status says: balance, payments, and whether the escrow is funded."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
 from typing import Any
 
+from escrow_operator.core.agreement import Held, Money
 from escrow_operator.core.conditions import Condition
-from escrow_operator.models.monero import Transfer, TransferType, WalletBalance, format_xmr, parse_xmr
+from escrow_operator.models.common import Role
+from escrow_operator.models.monero import MAX_PICONERO, ChainFacts, ChainTransaction, format_xmr, parse_xmr
 from escrow_operator.models.session import FundingState, Session
 
 FUNDED = "Funded"
@@ -15,21 +18,48 @@ FUNDED = "Funded"
 AWAITING_PAYMENT = "AwaitingPayment"
 """The reason while nothing was received."""
 
-INCOMING = frozenset({TransferType.IN, TransferType.POOL})
+MOST_OUTPUTS = 99
+"""Outputs of a session that are looked up, the largest first: with the payout as many transactions as a restricted RPC
+port tells at once. Whoever wants to fill them with others has to send more than the payment is worth."""
+
+SPENDABLE_AGE = 10
+"""Confirmations before Monero lets an output be spent."""
+
+KEY_IMAGES_TEXT = (
+    "The wallets have yet to exchange key images to know whether the payment is unspent; this is done as soon as two of"
+    " them answer."
+)
+LOCKED_TEXT = (
+    "cannot be spent before a time that the payer set (unlock_time), and are no payment. Ask for one without it."
+)
+
+FIRST_UNIX_TIME = 500_000_000
+"""An unlock time below is a block height."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What the wallets said at one moment.
+    """What two of the three wallets call the escrow's, and what monerod says of it at one top block."""
 
-    ``transfers`` are of types in, pool and out; ``payout`` is what each wallet knows of the settlement's
-    transaction (empty when there is none to follow).
-    """
+    money: Money
+    chain: ChainFacts
 
-    balance: WalletBalance
-    transfers: tuple[Transfer, ...]
-    height: int
-    payout: tuple[Transfer | None, ...] = ()
+    @property
+    def held(self) -> list[tuple[Held, ChainTransaction]]:
+        """The outputs that count, of transactions that monerod knows."""
+        known = ((output, self.chain.transactions.get(output.txid)) for output in counted(self.money))
+        return [(output, found) for output, found in known if found is not None]
+
+    def is_spent(self, output: Held) -> bool:
+        """Whether an output is spent, in a block or in the pool; False where its key image is not known."""
+        return output.key_image in self.chain.spent
+
+    def left(self, payout: str) -> int:
+        """Piconero that stay in the escrow after a payout; what may be spent without anybody knowing it counts too."""
+        spent = self.chain.transactions[payout].key_images if payout in self.chain.transactions else frozenset()
+        unspent = (o.amount for o, _ in self.held if not self.is_spent(o) and o.key_image not in spent)
+        announced = (payment.amount for payment in self.money.announced if payment.txid != payout)
+        return _sum((*unspent, *announced))
 
 
 @dataclass(frozen=True)
@@ -38,6 +68,37 @@ class Funding:
 
     fields: dict[str, Any]
     condition: Condition
+
+
+@dataclass(frozen=True)
+class _Payment:
+    """``certain``: its key image is known, so that monerod can tell that it is unspent."""
+
+    txid: str
+    amount: int
+    depth: int
+    certain: bool
+
+
+@dataclass(frozen=True)
+class _Payments:
+    """Payments that are there, in the order in which they count; sums in piconero of those that do not count."""
+
+    there: tuple[_Payment, ...]
+    gone: int
+    locked: int
+    confirmations: int
+
+    def sum(self, *, deep: bool | None = None, certain: bool = False) -> int:
+        """Of those that are deep enough, or not, or of all; only of certain ones."""
+        return _sum(
+            p.amount for p in self.there if deep in (None, p.depth >= self.confirmations) and (p.certain or not certain)
+        )
+
+
+def counted(money: Money) -> list[Held]:
+    """The outputs of a session that are looked up."""
+    return nlargest(MOST_OUTPUTS, money.outputs, key=lambda output: (output.amount, output))
 
 
 def awaits_money(session: Session) -> bool:
@@ -52,89 +113,132 @@ def assess(reading: Reading, *, amount: str, confirmations: int, payout: str | N
     ``payout`` is the txid of a settlement under way or final: its change is no payment, and the money it moves is no
     longer held for the trade.
 
-    The balance is given only when the wallet can know it: with ``multisig_import_needed`` it may count outputs that
-    are spent. The payments are facts of the chain either way.
+    Funded are outputs that two wallets call the escrow's, in a block of monerod's chain for long enough, not locked by
+    time, and unspent by a key image that two wallets know. An output whose key image is not known takes nothing from
+    the others.
     """
     wanted = parse_xmr(amount)
-    payments = [transfer for transfer in reading.transfers if transfer.type in INCOMING and transfer.txid != payout]
-    state, decisive, received = _payments(payments, wanted, confirmations)
+    payments = _payments(reading, confirmations, payout)
+    state, decisive = _state(payments, wanted)
+    received = format_xmr(payments.sum())
     funding: dict[str, Any] = {
         "state": state.value,
-        "received": format_xmr(received),
-        "confirmations": decisive.confirmations if decisive else 0,
+        "received": received,
+        "confirmations": decisive.depth if decisive else 0,
     }
     if decisive:
         funding["txid"] = decisive.txid
-    known = not reading.balance.multisig_import_needed
-    fields = {"funding": funding, "balance": _balance(reading.balance) if known else None}
+    if pending := payments.sum(deep=False):
+        funding["pending"] = format_xmr(pending)
+    fields = {"funding": funding, "balance": _balance(reading)}
     if payout is not None:
         return Funding(
             fields, Condition(FUNDED, False, "PaidOut", "Paid out, or on its way: the Settled condition says how far.")
         )
-    return Funding(
-        fields=fields,
-        condition=_condition(
-            state,
-            reading.balance,
-            wanted,
-            format_xmr(received),
-            f"{min(funding['confirmations'], confirmations)} of {confirmations}",
-        ),
-    )
+    depth = decisive.depth if decisive else 0
+    return Funding(fields, _condition(payments, wanted, state, depth, reading.money.dissenters))
 
 
-def _balance(balance: WalletBalance) -> dict[str, Any]:
+def _payments(reading: Reading, confirmations: int, payout: str | None) -> _Payments:
+    """The oldest payments count first, so that a later extra payment does not take back what was funded before."""
+    paid_out = reading.chain.transactions.get(payout or "")
+    spent_by_payout = paid_out.key_images if paid_out else frozenset()
+    there, gone, locked = [], 0, 0
+    for output, found in reading.held:
+        if output.txid == payout:
+            continue
+        if reading.is_spent(output) and output.key_image not in spent_by_payout:
+            gone += output.amount
+        elif found.unlock_time:
+            locked += output.amount
+        else:
+            depth = reading.chain.confirmations(output.txid)
+            there.append(_Payment(output.txid, output.amount, depth, bool(output.key_image)))
+    for announced in reading.money.announced:
+        if announced.txid == payout:
+            continue
+        if announced.unlock_time:
+            locked += announced.amount
+        else:
+            there.append(_Payment(announced.txid, announced.amount, 0, certain=False))
+    there.sort(key=lambda p: (not (p.certain and p.depth >= confirmations), -p.depth, p.txid))
+    return _Payments(tuple(there), gone, locked, confirmations)
+
+
+def _state(payments: _Payments, wanted: int) -> tuple[FundingState, _Payment | None]:
+    """State, and the payment that brings the sum to what is wanted (else the newest)."""
+    so_far = 0
+    for payment in payments.there:
+        so_far += payment.amount
+        if so_far >= wanted:
+            if payment.depth == 0:
+                return FundingState.MEMPOOL, payment
+            deep = payment.depth >= payments.confirmations
+            return FundingState.CONFIRMED if deep else FundingState.CONFIRMING, payment
+    return (FundingState.PARTIAL, payments.there[-1]) if payments.there else (FundingState.AWAITING, None)
+
+
+def _condition(payments: _Payments, wanted: int, state: FundingState, depth: int, roles: Sequence[Role]) -> Condition:
+    """``depth`` is that of the payment that decides, ``roles`` are those whose wallets say otherwise."""
+    progress = f"{min(depth, payments.confirmations)} of {payments.confirmations} confirmations"
+    if payments.sum(deep=True, certain=True) >= wanted:
+        status, reason, message = True, "Confirmed", f"{format_xmr(payments.sum())} XMR received, {progress}."
+    elif state is FundingState.CONFIRMED:
+        status, reason, message = None, "KeyImagesNeeded", KEY_IMAGES_TEXT
+    else:
+        status, (reason, message) = False, _missing(payments, wanted, state, progress)
+    if roles and reason in (AWAITING_PAYMENT, "PartiallyPaid"):
+        reason = "WalletsDisagree"
+    return Condition(FUNDED, status, reason, message + _dissent(roles))
+
+
+def _missing(payments: _Payments, wanted: int, state: FundingState, progress: str) -> tuple[str, str]:
+    """Reason and message while it is not funded."""
+    paid, asked = format_xmr(payments.sum()), format_xmr(wanted)
+    if state is FundingState.MEMPOOL:
+        return "InMempool", f"{paid} XMR seen, not yet in a block."
+    if state is FundingState.CONFIRMING:
+        return "Confirming", f"{paid} XMR received, {progress}."
+    if payments.locked:
+        locked = format_xmr(payments.locked)
+        return "TimeLocked", f"{paid} of {asked} XMR received. {locked} XMR more {LOCKED_TEXT}"
+    if payments.gone:
+        total = format_xmr(_sum((payments.sum(), payments.gone)))
+        return "Spent", f"Of {total} XMR received, {paid} are left; {asked} are asked for."
+    if state is FundingState.AWAITING:
+        return AWAITING_PAYMENT, f"Nothing received yet of {asked} XMR."
+    return "PartiallyPaid", f"{paid} of {asked} XMR received."
+
+
+def _dissent(roles: Sequence[Role]) -> str:
+    if not roles:
+        return ""
+    return f" The {roles[0]}'s wallet says otherwise." if len(roles) == 1 else " No two wallets say the same."
+
+
+def _balance(reading: Reading) -> dict[str, Any] | None:
+    """What is unspent, payments in the pool included; None while that is known of no output there is."""
+    unspent = [(output, found) for output, found in reading.held if not reading.is_spent(output)]
+    certain = [(output, found) for output, found in unspent if output.key_image]
+    if unspent and not certain:
+        return None
+    waits = [_blocks_to_unlock(found, reading.chain) for _, found in certain]
+    unlocked = (output.amount for (output, _), blocks in zip(certain, waits, strict=True) if blocks == 0)
+    total = [output.amount for output, _ in certain] + [payment.amount for payment in reading.money.announced]
     return {
-        "total": format_xmr(balance.total),
-        "unlocked": format_xmr(balance.unlocked),
-        "blocksToUnlock": balance.blocks_to_unlock,
+        "total": format_xmr(_sum(total)),
+        "unlocked": format_xmr(_sum(unlocked)),
+        "blocksToUnlock": max((blocks for blocks in waits if blocks is not None), default=0),
     }
 
 
-def _payments(
-    incoming: Sequence[Transfer], wanted: int, confirmations: int
-) -> tuple[FundingState, Transfer | None, int]:
-    """State, the payment that brings the sum to what is wanted (else the newest), and the sum.
-
-    Double spends do not count. The oldest payments count first, so that a later extra payment does not take back
-    what was funded before.
-    """
-    valid = sorted((t for t in incoming if not t.double_spend_seen), key=lambda t: -t.confirmations)
-    received = sum(transfer.amount for transfer in valid)
-    if not valid:
-        return FundingState.AWAITING, None, 0
-    so_far = 0
-    for transfer in valid:
-        so_far += transfer.amount
-        if so_far >= wanted:
-            return _state(transfer, confirmations), transfer, received
-    return FundingState.PARTIAL, valid[-1], received
+def _blocks_to_unlock(found: ChainTransaction, chain: ChainFacts) -> int | None:
+    """None for an output that a time locks and no height."""
+    if found.unlock_time >= FIRST_UNIX_TIME or found.block_height is None:
+        return None
+    return max(0, found.block_height + SPENDABLE_AGE - chain.height, found.unlock_time - chain.height)
 
 
-def _state(transfer: Transfer, confirmations: int) -> FundingState:
-    if transfer.type is TransferType.POOL or transfer.confirmations == 0:
-        return FundingState.MEMPOOL
-    return FundingState.CONFIRMED if transfer.confirmations >= confirmations else FundingState.CONFIRMING
-
-
-def _condition(state: FundingState, balance: WalletBalance, wanted: int, paid: str, progress: str) -> Condition:
-    """``paid`` and ``progress`` are the amount received and the confirmations, as text."""
-    if state is not FundingState.CONFIRMED:
-        reason, message = {
-            FundingState.AWAITING: (AWAITING_PAYMENT, f"Nothing received yet of {format_xmr(wanted)} XMR."),
-            FundingState.PARTIAL: ("PartiallyPaid", f"{paid} of {format_xmr(wanted)} XMR received."),
-            FundingState.MEMPOOL: ("InMempool", f"{paid} XMR seen, not yet in a block."),
-            FundingState.CONFIRMING: ("Confirming", f"{paid} XMR received, {progress} confirmations."),
-        }[state]
-        return Condition(FUNDED, False, reason, message)
-    if balance.multisig_import_needed:
-        return Condition(
-            FUNDED,
-            None,
-            "KeyImagesNeeded",
-            "The wallets have yet to exchange key images to know whether the payment is unspent; this is done"
-            " as soon as all three answer.",
-        )
-    if balance.total < wanted:
-        return Condition(FUNDED, False, "Spent", f"Of {paid} XMR received, {format_xmr(balance.total)} are left.")
-    return Condition(FUNDED, True, "Confirmed", f"{paid} XMR received, {progress} confirmations.")
+def _sum(amounts: Iterable[int]) -> int:
+    """No sum exceeds what there can be, whatever wallets say."""
+    return min(sum(amounts), MAX_PICONERO)

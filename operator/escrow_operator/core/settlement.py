@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from escrow_operator.core.conditions import Condition
-from escrow_operator.models.monero import ChainTransaction, Transfer, TransferType
-from escrow_operator.models.session import Outcome, Phase, Session, Settlement
+from escrow_operator.core.funding import Reading
+from escrow_operator.models.monero import ChainTransaction, format_xmr
+from escrow_operator.models.session import Outcome, Phase, Remainder, Session, Settlement
 
 SETTLED = "Settled"
 
@@ -20,7 +20,6 @@ class SettlementState(StrEnum):
     MEMPOOL = "Mempool"
     CONFIRMING = "Confirming"
     CONFIRMED = "Confirmed"
-    FAILED = "Failed"
     NOT_FOUND = "NotFound"
     DOUBLE_SPENT = "DoubleSpent"
     NOT_A_PAYOUT = "NotAPayout"
@@ -32,12 +31,18 @@ UNDER_WAY = frozenset({SettlementState.MEMPOOL, SettlementState.CONFIRMING})
 
 @dataclass(frozen=True)
 class SettlementView:
-    """What the wallets say of the payout, and what that means for the session."""
+    """How far the payout is, and what that means for the session. ``left`` are piconero that stay in the escrow."""
 
     state: SettlementState
     confirmations: int
     fields: dict[str, Any]
     condition: Condition
+    left: int = 0
+
+    @property
+    def pays_out(self) -> bool:
+        """Whether the money is on its way out of the escrow, or is gone."""
+        return self.state in UNDER_WAY or self.state is SettlementState.CONFIRMED
 
     @property
     def phase(self) -> Phase:
@@ -46,8 +51,8 @@ class SettlementView:
 
     @property
     def is_final(self) -> bool:
-        """Whether it has all the confirmations that the session asks for."""
-        return self.state is SettlementState.CONFIRMED
+        """Whether it has all the confirmations that the session asks for, and ends the trade."""
+        return self.state is SettlementState.CONFIRMED and not self.left
 
 
 def is_followed(session: Session) -> bool:
@@ -63,56 +68,80 @@ def final_phase(outcome: Outcome) -> Phase:
     return Phase.COMPLETED if outcome is Outcome.RELEASE else Phase.REFUNDED
 
 
-def assess_settlement(
-    settlement: Settlement,
-    seen: Sequence[Transfer | None],
-    on_chain: ChainTransaction | None,
-    *,
-    confirmations: int,
-) -> SettlementView:
-    """Judge what the three wallets and monerod say of the transaction.
+def assess_settlement(settlement: Settlement, reading: Reading, *, confirmations: int) -> SettlementView:
+    """Judge what monerod says of the transaction, by what two of the wallets call the escrow's.
 
-    monerod decides whether it is there at all: a wallet that sent it goes on calling it pending for minutes after the
-    network has dropped it. The wallets decide whether it pays out of this escrow: one that did not sign and lacks key
-    images may not know a payout, or take its change for a payment, so any wallet that calls it outgoing is believed.
-    Confirmations are the highest that any wallet reports.
+    It is a payout if it spends a key image that two wallets know as the escrow's: no wallet's word about a transaction
+    is needed for that, so that none of them can make another's transaction a payout, nor hide one. monerod decides
+    whether it is there and how deep: a wallet that sent one that the network dropped goes on calling it pending.
+
+    ``settlement.remainder`` Keep leaves what stays in the escrow where it is; so does a remainder that is not worth
+    what the payout itself cost: nobody could move it, and anybody could put it there.
     """
-    known = [transfer for transfer in seen if transfer is not None]
-    depth = max((transfer.confirmations for transfer in known), default=0)
-    state = _state(known, on_chain, depth, confirmations)
-    return SettlementView(
-        state=state,
-        confirmations=depth,
-        fields={"txid": settlement.txid, "confirmations": depth, "state": state.value},
-        condition=_condition(state, settlement, depth, confirmations),
+    found = reading.chain.transactions.get(settlement.txid)
+    depth = reading.chain.confirmations(settlement.txid)
+    state = _state(settlement.txid, reading, found, depth, confirmations)
+    fields = {"txid": settlement.txid, "confirmations": depth, "state": state.value}
+    left = 0
+    if found is not None and state is SettlementState.CONFIRMED:
+        left = reading.left(settlement.txid)
+        if left:
+            fields["remainder"] = format_xmr(left)
+        if settlement.remainder is Remainder.KEEP or left <= found.fee:
+            left = 0
+    uncertain = state in UNMATCHED and any(not output.key_image for output in reading.money.outputs)
+    condition = (
+        _undecided(settlement) if uncertain and found else _condition(state, settlement, depth, confirmations, left)
     )
+    return SettlementView(state=state, confirmations=depth, fields=fields, condition=condition, left=left)
+
+
+UNMATCHED = frozenset({SettlementState.NOT_FOUND, SettlementState.NOT_A_PAYOUT})
+"""It spends nothing that is known to be the escrow's."""
 
 
 def _state(
-    known: Sequence[Transfer], on_chain: ChainTransaction | None, depth: int, confirmations: int
+    txid: str, reading: Reading, found: ChainTransaction | None, depth: int, confirmations: int
 ) -> SettlementState:
-    kinds = {transfer.type for transfer in known}
-    if any(transfer.double_spend_seen for transfer in known) or (on_chain and on_chain.double_spend_seen):
+    if found is None:
+        return SettlementState.NOT_FOUND
+    ours = frozenset(output.key_image for output in reading.money.outputs if output.key_image)
+    if not found.key_images & ours:
+        into = {output.txid for output in reading.money.outputs} | {paid.txid for paid in reading.money.announced}
+        return SettlementState.NOT_A_PAYOUT if txid in into else SettlementState.NOT_FOUND
+    if found.double_spend_seen:
         return SettlementState.DOUBLE_SPENT
-    if not known or on_chain is None:
-        return SettlementState.FAILED if TransferType.FAILED in kinds else SettlementState.NOT_FOUND
     if depth == 0:
-        # In the pool even a payout may look like a payment to a wallet that did not sign it: its change is one.
-        return SettlementState.FAILED if TransferType.FAILED in kinds else SettlementState.MEMPOOL
-    if TransferType.OUT not in kinds:
-        return SettlementState.NOT_A_PAYOUT
+        return SettlementState.MEMPOOL
     return SettlementState.CONFIRMED if depth >= confirmations else SettlementState.CONFIRMING
 
 
-def _condition(state: SettlementState, settlement: Settlement, depth: int, confirmations: int) -> Condition:
+def _undecided(settlement: Settlement) -> Condition:
+    return Condition(
+        SETTLED,
+        None,
+        "KeyImagesNeeded",
+        f"The wallets have yet to exchange key images to know whether {settlement.txid[:12]}… pays out of this escrow;"
+        " this is done as soon as two of them answer.",
+    )
+
+
+def _condition(state: SettlementState, settlement: Settlement, depth: int, confirmations: int, left: int) -> Condition:
     what = f"The {settlement.outcome.value.lower()} {settlement.txid[:12]}…"
     progress = f"{depth} of {confirmations} confirmations"
     again = "The session stays usable: make another payout and set spec.settlement to it."
+    if left:
+        return Condition(
+            SETTLED,
+            True,
+            "RemainderLeft",
+            f"{what} has {progress}, and {format_xmr(left)} XMR are left in the escrow. Pay them out and set"
+            " spec.settlement to that payout, or set spec.settlement.remainder to Keep to close the session with them.",
+        )
     reason, message = {
         SettlementState.MEMPOOL: ("InMempool", f"{what} is in the transaction pool, in no block yet."),
         SettlementState.CONFIRMING: ("Confirming", f"{what} has {progress}."),
         SettlementState.CONFIRMED: ("Final", f"{what} has {progress}."),
-        SettlementState.FAILED: ("TransactionFailed", f"{what} failed: the network did not take it. {again}"),
         SettlementState.DOUBLE_SPENT: (
             "DoubleSpent",
             f"{what} conflicts with another transaction that spends the same money. {again}",

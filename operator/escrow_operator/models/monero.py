@@ -5,6 +5,7 @@ block of a chain of height h has index h - 1. Names follow the RPC documentation
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -122,12 +123,51 @@ class Transfer:
 
 
 @dataclass(frozen=True)
-class ChainTransaction:
-    """A transaction as monerod sees it; `confirmations` is 0 in the transaction pool."""
+class Output:
+    """A mined output as one wallet sees it; `amount` in piconero.
 
-    in_pool: bool
-    confirmations: int
+    `key_image` is empty in a multisig wallet until its peers' exports are imported: before, nobody can tell whether
+    the output is spent.
+    """
+
+    txid: str
+    public_key: str
+    amount: int
+    key_image: str
+
+
+@dataclass(frozen=True)
+class ChainTransaction:
+    """A transaction as monerod sees it; `block_height` is None in the transaction pool, `fee` in piconero.
+
+    `unlock_time` is 0, a block height (below 500,000,000) or Unix seconds. `key_images` are those of the outputs that
+    it spends.
+    """
+
+    block_height: int | None
     double_spend_seen: bool
+    unlock_time: int
+    fee: int
+    key_images: frozenset[str]
+
+
+@dataclass(frozen=True)
+class ChainFacts:
+    """What monerod said at one moment: at one top block, of one height.
+
+    `transactions` by txid, without those it does not know; `spent` are the key images, of those asked for, that are
+    spent in a block or in the pool.
+    """
+
+    top: str
+    height: int
+    transactions: Mapping[str, ChainTransaction]
+    spent: frozenset[str]
+
+    def confirmations(self, txid: str) -> int:
+        """Blocks from a transaction's to the top, both included; 0 in the pool or unknown."""
+        found = self.transactions.get(txid)
+        return self.height - found.block_height if found and found.block_height is not None else 0
 
 
 class NetType(StrEnum):

@@ -34,6 +34,12 @@ class Outcome(StrEnum):
     REFUND = "Refund"
 
 
+class Remainder(StrEnum):
+    """What becomes of money that the payout leaves in the escrow."""
+
+    KEEP = "Keep"
+
+
 class Phase(StrEnum):
     """Where a session is in its life."""
 
@@ -118,6 +124,7 @@ class Settlement:
 
     outcome: Outcome
     txid: str
+    remainder: Remainder | None = None
 
 
 @part(config=PART, frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from escrow_operator.core.secretuse import SECRET_NOT_MARKED, SecretUse, how_to_
 from escrow_operator.errors import DaemonError, DaemonUnreachable
 from escrow_operator.models.common import SecretName
 from escrow_operator.models.deed import SecretDataError, secret_data
-from escrow_operator.models.monero import ChainTransaction, Login
+from escrow_operator.models.monero import ChainFacts, DaemonInfo, Login
 from escrow_operator.models.pool import DaemonSpec, Pool, PoolKey
 from escrow_operator.services.lookups import Lookups
 from escrow_operator.services.meters import Meters
@@ -26,6 +26,9 @@ _LOG = logging.getLogger(__name__)
 
 NEXT_ANSWER_SECONDS = 10.0
 """To wait at most for a monerod's next answer: longer than its interval, as long as one request may take."""
+
+HEARD_SECONDS = 0.5
+"""After which monerod is asked at its turn: a look-up ends with the same question."""
 
 SECRETS_SECONDS = 5.0
 """After which a monerod that cannot be asked is tried with its Secrets as they are then: somebody may correct them."""
@@ -48,6 +51,7 @@ class _Watched:
     lookups: Lookups | None = None
     connected: float = 0.0
     view: DaemonView | None = None
+    heard: float = 0.0
     secrets: str | None = None
     refused: bool = False
     mark: tuple[Any, ...] = ()
@@ -101,6 +105,8 @@ class DaemonService:
         watched = self._watched.get(key)
         if watched is None:
             return False
+        if asyncio.get_running_loop().time() - watched.heard < HEARD_SECONDS:
+            return True
         try:
             view = DaemonView(await (await self._client(key, watched)).info())
         except (DaemonError, KubeError, ValueError) as error:
@@ -114,6 +120,11 @@ class DaemonService:
             # What it said last is no longer known to be so, whatever is wrong with what it says now.
             _LOG.exception("the answer of monerod at %s could not be read", key.spec.address)
             view = DaemonView(None, "its answer could not be read")
+        self._hear(key, watched, view)
+        return True
+
+    def _hear(self, key: DaemonKey, watched: _Watched, view: DaemonView) -> None:
+        """Note what monerod said, and wake whom it may concern."""
         watched.view = view
         watched.answered.set()
         watched.answered = asyncio.Event()
@@ -123,7 +134,6 @@ class DaemonService:
             only_mempool = watched.mark[:-1] == before[:-1]
             for pool in list(watched.pools):
                 self._changed(pool, only_mempool)
-        return True
 
     async def next_view(self, pool: PoolKey) -> DaemonView | None:
         """What monerod says at its next turn: asking out of turn would be a request per session."""
@@ -137,12 +147,15 @@ class DaemonService:
             pass
         return watched.view
 
-    async def transaction(self, pool: Pool, txid: str) -> ChainTransaction | None:
-        """What monerod knows of a transaction; asked for together with those of other sessions. Raises DaemonError."""
+    async def facts(self, pool: Pool, txids: Iterable[str], key_images: Iterable[str]) -> ChainFacts:
+        """What monerod knows of transactions and key images; asked for together with other sessions'.
+
+        Raises DaemonError.
+        """
         watched = self._of(pool.key)
         if watched is None or watched.lookups is None:
             raise DaemonUnreachable("it was not asked yet")
-        return await watched.lookups.transaction(txid)
+        return await watched.lookups.facts(txids, key_images)
 
     async def forget(self, pool: PoolKey) -> None:
         """The pool is gone, or has another monerod."""
@@ -205,6 +218,14 @@ class DaemonService:
             tls=client_context(*ca, certificate=certificate),
             on_request=self._meters.daemon_requests.inc,
         )
-        watched.lookups = Lookups(watched.client)
+
+        def last() -> DaemonInfo | None:
+            return watched.view.info if watched.view else None
+
+        def heard(info: DaemonInfo) -> None:
+            watched.heard = asyncio.get_running_loop().time()
+            self._hear(key, watched, DaemonView(info))
+
+        watched.lookups = Lookups(watched.client, before=last, heard=heard)
         watched.connected = asyncio.get_running_loop().time()
         return watched.client

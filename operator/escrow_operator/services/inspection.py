@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 from escrow_operator.core.conditions import Condition
 from escrow_operator.core.daemon import DAEMON_SYNCED, ChainMark, daemon_condition
-from escrow_operator.core.funding import Reading
+from escrow_operator.core.funding import Reading, counted
+from escrow_operator.core.keyimages import Wanted
 from escrow_operator.core.settlement import SettlementView, assess_settlement
 from escrow_operator.errors import DaemonError
+from escrow_operator.models.monero import ChainFacts, parse_xmr
 from escrow_operator.models.pool import Pool
 from escrow_operator.models.session import Session
 from escrow_operator.services.activation import Escrow
 from escrow_operator.services.blocked import RETRY_SECONDS, Blocked, CutOff, SlotBroken, no_pool
 from escrow_operator.services.daemons import DaemonService
-from escrow_operator.services.monitor import Monitor
+from escrow_operator.services.monitor import SYNCING_SECONDS, Monitor, Survey
 from escrow_operator.services.store import Store
 
 LOOKS_FOR_ONE_HEIGHT = 2
 """Equal heights are asked for, not "at least monerod's": in a reorganisation a wallet stays higher than its daemon, on
 blocks that are no more."""
-
-
-SYNCING_SECONDS = 1.0
-"""Until the next look at wallets that trail monerod."""
 
 
 class Inspector:
@@ -31,6 +31,7 @@ class Inspector:
         self._store = store
         self._daemons = daemons
         self._monitor = monitor
+        self._facts_of: WeakKeyDictionary[Survey, tuple[Wanted, ChainMark, ChainFacts]] = WeakKeyDictionary()
 
     def pool(self, session: Session) -> Pool:
         """The session's pool; one that is being deleted only for a session that has slots. Raises PoolNotFound."""
@@ -64,26 +65,72 @@ class Inspector:
         daemon = self.daemon(session)
         if daemon.status is not True:
             raise Blocked(daemon.reason, daemon.message, retry_after=RETRY_SECONDS)
-        settlement = session.spec.settlement
-        payout = settlement.txid if settlement else None
+        survey, chain = await self._at_one_height(escrow)
+        reading = Reading(survey.money, chain)
+        if survey.trouble is None:
+            return reading
+        if isinstance(survey.trouble, CutOff):
+            self._must_have_secrets_of_now(escrow)
+        view = self.payout(session, reading)
+        if view is None or not view.is_final:
+            raise survey.trouble
+        # One wallet that does not answer must not keep a trade open that two others, and the chain, know to be over.
+        return reading
+
+    async def _at_one_height(self, escrow: Escrow) -> tuple[Survey, ChainFacts]:
+        """What the wallets say, and what monerod says of it, brought together; else raises Blocked."""
+        session, spec = escrow.session, escrow.session.spec
+        payout = spec.settlement.txid if spec.settlement else None
+        wanted = Wanted(parse_xmr(spec.amount), spec.confirmations, payout)
         for _ in range(LOOKS_FOR_ONE_HEIGHT):
-            chain = self._chain(session)
-            try:
-                reading = await self._monitor.read(session.uid, escrow.slots, escrow.address, payout, chain)
-            except CutOff:
-                self._must_have_secrets_of_now(escrow)
-                raise
-            if reading.height == self.height(session):
-                return reading
-            # Around a new block the one or the other is ahead: hear monerod again, then the wallets.
-            await self._daemons.next_view(session.pool_key)
-            if reading.height == self.height(session):
-                return reading
+            survey, chain = await self._once(escrow, wanted)
+            if chain is None:
+                continue
+            reading = Reading(survey.money, chain)
+            if not await self._monitor.share_key_images(session.uid, escrow.slots, reading, wanted):
+                return survey, chain
+            survey, chain = await self._once(escrow, wanted)
+            if chain is not None:
+                return survey, chain
         raise Blocked(
             "WalletSyncing",
-            f"The wallets are at block {reading.height}, monerod is at {self.height(session)}.",
+            f"The wallets are at block {survey.height}, monerod is at {self.height(session)}.",
             retry_after=SYNCING_SECONDS,
         )
+
+    async def _once(self, escrow: Escrow, wanted: Wanted) -> tuple[Survey, ChainFacts | None]:
+        """What the wallets say, and what monerod does; None when that is of another height."""
+        session = escrow.session
+        try:
+            survey = await self._monitor.read(session.uid, escrow.slots, escrow.address, self._chain(session))
+        except CutOff:
+            self._must_have_secrets_of_now(escrow)
+            raise
+        if survey.height != self.height(session):
+            # Around a new block the one or the other is ahead: hear monerod again, then the wallets.
+            await self._daemons.next_view(session.pool_key)
+        if survey.height != self.height(session):
+            return survey, None
+        chain = await self._facts(session, survey, wanted)
+        return survey, chain if chain.height == survey.height else None
+
+    async def _facts(self, session: Session, survey: Survey, wanted: Wanted) -> ChainFacts:
+        """What monerod says of it. It is not asked about nothing, nor again while neither it nor a wallet has news."""
+        mark = self._chain(session)
+        txids = {output.txid for output in counted(survey.money)} | ({wanted.payout} if wanted.payout else set())
+        if not txids:
+            return ChainFacts(mark.top, mark.height, {}, frozenset())
+        before = self._facts_of.get(survey)
+        # A payout that is in no block may be dropped, and another transaction come in its place.
+        if before and before[:2] == (wanted, mark) and (not wanted.payout or before[2].confirmations(wanted.payout)):
+            return before[2]
+        images = {output.key_image for output in counted(survey.money) if output.key_image}
+        try:
+            facts = await self._daemons.facts(self.pool(session), txids, images)
+        except DaemonError as error:
+            raise Blocked("DaemonUnreachable", f"monerod did not answer: {error}.", retry_after=RETRY_SECONDS) from None
+        self._facts_of[survey] = (wanted, mark, facts)
+        return facts
 
     def _must_have_secrets_of_now(self, escrow: Escrow) -> None:
         """Raises SlotBroken for a pod that was started with another login for monerod, or another authority.
@@ -100,13 +147,9 @@ class Inspector:
                     reason="DaemonSecretsChanged",
                 )
 
-    async def payout(self, session: Session, reading: Reading) -> SettlementView | None:
-        """How far the settlement is; None without one. Raises Blocked when monerod does not answer."""
+    def payout(self, session: Session, reading: Reading) -> SettlementView | None:
+        """How far the settlement is; None without one."""
         settlement = session.spec.settlement
         if settlement is None:
             return None
-        try:
-            on_chain = await self._daemons.transaction(self.pool(session), settlement.txid)
-        except DaemonError as error:
-            raise Blocked("DaemonUnreachable", f"monerod did not answer: {error}.", retry_after=RETRY_SECONDS) from None
-        return assess_settlement(settlement, reading.payout, on_chain, confirmations=session.spec.confirmations)
+        return assess_settlement(settlement, reading, confirmations=session.spec.confirmations)

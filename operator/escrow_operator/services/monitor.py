@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 
-from escrow_operator.adapters.wallet_rpc import WalletRpc
+from escrow_operator.adapters.clock import Clock
+from escrow_operator.core.agreement import ENOUGH, NOTHING, Money, WalletView, agree, cosigners
 from escrow_operator.core.daemon import ChainMark
 from escrow_operator.core.funding import Reading
+from escrow_operator.core.keyimages import Exchange, Wanted, is_due, occasion, still_unknown, unknown
 from escrow_operator.errors import (
     NoWalletOpen,
     WalletDaemonUnavailable,
@@ -17,15 +21,11 @@ from escrow_operator.errors import (
     WalletUnreachable,
 )
 from escrow_operator.models.common import ROLES, Role
-from escrow_operator.models.monero import Transfer
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.blocked import RETRY_SECONDS, Blocked, CutOff, SlotBroken
+from escrow_operator.services.keyimages import exchange
 from escrow_operator.services.opener import Opener
-from escrow_operator.services.together import both, gather_all
 from escrow_operator.services.wallets import Wallets
-
-TELLER = Role.ARBITER
-"""The wallet that is asked for balance and payments: all three know the same."""
 
 REFRESH_SECONDS = 20.0
 """For one look. A wallet that has more to scan goes on scanning; the session says WalletSyncing meanwhile."""
@@ -38,179 +38,213 @@ CUT_OFF = (
 """The limits are those of monerod since 0.18.4: a connection above them is closed, which tells the wallet nothing."""
 
 FULL_LOOK_EVERY = 10
-"""Looks of which one reads everything, whatever seems unchanged, and whether the wallet whose turn it is keeps up with
-monerod. No multiple of three, so that each of the three gets such a turn."""
+"""Looks of which one reads all that a wallet holds, whatever seems unchanged. No multiple of three, so that each of the
+three gets such a turn."""
+
+SYNCING_SECONDS = 1.0
+"""Until the next look at wallets that trail monerod."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Survey:
+    """What a session's wallets hold, as of a height; ``trouble`` is what is wrong with one that does not join in.
+
+    Two surveys are never equal: one is the very one of before, or there may be news.
+    """
+
+    money: Money
+    height: int
+    trouble: Blocked | None = None
 
 
 @dataclasses.dataclass
 class _Known:
-    """What the last full look at a session found, and as of when."""
+    """What the last look at a session found, as of when, and what each wallet that was asked said."""
 
     wallets: tuple[str, ...]
     chain: ChainMark
-    reading: Reading
-    looks: int = 0
+    survey: Survey
+    views: dict[Role, WalletView]
+    looks: int = -1
 
 
 class Monitor:
     """Reads one session at a time; the caller holds the session.
 
     A look at a session of which nothing can have changed is one request: whether one of the three wallets, each in its
-    turn, is still the one that was opened.
+    turn, is still the one that was opened. After a block the one whose turn it is is asked what it holds; when that is
+    something else than before, all three are.
     """
 
-    def __init__(self, wallets: Wallets, opener: Opener) -> None:
+    def __init__(self, wallets: Wallets, opener: Opener, clock: Clock) -> None:
         self._wallets = wallets
         self._opener = opener
-        self._synced: dict[str, frozenset[tuple[str, int]]] = {}
+        self._clock = clock
+        self._exchanges: dict[str, Exchange] = {}
         self._known: dict[str, _Known] = {}
         self._doubted: set[str] = set()
         """Sessions of which the last look failed: the next one asks all three wallets."""
 
     def forget(self, session_uid: str) -> None:
         """The session is gone or closed."""
-        self._synced.pop(session_uid, None)
+        self._exchanges.pop(session_uid, None)
         self._known.pop(session_uid, None)
         self._doubted.discard(session_uid)
 
-    async def read(
-        self, session_uid: str, slots: Mapping[Role, Slot], address: str, payout: str | None, chain: ChainMark
-    ) -> Reading:
-        """What the wallets hold, as of the height they are at, and what they know of a payout's txid.
+    async def read(self, session_uid: str, slots: Mapping[Role, Slot], address: str, chain: ChainMark) -> Survey:
+        """What the wallets hold, as of the height they are at.
 
-        ``chain`` is what monerod said last. The very reading of before is returned where it still holds.
-        Raises Blocked with what is wrong.
+        ``chain`` is what monerod said last. The very survey of before is returned where it still holds.
+        Raises Blocked with what is wrong, unless two of the wallets are enough.
         """
         wallets = tuple(slots[role].incarnation for role in ROLES)
         known = self._known.get(session_uid)
-        if known is not None and known.wallets != wallets:
-            known = None
-        roles: Sequence[Role] = ()  # Wallets that were opened a moment ago need no such proof.
-        thorough = session_uid in self._doubted
-        if thorough:
-            roles = ROLES
-        elif known:
-            known.looks += 1
-            roles = (ROLES[known.looks % len(ROLES)],)
-            thorough = known.looks % FULL_LOOK_EVERY == 0
-        checks = (self._must_hold(slots[role], address, height=chain.height if thorough else 0) for role in roles)
+        if known is None or known.wallets != wallets:
+            known = _Known(wallets, chain, Survey(NOTHING, 0), {})
+        known.looks += 1
+        doubted = session_uid in self._doubted
         self._doubted.add(session_uid)
-        try:
-            reading, _ = await both(self._look(session_uid, slots, known, payout, chain), gather_all(checks))
-        except NoWalletOpen:
-            self._opener.forget(slots[TELLER].uid)
-            raise _closed(slots[TELLER]) from None
-        except WalletDaemonUnavailable:
-            raise CutOff(CUT_OFF) from None
-        except WalletTimeout:
-            raise Blocked(
-                "WalletSyncing", "A wallet is scanning blocks or busy with a client's call.", retry_after=RETRY_SECONDS
-            ) from None
-        except WalletError as error:
-            raise Blocked("WalletError", f"A wallet refused a read: {error}.", retry_after=RETRY_SECONDS) from None
-        self._doubted.discard(session_uid)
-        if reading.height == chain.height:
-            self._known[session_uid] = _Known(wallets, chain, reading, known.looks if known else 0)
+        if doubted or not await self._still_holds(known, slots, address, chain):
+            known.survey, known.views = await self._survey(slots, address, chain)
+            known.chain = chain
+        if known.survey.trouble is None:
+            self._doubted.discard(session_uid)
+        if known.survey.height == chain.height:
+            self._known[session_uid] = known
         else:
             # Around a new block: what was read is of another one than monerod spoke of.
             self._known.pop(session_uid, None)
-        return reading
+        return known.survey
 
-    async def _look(
-        self,
-        session_uid: str,
-        slots: Mapping[Role, Slot],
-        known: _Known | None,
-        payout: str | None,
-        chain: ChainMark,
-    ) -> Reading:
-        may_hold = known and payout is None and known.looks % FULL_LOOK_EVERY
-        if known and may_hold and await self._still_holds(known, slots[TELLER], chain):
-            return known.reading
-        clients = {role: await self._wallets.client(slots[role]) for role in ROLES}
-        teller = clients[TELLER]
-        reading = await self._ask(teller)
-        if reading.balance.multisig_import_needed and await self._exchange_key_images(session_uid, clients, reading):
-            reading = await self._ask(teller)
-        if payout is not None:
-            seen = await gather_all(self._find(clients[role], payout) for role in ROLES)
-            reading = dataclasses.replace(reading, payout=tuple(seen))
-        return reading
+    async def share_key_images(
+        self, session_uid: str, slots: Mapping[Role, Slot], reading: Reading, wanted: Wanted
+    ) -> bool:
+        """Let the wallets exchange key images if it is time; False if it is not. Read again afterwards.
 
-    async def _still_holds(self, known: _Known, slot: Slot, chain: ChainMark) -> bool:
-        """Whether nothing can have changed since the last full look; what the mempool brought is asked for."""
-        last = known.reading
-        if known.chain.top != chain.top or last.payout or last.balance.multisig_import_needed:
-            return False
-        if known.chain == chain:
-            return True
-        teller = await self._wallets.client(slot)
-        transfers = await teller.transfers(incoming=True, outgoing=True, pool=True)
-        return tuple(transfers) == last.transfers and await teller.balance() == last.balance
-
-    async def _must_hold(self, slot: Slot, address: str, *, height: int) -> None:
-        """Check that the wallet is still the one that was opened: its clients may close or replace it.
-
-        One that is not at ``height`` must reach monerod: it refreshes itself, without telling anybody if it cannot.
+        Only those take part that say what the others say.
         """
-        wallet = await self._wallets.client(slot)
+        now = self._clock.monotonic()
+        last = self._exchanges.get(session_uid)
+        if last is not None:
+            last = self._exchanges[session_uid] = still_unknown(last, reading)
+        known = self._known.get(session_uid)
+        if known is None or not is_due(reading, last, wanted, now=now):
+            return False
+        tried = Exchange(unknown(reading), occasion(reading, wanted), now, failed=True)
+        self._exchanges[session_uid] = tried
+        clients = {role: await self._wallets.client(slots[role]) for role in cosigners(known.views)}
+        if await exchange(clients):
+            self._exchanges[session_uid] = dataclasses.replace(tried, failed=False)
+        self._doubted.add(session_uid)
+        return True
+
+    async def _still_holds(self, known: _Known, slots: Mapping[Role, Slot], address: str, chain: ChainMark) -> bool:
+        """Whether the wallet whose turn it is says what it said before; one not asked before must hold nothing.
+
+        Where the wallets disagreed all of them are asked again when there may be news: it may have been a payment that
+        came while they were asked.
+        """
+        role = ROLES[known.looks % len(ROLES)]
+        slot, view, first = slots[role], known.views.get(role), not known.survey.height
+        if first or known.looks % FULL_LOOK_EVERY == 0 or known.chain.top != chain.top:
+            fresh = await self._view(slot, address)
+            if known.survey.money.dissenters or not fresh.says_the_same_as(view):
+                return False
+            known.survey = dataclasses.replace(known.survey, height=fresh.height)
+        elif known.chain == chain:
+            await self._must_hold(slot, address)
+        else:
+            await self._must_hold(slot, address)
+            if known.survey.money.dissenters or not await self._pool_is_as_before(slot, view):
+                return False
+        known.chain = chain
+        return True
+
+    async def _pool_is_as_before(self, slot: Slot, view: WalletView | None) -> bool:
         try:
-            current = await wallet.address()
-            if height and current == address and await wallet.height() < height:
-                await wallet.refresh(deadline=REFRESH_SECONDS)
-        except NoWalletOpen:
-            current = None
-        except WalletUnauthorized:
-            raise SlotBroken(slot, f"Pod {slot.name} refuses the login it was started with.") from None
+            pool = await (await self._wallets.client(slot)).transfers(pool=True)
+        except WalletError as error:
+            raise self._blocked(slot, error) from None
+        before = view or WalletView((), (), 0)
+        return dataclasses.replace(before, pool=tuple(pool)).says_the_same_as(before)
+
+    async def _survey(
+        self, slots: Mapping[Role, Slot], address: str, chain: ChainMark
+    ) -> tuple[Survey, dict[Role, WalletView]]:
+        """Ask all three; those at another height than two others, or than monerod, have no say."""
+        asked = await asyncio.gather(*(self._view(slots[role], address) for role in ROLES), return_exceptions=True)
+        views: dict[Role, WalletView] = {}
+        troubles: list[Blocked] = []
+        for role, said in zip(ROLES, asked, strict=True):
+            if isinstance(said, Blocked):
+                troubles.append(said)
+            elif isinstance(said, BaseException):
+                raise said
+            else:
+                views[role] = said
+        heights = Counter(view.height for view in views.values())
+        height, number = max(heights.items(), key=lambda item: (item[1], item[0] == chain.height), default=(0, 0))
+        troubles += [_trails(role, view, chain) for role, view in views.items() if view.height != height]
+        views = {role: view for role, view in views.items() if view.height == height}
+        if number < ENOUGH:
+            raise troubles[0]
+        return Survey(agree(views), height, troubles[0] if troubles else None), views
+
+    async def _view(self, slot: Slot, address: str) -> WalletView:
+        await self._must_hold(slot, address)
+        try:
+            wallet = await self._wallets.client(slot)
+            await wallet.refresh(deadline=REFRESH_SECONDS)
+            pool = await wallet.transfers(pool=True)
+            outputs = await wallet.outputs()
+            return WalletView(tuple(outputs), tuple(pool), await wallet.height())
+        except WalletError as error:
+            raise self._blocked(slot, error) from None
+
+    async def _must_hold(self, slot: Slot, address: str) -> None:
+        """Check that the wallet is still the one that was opened: its clients may close or replace it."""
+        try:
+            current = await (await self._wallets.client(slot)).address()
         except WalletTimeout:
             # Busy with a client's call: that is no sign of another wallet.
             return
-        except WalletDaemonUnavailable:
-            raise
-        except WalletUnreachable:
-            raise Blocked(
-                "WalletUnreachable",
-                f"Pod {slot.name} of the {slot.role} wallet does not answer.",
-                retry_after=RETRY_SECONDS,
-            ) from None
         except WalletError as error:
-            raise Blocked("WalletError", f"The {slot.role} wallet: {error}.", retry_after=RETRY_SECONDS) from None
+            raise self._blocked(slot, error) from None
         if current != address:
             self._opener.forget(slot.uid)
             raise _closed(slot)
 
-    async def _ask(self, wallet: WalletRpc) -> Reading:
-        await wallet.refresh(deadline=REFRESH_SECONDS)
-        balance = await wallet.balance()
-        transfers = await wallet.transfers(incoming=True, outgoing=True, pool=True)
-        return Reading(balance=balance, transfers=tuple(transfers), height=await wallet.height())
+    def _blocked(self, slot: Slot, error: WalletError) -> Blocked:
+        """What a wallet's error means for its session."""
+        match error:
+            case NoWalletOpen():
+                self._opener.forget(slot.uid)
+                return _closed(slot)
+            case WalletUnauthorized():
+                return SlotBroken(slot, f"Pod {slot.name} refuses the login it was started with.")
+            case WalletDaemonUnavailable():
+                return CutOff(CUT_OFF)
+            case WalletTimeout():
+                return Blocked(
+                    "WalletSyncing",
+                    f"The {slot.role} wallet is scanning blocks or busy with a client's call.",
+                    retry_after=RETRY_SECONDS,
+                )
+            case WalletUnreachable():
+                return Blocked(
+                    "WalletUnreachable",
+                    f"Pod {slot.name} of the {slot.role} wallet does not answer.",
+                    retry_after=RETRY_SECONDS,
+                )
+        return Blocked("WalletError", f"The {slot.role} wallet: {error}.", retry_after=RETRY_SECONDS)
 
-    async def _find(self, wallet: WalletRpc, txid: str) -> Transfer | None:
-        await wallet.refresh(deadline=REFRESH_SECONDS)
-        return await wallet.transfer_by_txid(txid)
 
-    async def _exchange_key_images(self, session_uid: str, clients: Mapping[Role, WalletRpc], reading: Reading) -> bool:
-        """Once per new output: give each wallet the others' key images; False if there is nothing new.
-
-        New outputs come with payments, and with the change of payouts.
-
-        Without them a multisig wallet cannot tell whether its outputs are spent. Never on a timer: an export erases
-        the nonces of the export before it, and a client may be about to sign with those (it gets error −35 and
-        starts its round again).
-        """
-        mined = frozenset((t.txid, t.height) for t in reading.transfers if t.confirmations)
-        if not mined or self._synced.get(session_uid) == mined:
-            return False
-        await gather_all(clients[role].refresh(deadline=REFRESH_SECONDS) for role in ROLES)
-        infos = await gather_all(clients[role].export_multisig_info() for role in ROLES)
-        await gather_all(
-            clients[role].import_multisig_info(
-                [info for peer, info in zip(ROLES, infos, strict=True) if peer is not role]
-            )
-            for role in ROLES
-        )
-        self._synced[session_uid] = mined
-        return True
+def _trails(role: Role, view: WalletView, chain: ChainMark) -> Blocked:
+    return Blocked(
+        "WalletSyncing",
+        f"The {role} wallet is at block {view.height}, monerod is at {chain.height}.",
+        retry_after=SYNCING_SECONDS,
+    )
 
 
 def _closed(slot: Slot) -> Blocked:

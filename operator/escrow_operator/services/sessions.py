@@ -19,7 +19,7 @@ from escrow_operator.core.funding import FUNDED, assess
 from escrow_operator.core.health import health, is_open, unknown_funding
 from escrow_operator.core.protection import is_protected
 from escrow_operator.core.report import READY, Report, after
-from escrow_operator.core.settlement import SETTLED, UNDER_WAY, final_phase
+from escrow_operator.core.settlement import SETTLED, final_phase
 from escrow_operator.models.common import ROLES, Label, format_time
 from escrow_operator.models.session import CLOSED_PHASES, OPEN_PHASES, Phase, Session, SessionKey
 from escrow_operator.services.activation import Activator, Escrow, wallet_fields
@@ -184,7 +184,7 @@ class SessionService:
         daemon = self._inspector.daemon(session)
         try:
             reading = await self._inspector.read(escrow)
-            view = await self._inspector.payout(session, reading)
+            view = self._inspector.payout(session, reading)
             self._stages.mark(session.uid, Stage.VERIFY)
         except Blocked as blocked:
             if blocked.reason not in STILL_OPEN:
@@ -196,12 +196,11 @@ class SessionService:
             await self._reporter.report(session, Report(phase, conditions, fields | self._clocks(session, now)))
             return blocked.retry_after
         self._behind.pop(session.key, None)
-        paid_out = view is not None and (view.state in UNDER_WAY or view.is_final)
         funding = assess(
             reading,
             amount=session.spec.amount,
             confirmations=session.spec.confirmations,
-            payout=view.fields["txid"] if view and paid_out else None,
+            payout=view.fields["txid"] if view and view.pays_out else None,
         )
         money = (funding.condition, *([view.condition] if view else self._no_settlement(session)))
         fields |= funding.fields | {"settlement": view.fields if view else None}

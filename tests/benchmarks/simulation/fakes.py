@@ -58,6 +58,7 @@ class Wallets:
             "refresh": {"blocks_fetched": 0, "received_money": False},
             "get_balance": BALANCE,
             "get_transfers": {},
+            "incoming_transfers": {},
             "store": {},
         }
         self.height = HEIGHT

@@ -385,7 +385,8 @@ async def test_those_who_ask_for_long_transactions_do_not_silence_the_others() -
         # Each of four is more than a quarter of what is read.
         asked.append(0)
         count = 4 if len(asked) == 1 else 2
-        found = {"tx_hash": TXID, "in_pool": False, "confirmations": 3, "double_spend_seen": False}
+        decoded = json.dumps({"unlock_time": 0, "vin": []})
+        found = {"tx_hash": TXID, "in_pool": False, "block_height": 3, "double_spend_seen": False, "as_json": decoded}
         long = [found | {"as_hex": "a" * 1_500_000} for _ in range(count)]
         writer.write(http(json.dumps({"status": "OK", "txs": long}).encode()))
         await writer.drain()

@@ -14,6 +14,7 @@ from escrow_operator.models.monero import (
     KeyExchange,
     Login,
     MultisigInfo,
+    Output,
     Transfer,
     TransferType,
     WalletBalance,
@@ -110,6 +111,39 @@ async def test_files_and_key_exchange(wallet: MakeWallet) -> None:
         "store": {},
         "close_wallet": {"autosave_current": True},
     }
+
+
+OUTPUT: dict[str, object] = {
+    "amount": 350000000000,
+    "block_height": 379,
+    "frozen": False,
+    "global_index": 771,
+    "key_image": "",
+    "pubkey": "a820d7a8423eca2e10aeabc560651757ff77c7215354286f478379382e7121a4",
+    "spent": False,
+    "subaddr_index": {"major": 0, "minor": 0},
+    "tx_hash": TXID,
+    "unlocked": False,
+}
+
+
+async def test_outputs_with_their_key_images_once_those_are_known(wallet: MakeWallet) -> None:
+    known = OUTPUT | {"key_image": "5e" * 32, "spent": True}
+    server = FakeServer(results={"incoming_transfers": {"transfers": [OUTPUT, known]}})
+    public_key = str(OUTPUT["pubkey"])
+    assert await (await wallet(server)).outputs() == [
+        Output(TXID, public_key, 350000000000, ""),
+        Output(TXID, public_key, 350000000000, "5e" * 32),
+    ]
+    assert server.calls == [("incoming_transfers", {"transfer_type": "all", "account_index": 0})]
+    assert await (await wallet(FakeServer(results={"incoming_transfers": {}}))).outputs() == []
+
+
+@pytest.mark.parametrize("wrong", [{"tx_hash": "zz"}, {"pubkey": ""}, {"key_image": "5E" * 32}, {"amount": -1}])
+async def test_what_no_output_says_is_refused(wallet: MakeWallet, wrong: dict[str, object]) -> None:
+    server = FakeServer(results={"incoming_transfers": {"transfers": [OUTPUT | wrong]}})
+    with pytest.raises(errors.WalletProtocolError):
+        await (await wallet(server)).outputs()
 
 
 async def test_a_transfer_in_the_pool_has_no_confirmations(wallet: MakeWallet) -> None:

@@ -1,4 +1,4 @@
-"""What a wallet that is cut off from monerod means, by the Secrets its pod was started with."""
+"""What wallets and monerod say is put together only where it is of one height, and two wallets say it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from typing import Any, NoReturn, cast
 
 import pytest
 
+from escrow_operator.core.agreement import agree
 from escrow_operator.core.daemon import DaemonView
 from escrow_operator.models.common import ROLES, Role
+from escrow_operator.models.monero import ChainFacts
 from escrow_operator.services.activation import Escrow
-from escrow_operator.services.blocked import CutOff, SlotBroken
+from escrow_operator.services.blocked import Blocked, CutOff, SlotBroken
 from escrow_operator.services.daemons import DaemonService
 from escrow_operator.services.inspection import Inspector
-from escrow_operator.services.monitor import Monitor
+from escrow_operator.services.monitor import Monitor, Survey
 from escrow_operator.services.store import Store
 from unit.factories import daemon_info, pool, session, slot
+from unit.money import chain, output, transaction, txid, view
 
 
 class FakeStore:
@@ -53,6 +56,73 @@ def _escrow(**versions: str) -> Escrow:
 def _inspector(secrets: str | None) -> Inspector:
     fakes: tuple[Any, ...] = (FakeStore(), FakeDaemons(secrets), FakeMonitor())
     return Inspector(cast("Store", fakes[0]), cast("DaemonService", fakes[1]), cast("Monitor", fakes[2]))
+
+
+class Trade:
+    """Three wallets that say the same of a payout at a height, and a monerod that has it."""
+
+    def __init__(self, depth: int, *, trouble: Blocked | None = None, height: int = 10) -> None:
+        self.pools = FakeStore().pools
+        paid, change = output("0.35", "a"), output("0.0001", "c")
+        money = agree(dict.fromkeys(ROLES, view(paid, change, height=10)))
+        self.survey = Survey(money, 10, trouble)
+        found = chain({"a": 50, "c": transaction(depth, spends=["a"])}, spent=["a"])
+        self.found = dataclasses.replace(found, height=height)
+        self.asked = 0
+
+    def view(self, _: object) -> DaemonView:
+        return DaemonView(daemon_info())
+
+    async def next_view(self, _: object) -> None: ...
+
+    def secrets(self, _: object) -> str | None:
+        return None
+
+    async def read(self, *_: object) -> Survey:
+        return self.survey
+
+    async def share_key_images(self, *_: object) -> bool:
+        return False
+
+    async def facts(self, *_: object) -> ChainFacts:
+        self.asked += 1
+        return self.found
+
+    def look(self) -> tuple[Inspector, Escrow]:
+        fake: Any = self
+        settled = session(spec={"settlement": {"outcome": "Release", "txid": txid("c")}})
+        return Inspector(fake, fake, fake), dataclasses.replace(_escrow(), session=settled)
+
+
+@pytest.mark.parametrize(("depth", "final"), [(990, False), (1000, True)])
+async def test_one_wallet_that_does_not_answer_keeps_no_trade_open_that_is_over(depth: int, final: bool) -> None:
+    trade = Trade(depth, trouble=Blocked("WalletUnreachable", "no answer", retry_after=1.0))
+    inspector, escrow = trade.look()
+    if final:
+        view = inspector.payout(escrow.session, await inspector.read(escrow))
+        assert view
+        assert view.is_final
+    else:
+        with pytest.raises(Blocked, match="WalletUnreachable"):
+            await inspector.read(escrow)
+
+
+async def test_what_monerod_says_of_another_height_is_not_put_together_with_what_wallets_say() -> None:
+    inspector, escrow = Trade(1000, height=11).look()
+    with pytest.raises(Blocked, match="WalletSyncing"):
+        await inspector.read(escrow)
+
+
+@pytest.mark.parametrize(("depth", "asked"), [(1000, 1), (0, 2)])
+async def test_monerod_is_asked_again_only_about_what_may_have_changed(depth: int, asked: int) -> None:
+    trade = Trade(depth)
+    inspector, escrow = trade.look()
+    await inspector.read(escrow)
+    await inspector.read(escrow)
+    assert trade.asked == asked
+    trade.survey = Survey(trade.survey.money, 10)
+    await inspector.read(escrow)
+    assert trade.asked == asked + 1
 
 
 async def test_a_pod_with_earlier_secrets_is_replaced() -> None:

@@ -353,6 +353,9 @@ async def reopened(world: World) -> None:
 
 async def paid_out(world: World) -> None:
     address = world.status()["address"]
+    world.pay(address, "0.35", confirmations=10)
+    world.chain.height += 1
+    await world.settle()
     world.apply(settlement={"outcome": "Release", "txid": PAYOUT})
     world.pay_out(address, PAYOUT, confirmations=20)
     await world.settle(until=lambda s: s["phase"] == "Completed" and not world.wallets.open_files())

@@ -1,40 +1,52 @@
-"""Many sessions that follow a payout make few requests."""
+"""Many sessions that follow money make few requests, and what they hear holds at one top block."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import AsyncIterator, Sequence
 from typing import cast
 
 import pytest
 
 from escrow_operator.adapters.monerod import Daemon
 from escrow_operator.errors import DaemonProtocolError, DaemonUnreachable
-from escrow_operator.models.monero import ChainTransaction
+from escrow_operator.models.monero import ChainTransaction, DaemonInfo
 from escrow_operator.services import lookups
-from escrow_operator.services.lookups import AT_ONCE, Lookups
+from escrow_operator.services.lookups import AT_ONCE, ATTEMPTS, Lookups
+from unit.factories import daemon_info
 
-MINED = ChainTransaction(in_pool=False, confirmations=3, double_spend_seen=False)
+MINED = ChainTransaction(block_height=7, double_spend_seen=False, unlock_time=0, fee=0, key_images=frozenset())
 
 
 class FakeDaemon:
+    """At height 10; ``tops`` are its next top blocks, one for each time it is asked for it."""
+
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
-        self.down = False
+        self.images: list[list[str]] = []
+        self.tops: list[str] = []
+        self.found = MINED
+        self.heard: list[DaemonInfo] = []
+        self.error: Exception | None = None
         self.hangs = False
-        self.broken: Exception | None = None
         self.called = asyncio.Event()
+
+    async def info(self) -> DaemonInfo:
+        return dataclasses.replace(daemon_info(), top_block_hash=self.tops.pop(0) if self.tops else "top")
 
     async def transactions(self, txids: Sequence[str]) -> dict[str, ChainTransaction]:
         self.asked.append(list(txids))
         self.called.set()
         if self.hangs:
             await asyncio.Event().wait()
-        if self.broken:
-            raise self.broken
-        if self.down:
-            raise DaemonUnreachable("down")
-        return {txid: MINED for txid in txids if txid.startswith("mined")}
+        if self.error:
+            raise self.error
+        return {txid: self.found for txid in txids if txid.startswith("mined")}
+
+    async def spent(self, key_images: Sequence[str]) -> frozenset[str]:
+        self.images.append(list(key_images))
+        return frozenset(image for image in key_images if image.startswith("spent"))
 
 
 @pytest.fixture
@@ -43,51 +55,88 @@ def daemon(monkeypatch: pytest.MonkeyPatch) -> FakeDaemon:
     return FakeDaemon()
 
 
-async def test_what_is_asked_together_goes_together_and_each_only_once(daemon: FakeDaemon) -> None:
-    found = Lookups(cast("Daemon", daemon))
-    answers = await asyncio.gather(*(found.transaction(txid) for txid in ("mined-1", "unknown", "mined-1")))
-    assert answers == [MINED, None, MINED]
+@pytest.fixture
+async def found(daemon: FakeDaemon) -> AsyncIterator[Lookups]:
+    asking = Lookups(cast("Daemon", daemon), before=lambda: None, heard=daemon.heard.append)
+    yield asking
+    await asking.close()
+
+
+async def test_what_is_asked_together_goes_together_and_each_hears_of_its_own(
+    daemon: FakeDaemon, found: Lookups
+) -> None:
+    questions: tuple[tuple[list[str], list[str]], ...] = (
+        (["mined-1", "unknown"], ["spent-1"]),
+        (["mined-1"], ["spent-1", "unspent"]),
+        ([], ["spent-2"]),
+    )
+    one, two, three = await asyncio.gather(*(found.facts(txids, images) for txids, images in questions))
     assert daemon.asked == [["mined-1", "unknown"]]
-    await found.close()
+    assert daemon.images == [["spent-1", "spent-2", "unspent"]]
+    assert (one.height, one.top) == (10, "top")
+    assert [facts.transactions for facts in (one, two, three)] == [{"mined-1": MINED}, {"mined-1": MINED}, {}]
+    assert [set(facts.spent) for facts in (one, two, three)] == [{"spent-1"}, {"spent-1"}, {"spent-2"}]
+    assert one.confirmations("mined-1") == 3
+    assert one.confirmations("unknown") == 0
+    assert len(daemon.heard) == 1
 
 
-async def test_more_than_a_restricted_port_allows_go_in_turns(daemon: FakeDaemon) -> None:
-    found = Lookups(cast("Daemon", daemon))
-    await asyncio.gather(*(found.transaction(f"mined-{n}") for n in range(AT_ONCE + 1)))
-    assert [len(txids) for txids in daemon.asked] == [AT_ONCE, 1]
-    await found.close()
+async def test_all_of_an_answer_holds_at_one_top_block(daemon: FakeDaemon, found: Lookups) -> None:
+    daemon.tops = ["old", "new", "new"]
+    assert (await found.facts(["mined-1"], [])).top == "new"
+    assert len(daemon.asked) == 2
 
 
-async def test_who_asked_hears_that_monerod_is_down_and_the_next_question_is_asked_again(daemon: FakeDaemon) -> None:
-    found = Lookups(cast("Daemon", daemon))
-    daemon.down = True
-    with pytest.raises(DaemonUnreachable):
-        await found.transaction("mined-1")
-    daemon.down = False
-    assert await found.transaction("mined-1") == MINED
-    await found.close()
+async def test_a_chain_that_does_not_hold_still_tells_nothing(daemon: FakeDaemon, found: Lookups) -> None:
+    daemon.tops = [str(number) for number in range(ATTEMPTS + 1)]
+    with pytest.raises(DaemonUnreachable, match="another top block"):
+        await found.facts(["mined-1"], [])
 
 
-async def test_nobody_waits_for_a_connection_that_was_closed(daemon: FakeDaemon) -> None:
-    found = Lookups(cast("Daemon", daemon))
+async def test_a_transaction_above_the_top_block_is_no_answer(daemon: FakeDaemon, found: Lookups) -> None:
+    daemon.found = dataclasses.replace(MINED, block_height=10)
+    with pytest.raises(DaemonProtocolError, match="above the top"):
+        await found.facts(["mined-1"], [])
+
+
+async def test_more_than_a_restricted_port_allows_go_in_turns_and_no_session_is_torn(
+    daemon: FakeDaemon, found: Lookups
+) -> None:
+    size = AT_ONCE * 2 // 3
+    asked = [[f"mined-{session}-{n}" for n in range(size)] for session in range(2)]
+    facts = await asyncio.gather(*(found.facts(txids, []) for txids in asked))
+    assert [len(txids) for txids in daemon.asked] == [size, size]
+    assert [len(each.transactions) for each in facts] == [size, size]
+    with pytest.raises(ValueError, match="at most"):
+        await found.facts([str(n) for n in range(AT_ONCE + 1)], [])
+
+
+@pytest.mark.parametrize("error", [DaemonUnreachable("down"), RecursionError(), KeyError("x")])
+async def test_who_asked_hears_of_any_failure_and_the_next_question_is_asked_again(
+    daemon: FakeDaemon, found: Lookups, error: Exception
+) -> None:
+    daemon.error = error
+    with pytest.raises((DaemonUnreachable, DaemonProtocolError)):
+        await found.facts(["mined-1"], [])
+    daemon.error = None
+    assert (await found.facts(["mined-1"], [])).transactions == {"mined-1": MINED}
+
+
+async def test_who_gives_up_leaves_the_others_their_answer(found: Lookups) -> None:
+    gone = asyncio.create_task(found.facts(["mined-1"], []))
+    stays = asyncio.create_task(found.facts(["mined-2"], []))
+    await asyncio.sleep(0)
+    gone.cancel()
+    assert (await stays).transactions == {"mined-2": MINED}
+
+
+async def test_nobody_waits_for_a_connection_that_was_closed(daemon: FakeDaemon, found: Lookups) -> None:
     daemon.hangs = True
-    asked = asyncio.create_task(found.transaction("mined-1"))
+    asked = asyncio.create_task(found.facts(["mined-1"], []))
     await daemon.called.wait()
-    waits = asyncio.create_task(found.transaction("mined-2"))
+    waits = asyncio.create_task(found.facts(["mined-2"], []))
     await asyncio.sleep(0)
     await found.close()
     for question in (asked, waits):
         with pytest.raises(DaemonUnreachable):
             await question
-
-
-@pytest.mark.parametrize("error", [RecursionError("too deep"), ValueError("odd"), MemoryError()])
-async def test_no_answer_leaves_anybody_waiting(daemon: FakeDaemon, error: Exception) -> None:
-    found = Lookups(cast("Daemon", daemon))
-    daemon.broken = error
-    async with asyncio.timeout(5):
-        with pytest.raises(DaemonProtocolError):
-            await found.transaction("mined-1")
-    daemon.broken = None
-    assert await found.transaction("mined-1") == MINED
-    await found.close()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ from escrow_operator.adapters.kube_errors import UnavailableError
 from escrow_operator.core.daemon import DaemonView
 from escrow_operator.core.manifests.pool import deployment
 from escrow_operator.models.common import API_VERSION, ROLES, Label, Role, format_time
-from escrow_operator.models.monero import ChainTransaction, Transfer, TransferType, parse_xmr
+from escrow_operator.models.monero import ChainFacts, parse_xmr
 from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.session import SessionKey
 from escrow_operator.settings import IntervalSettings, SessionSettings, Settings
@@ -45,19 +46,19 @@ class SteppedClock(Clock):
 
 
 class FakeDaemons:
-    """A monerod that always answers; ``payouts`` are the transactions it knows."""
+    """A monerod that answers, unless it is down."""
 
     def __init__(self, chain: Chain) -> None:
         self.chain = chain
         self.down = False
-        self.payouts: dict[str, ChainTransaction] = {}
 
     def view(self, _: PoolKey) -> DaemonView | None:
         if self.down:
             return DaemonView(None, "it is down")
-        info = daemon_info()
-        fields = {name: getattr(info, name) for name in info.__dataclass_fields__}
-        return DaemonView(type(info)(**fields | {"height": self.chain.height}))
+        chain = self.chain
+        waiting = sum(len(paid) for paid in chain.announced.values())
+        top = f"{chain.height:064x}"
+        return DaemonView(replace(daemon_info(), height=chain.height, top_block_hash=top, tx_pool_size=waiting))
 
     def secrets(self, _: Pool) -> str | None:
         return ""
@@ -65,8 +66,10 @@ class FakeDaemons:
     async def next_view(self, pool: PoolKey) -> DaemonView | None:
         return self.view(pool)
 
-    async def transaction(self, _: Pool, txid: str) -> ChainTransaction | None:
-        return self.payouts.get(txid)
+    async def facts(self, _: Pool, txids: Iterable[str], key_images: Iterable[str]) -> ChainFacts:
+        chain = self.chain
+        known = {txid: chain.transactions[txid] for txid in txids if txid in chain.transactions}
+        return ChainFacts(f"{chain.height:064x}", chain.height, known, frozenset(chain.spent & set(key_images)))
 
     async def watch(self, _: Pool) -> None:
         return None
@@ -181,20 +184,11 @@ class World:
 
     def pay(self, address: str, xmr: str, *, confirmations: int, txid: str = "a" * 64) -> None:
         """A payment into an escrow, this deep."""
-        kind = TransferType.IN if confirmations else TransferType.POOL
-        height = self.chain.height - confirmations if confirmations else 0
-        transfer = Transfer(txid, kind, parse_xmr(xmr), 0, confirmations, height, False, False, 0, 0)
-        paid = self.chain.incoming.setdefault(address, [])
-        paid[:] = [t for t in paid if t.txid != txid] + [transfer]
+        self.chain.pay(address, parse_xmr(xmr), txid, confirmations)
 
     def pay_out(self, address: str, txid: str, *, confirmations: int) -> None:
         """All that is in the escrow goes out in a transaction this deep."""
-        height = self.chain.height - confirmations if confirmations else 0
-        amount = self.chain.balance(address).total
-        kind = TransferType.OUT if confirmations else TransferType.PENDING
-        out = Transfer(txid, kind, amount, 0, confirmations, height, False, False, 0, 0)
-        self.chain.outgoing.setdefault(address, []).append(out)
-        self.daemons.payouts[txid] = ChainTransaction(not confirmations, confirmations, double_spend_seen=False)
+        self.chain.pay_out(address, txid, confirmations)
 
     async def look(self, name: str = "trade") -> float | None:
         """One reconciliation."""

@@ -15,7 +15,15 @@ from escrow_operator.errors import (
     WalletFileNotFound,
 )
 from escrow_operator.models.common import Role
-from escrow_operator.models.monero import KeyExchange, Login, MultisigInfo, Transfer, WalletBalance
+from escrow_operator.models.monero import (
+    ChainTransaction,
+    KeyExchange,
+    Login,
+    MultisigInfo,
+    Output,
+    Transfer,
+    TransferType,
+)
 from escrow_operator.models.slot import Slot
 
 _MESSAGES = itertools.count(1)
@@ -34,20 +42,31 @@ class File:
 
 @dataclass
 class Chain:
-    """What all wallets see: height, and by address what was paid."""
+    """What wallets and monerod see: height, transactions, and by address what was paid and spent."""
 
     height: int = 100
-    incoming: dict[str, list[Transfer]] = field(default_factory=dict)
-    outgoing: dict[str, list[Transfer]] = field(default_factory=dict)
+    transactions: dict[str, ChainTransaction] = field(default_factory=dict)
+    outputs: dict[str, list[Output]] = field(default_factory=dict)
+    announced: dict[str, list[Transfer]] = field(default_factory=dict)
+    spent: set[str] = field(default_factory=set)
 
-    def of(self, address: str) -> list[Transfer]:
-        """All of an escrow's."""
-        return [*self.incoming.get(address, []), *self.outgoing.get(address, [])]
+    def pay(self, address: str, piconero: int, txid: str, confirmations: int) -> None:
+        """A payment in the pool (0), or so deep; one of before with this txid is now this deep."""
+        height = self.height - confirmations if confirmations else None
+        self.transactions[txid] = ChainTransaction(height, False, 0, 0, frozenset())
+        waiting = [paid for paid in self.announced.get(address, []) if paid.txid != txid]
+        if confirmations:
+            self.outputs.setdefault(address, []).append(Output(txid, f"key-{txid}", piconero, f"image-{txid}"))
+        else:
+            waiting.append(Transfer(txid, TransferType.POOL, piconero, 0, 0, 0, False, False, 0, 0))
+        self.announced[address] = waiting
 
-    def balance(self, address: str) -> WalletBalance:
-        total = sum(transfer.amount for transfer in self.incoming.get(address, []))
-        total -= sum(transfer.amount for transfer in self.outgoing.get(address, []))
-        return WalletBalance(total, total, 0, 0, multisig_import_needed=False)
+    def pay_out(self, address: str, txid: str, confirmations: int) -> None:
+        """All that is in the escrow goes out."""
+        images = frozenset(output.key_image for output in self.outputs.get(address, []))
+        height = self.height - confirmations if confirmations else None
+        self.transactions[txid] = ChainTransaction(height, False, 0, 1, images)
+        self.spent |= images
 
 
 class FakeWallet:
@@ -126,14 +145,12 @@ class FakeWallet:
         assert self._file
         return self._chain.height
 
-    async def balance(self, **_: Any) -> WalletBalance:
-        return self._chain.balance(self._file.address)
+    async def transfers(self, *, pool: bool) -> list[Transfer]:
+        assert pool
+        return list(self._chain.announced.get(self._file.address, []))
 
-    async def transfers(self, **_: Any) -> list[Transfer]:
-        return self._chain.of(self._file.address)
-
-    async def transfer_by_txid(self, txid: str) -> Transfer | None:
-        return next((t for t in self._chain.of(self._file.address) if t.txid == txid), None)
+    async def outputs(self, **_: Any) -> list[Output]:
+        return list(self._chain.outputs.get(self._file.address, []))
 
 
 class FakeWallets:
