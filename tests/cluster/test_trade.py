@@ -71,6 +71,7 @@ async def test_a_payment_is_followed_from_the_mempool_to_confirmed(funded: list[
         "state": "Mempool",
         "received": AMOUNT,
         "confirmations": 0,
+        "pending": AMOUNT,
     }
     assert condition(confirming, "Funded")["status"] == "False"
     assert confirming["funding"]["confirmations"] == 1

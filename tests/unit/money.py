@@ -63,10 +63,13 @@ def transaction(
     )
 
 
-def chain(transactions: Mapping[str, ChainTransaction | int], spent: Iterable[str] = ()) -> ChainFacts:
+def chain(
+    transactions: Mapping[str, ChainTransaction | int], spent: Iterable[str] = (), spent_in_pool: Iterable[str] = ()
+) -> ChainFacts:
     """What monerod says: transactions by name, or their confirmations, and the names of the outputs that are spent."""
+    spends = {key_image(name): True for name in spent} | {key_image(name): False for name in spent_in_pool}
     found = {txid(name): transaction(said) if isinstance(said, int) else said for name, said in transactions.items()}
-    return ChainFacts("top", HEIGHT, found, frozenset(key_image(name) for name in spent))
+    return ChainFacts("top", HEIGHT, found, spends)
 
 
 def agreed(facts: ChainFacts, *said: Output | Transfer, **others: WalletView) -> Reading:

@@ -33,6 +33,9 @@ the longest there are, coinbases of pools that pay thousands, less than a millio
 IN_NO_BLOCK = MAX_PICONERO
 """The block height of a transaction in the pool: the highest number of 64 bits, where monerod gives one at all."""
 
+SPENT_IN_BLOCK = 1
+"""The state of a key image; 0 is unspent, 2 spent in the pool."""
+
 _ERRORS = ErrorTypes(
     unreachable=DaemonUnreachable,
     timeout=DaemonTimeout,
@@ -95,8 +98,8 @@ class Daemon:
             raise DaemonProtocolError("/get_transactions: an answer to another question")
         return found
 
-    async def spent(self, key_images: Sequence[str], *, deadline: float = INFO_DEADLINE) -> frozenset[str]:
-        """Those of the key images that are spent, in a block or in the pool.
+    async def spent(self, key_images: Sequence[str], *, deadline: float = INFO_DEADLINE) -> dict[str, bool]:
+        """Those of the key images that are spent: True in a block, False in the pool.
 
         Raises DaemonUnreachable, DaemonTimeout, DaemonUnauthorized, DaemonProtocolError.
         """
@@ -105,7 +108,7 @@ class Daemon:
         states = answer.integers("spent_status")
         if len(states) != len(key_images):
             raise DaemonProtocolError(f"{path}: an answer to another question")
-        return frozenset(image for image, state in zip(key_images, states, strict=True) if state)
+        return {image: state == SPENT_IN_BLOCK for image, state in zip(key_images, states, strict=True) if state}
 
     async def info(self, *, deadline: float = INFO_DEADLINE) -> DaemonInfo:
         """State of the daemon and its chain.

@@ -217,7 +217,12 @@ def _dissent(roles: Sequence[Role]) -> str:
 
 
 def _balance(reading: Reading) -> dict[str, Any] | None:
-    """What is unspent, payments in the pool included; None while that is known of no output there is."""
+    """What is unspent, payments in the pool included; None while that is known of no output there is.
+
+    Nor is it known while something is spent in the pool: how much of it comes back as change shows in a block.
+    """
+    if not all(reading.chain.spent.values()):
+        return None
     unspent = [(output, found) for output, found in reading.held if not reading.is_spent(output)]
     certain = [(output, found) for output, found in unspent if output.key_image]
     if unspent and not certain:

@@ -21,10 +21,9 @@ RETRY_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Wanted:
-    """What matters to a session: piconero and confirmations that it asks for, and the txid of its payout."""
+    """What matters to a session: piconero that it asks for, and the txid of its payout."""
 
     amount: int
-    confirmations: int
     payout: str | None
 
 
@@ -32,12 +31,12 @@ class Wanted:
 class Exchange:
     """The last one, ``at`` in seconds of a clock that never goes back.
 
-    ``still`` are outputs that it was made for and of which the key image is not known all the same; ``occasion`` is
-    what the payout gave it.
+    ``still`` are outputs that it was made for and of which the key image is not known all the same; ``occasions`` are
+    those there were for it.
     """
 
     still: frozenset[Held]
-    occasion: str
+    occasions: frozenset[str]
     at: float
     failed: bool = False
 
@@ -47,30 +46,31 @@ def unknown(reading: Reading) -> frozenset[Held]:
     return frozenset(output for output, _ in reading.held if not output.key_image)
 
 
-def occasion(reading: Reading, wanted: Wanted) -> str:
-    """The name of what makes a payout need them, once; empty without.
+def occasions(reading: Reading, wanted: Wanted) -> frozenset[str]:
+    """What makes payouts need them, once each; nobody but the owners of the money can cause these.
 
-    It spends nothing that is known to be the escrow's, so that it may spend what is not known; or it is final, and
-    what is left is to be known.
+    Outputs that were spent in a block, by their key images: the change is in the same block. And the named payout, by
+    its txid, if it spends nothing that is known to be the escrow's: it may spend what is not known.
     """
-    found = reading.chain.transactions.get(wanted.payout or "")
-    if found is None:
-        return ""
-    if not any(output.key_image in found.key_images for output in reading.money.outputs):
-        return f"unmatched {wanted.payout}"
-    return f"final {wanted.payout}" if reading.chain.confirmations(wanted.payout or "") >= wanted.confirmations else ""
+    spent = frozenset(output.key_image for output, _ in reading.held if reading.chain.spent.get(output.key_image))
+    payout = reading.chain.transactions.get(wanted.payout or "")
+    if payout is None or wanted.payout is None:
+        return spent
+    known = any(output.key_image in payout.key_images for output in reading.money.outputs)
+    return spent if known else spent | {wanted.payout}
 
 
-def still_unknown(last: Exchange, reading: Reading) -> Exchange:
-    """The last exchange without what is known by now: forgotten by a reorganisation, it is new again."""
-    return replace(last, still=last.still & unknown(reading))
+def up_to_date(last: Exchange, reading: Reading, wanted: Wanted) -> Exchange:
+    """The last exchange without what is no longer so: after a reorganisation it is new again."""
+    lasting = last.occasions & occasions(reading, wanted)
+    return replace(last, still=last.still & unknown(reading), occasions=lasting)
 
 
 def is_due(reading: Reading, last: Exchange | None, wanted: Wanted, *, now: float) -> bool:
     """Whether to exchange key images.
 
     At once when outputs that no exchange was made for bring the sum to what is wanted, and once for each occasion that
-    the payout gives; for others once an hour at most.
+    a payout gives; for others once an hour at most.
     """
     lacking = unknown(reading)
     if not lacking:
@@ -80,8 +80,7 @@ def is_due(reading: Reading, last: Exchange | None, wanted: Wanted, *, now: floa
     age = now - last.at
     if last.failed and age < RETRY_SECONDS:
         return False
-    why = occasion(reading, wanted)
-    if age >= SECONDS_BETWEEN or (why and why != last.occasion):
+    if age >= SECONDS_BETWEEN or occasions(reading, wanted) - last.occasions:
         return True
     known = sum(output.amount for output, _ in reading.held if output.key_image and not reading.is_spent(output))
     fresh = sum(output.amount for output in lacking - last.still)

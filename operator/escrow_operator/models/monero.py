@@ -156,13 +156,13 @@ class ChainFacts:
     """What monerod said at one moment: at one top block, of one height.
 
     `transactions` by txid, without those it does not know; `spent` are the key images, of those asked for, that are
-    spent in a block or in the pool.
+    spent: True in a block, False in the pool.
     """
 
     top: str
     height: int
     transactions: Mapping[str, ChainTransaction]
-    spent: frozenset[str]
+    spent: Mapping[str, bool]
 
     def confirmations(self, txid: str) -> int:
         """Blocks from a transaction's to the top, both included; 0 in the pool or unknown."""

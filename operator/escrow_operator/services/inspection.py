@@ -81,7 +81,7 @@ class Inspector:
         """What the wallets say, and what monerod says of it, brought together; else raises Blocked."""
         session, spec = escrow.session, escrow.session.spec
         payout = spec.settlement.txid if spec.settlement else None
-        wanted = Wanted(parse_xmr(spec.amount), spec.confirmations, payout)
+        wanted = Wanted(parse_xmr(spec.amount), payout)
         for _ in range(LOOKS_FOR_ONE_HEIGHT):
             survey, chain = await self._once(escrow, wanted)
             if chain is None:
@@ -119,7 +119,7 @@ class Inspector:
         mark = self._chain(session)
         txids = {output.txid for output in counted(survey.money)} | ({wanted.payout} if wanted.payout else set())
         if not txids:
-            return ChainFacts(mark.top, mark.height, {}, frozenset())
+            return ChainFacts(mark.top, mark.height, {}, {})
         before = self._facts_of.get(survey)
         # A payout that is in no block may be dropped, and another transaction come in its place.
         if before and before[:2] == (wanted, mark) and (not wanted.payout or before[2].confirmations(wanted.payout)):

@@ -112,7 +112,7 @@ class Lookups:
         before = self._before() or await self._daemon.info()
         for _ in range(ATTEMPTS):
             found = await self._daemon.transactions(txids) if txids else {}
-            spent = await self._daemon.spent(images) if images else frozenset()
+            spent = await self._daemon.spent(images) if images else {}
             after = await self._daemon.info()
             self._heard(after)
             if after.top_block_hash == before.top_block_hash:
@@ -128,7 +128,7 @@ class Lookups:
                         top=after.top_block_hash,
                         height=after.height,
                         transactions={txid: found[txid] for txid in question.txids if txid in found},
-                        spent=spent & question.key_images,
+                        spent={image: spent[image] for image in question.key_images if image in spent},
                     )
                 )
 

@@ -11,7 +11,7 @@ from escrow_operator.adapters.clock import Clock
 from escrow_operator.core.agreement import ENOUGH, NOTHING, Money, WalletView, agree, cosigners
 from escrow_operator.core.daemon import ChainMark
 from escrow_operator.core.funding import Reading
-from escrow_operator.core.keyimages import Exchange, Wanted, is_due, occasion, still_unknown, unknown
+from escrow_operator.core.keyimages import Exchange, Wanted, is_due, occasions, unknown, up_to_date
 from escrow_operator.errors import (
     NoWalletOpen,
     WalletDaemonUnavailable,
@@ -126,11 +126,11 @@ class Monitor:
         now = self._clock.monotonic()
         last = self._exchanges.get(session_uid)
         if last is not None:
-            last = self._exchanges[session_uid] = still_unknown(last, reading)
+            last = self._exchanges[session_uid] = up_to_date(last, reading, wanted)
         known = self._known.get(session_uid)
         if known is None or not is_due(reading, last, wanted, now=now):
             return False
-        tried = Exchange(unknown(reading), occasion(reading, wanted), now, failed=True)
+        tried = Exchange(unknown(reading), occasions(reading, wanted), now, failed=True)
         self._exchanges[session_uid] = tried
         clients = {role: await self._wallets.client(slots[role]) for role in cosigners(known.views)}
         if await exchange(clients):

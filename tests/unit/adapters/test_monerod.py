@@ -172,6 +172,6 @@ async def test_spent_key_images(daemon: MakeDaemon) -> None:
         return web.json_response({"status": "OK", "spent_status": [0, 1, 2][: len(images)]})
 
     client = await daemon(answer)
-    assert await client.spent(["0" * 64, "1" * 64, "2" * 64]) == {"1" * 64, "2" * 64}
+    assert await client.spent(["0" * 64, "1" * 64, "2" * 64]) == {"1" * 64: True, "2" * 64: False}
     with pytest.raises(errors.DaemonProtocolError):
         await client.spent([str(n) * 64 for n in range(4)])

@@ -124,6 +124,12 @@ def test_money_that_is_gone_is_not_funded() -> None:
     assert funding.fields["balance"]["total"] == "0.01"
 
 
+def test_the_balance_is_not_known_while_money_is_on_its_way_out() -> None:
+    funding = look(chain({"a": 20, "b": 20}, spent_in_pool=["a"]), output("0.35"), output("0.01", "b"))
+    assert verdict(funding) == (False, "Spent")
+    assert funding.fields["balance"] is None
+
+
 def test_a_session_applied_again_is_not_funded_by_what_was_spent_and_what_is_in_the_pool() -> None:
     """Paid, settled, deleted, applied again, the amount sent, nothing mined: that was Funded with 0 confirmations."""
     facts = chain({"a": 50}, spent=["a"])

@@ -53,7 +53,8 @@ def chains(draw: st.DrawFn) -> ChainFacts:
         )
         for name in draw(st.lists(st.sampled_from(NAMES), unique=True))
     }
-    return chain(found, spent=draw(st.lists(st.sampled_from(NAMES), unique=True)))
+    spent, in_pool_only = (draw(st.lists(st.sampled_from(NAMES), unique=True)) for _ in range(2))
+    return chain(found, spent=spent, spent_in_pool=in_pool_only)
 
 
 def funded(reading: Reading) -> bool | None:

@@ -26,7 +26,8 @@ def look(
 
 
 def payout(depth: int, **options: Any) -> ChainFacts:
-    return chain({"a": 30, "c": transaction(depth, spends=["a"], **options)}, spent=["a"])
+    spends = {"spent": ["a"]} if depth else {"spent_in_pool": ["a"]}
+    return chain({"a": 30, "c": transaction(depth, spends=["a"], **options)}, **spends)
 
 
 @pytest.mark.parametrize(

@@ -44,9 +44,9 @@ class FakeDaemon:
             raise self.error
         return {txid: self.found for txid in txids if txid.startswith("mined")}
 
-    async def spent(self, key_images: Sequence[str]) -> frozenset[str]:
+    async def spent(self, key_images: Sequence[str]) -> dict[str, bool]:
         self.images.append(list(key_images))
-        return frozenset(image for image in key_images if image.startswith("spent"))
+        return {image: True for image in key_images if image.startswith("spent")}
 
 
 @pytest.fixture
@@ -65,17 +65,18 @@ async def found(daemon: FakeDaemon) -> AsyncIterator[Lookups]:
 async def test_what_is_asked_together_goes_together_and_each_hears_of_its_own(
     daemon: FakeDaemon, found: Lookups
 ) -> None:
-    questions: tuple[tuple[list[str], list[str]], ...] = (
-        (["mined-1", "unknown"], ["spent-1"]),
-        (["mined-1"], ["spent-1", "unspent"]),
-        ([], ["spent-2"]),
+    one, two, three = await asyncio.gather(
+        found.facts(["mined-1", "unknown"], ["spent-1"]),
+        found.facts(["mined-1"], ["spent-1", "unspent"]),
+        found.facts([], ["spent-2"]),
     )
-    one, two, three = await asyncio.gather(*(found.facts(txids, images) for txids, images in questions))
     assert daemon.asked == [["mined-1", "unknown"]]
     assert daemon.images == [["spent-1", "spent-2", "unspent"]]
     assert (one.height, one.top) == (10, "top")
-    assert [facts.transactions for facts in (one, two, three)] == [{"mined-1": MINED}, {"mined-1": MINED}, {}]
-    assert [set(facts.spent) for facts in (one, two, three)] == [{"spent-1"}, {"spent-1"}, {"spent-2"}]
+    assert one.transactions == two.transactions == {"mined-1": MINED}
+    assert one.spent == two.spent == {"spent-1": True}
+    assert not three.transactions
+    assert three.spent == {"spent-2": True}
     assert one.confirmations("mined-1") == 3
     assert one.confirmations("unknown") == 0
     assert len(daemon.heard) == 1

@@ -14,14 +14,14 @@ from escrow_operator.core.funding import Reading
 from escrow_operator.core.keyimages import RETRY_SECONDS, SECONDS_BETWEEN, Wanted
 from escrow_operator.errors import BadMultisigInfo, NoWalletOpen, WalletDaemonUnavailable
 from escrow_operator.models.common import ROLES, Role
-from escrow_operator.models.monero import ChainFacts, Output, Transfer, parse_xmr
+from escrow_operator.models.monero import ChainFacts, ChainTransaction, Output, Transfer, parse_xmr
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.blocked import Blocked, CutOff
 from escrow_operator.services.monitor import FULL_LOOK_EVERY, Monitor, Survey
 from escrow_operator.services.opener import Opener
 from escrow_operator.services.wallets import Wallets
 from unit.factories import slot
-from unit.money import chain, in_pool, output
+from unit.money import chain, in_pool, output, transaction
 
 ADDRESS = "4escrow"
 CHAIN = ChainMark("top", 100, 0)
@@ -120,7 +120,7 @@ class Bench:
     async def share(self, facts: ChainFacts, payout: str | None = None, mark: ChainMark = CHAIN) -> bool:
         """Look, and exchange key images if it is time; whether it was."""
         survey, _ = await self.look(mark)
-        wanted = Wanted(parse_xmr("0.35"), 10, payout)
+        wanted = Wanted(parse_xmr("0.35"), payout)
         return await self.monitor.share_key_images("uid", self.slots, Reading(survey.money, facts), wanted)
 
     @property
@@ -395,14 +395,19 @@ async def test_a_wallet_that_lists_other_outputs_gives_no_key_images() -> None:
     assert bench.wallets[Role.VENDOR].imported == []
 
 
-async def test_a_payout_needs_key_images_once_to_be_matched_and_once_when_it_is_final() -> None:
+async def test_a_payout_needs_key_images_once_to_be_matched_and_once_for_its_change() -> None:
     bench = Bench()
-    bench.all_hold(output("0.35", "9"), output("0.01", "a", known=False))
-    foreign = chain({"9": 50, "a": 50, "c": 20})
-    assert await bench.share(foreign)
-    bench.all_hold(output("0.35", "9"), output("0.01", "d", known=False))
-    mark = CHAIN._replace(top="1")
-    assert await bench.share(chain({"9": 50, "d": 3, "c": 20}), payout="c".ljust(64, "0"), mark=mark)
-    bench.all_hold(output("0.35", "9"), output("0.01", "b", known=False))
-    mark = CHAIN._replace(top="2")
-    assert not await bench.share(chain({"9": 50, "b": 3, "c": 20}), payout="c".ljust(64, "0"), mark=mark)
+    payout = "c".ljust(64, "0")
+    before: dict[str, ChainTransaction | int] = {"9": 50, "a": 50, "c": 20}
+
+    async def holding(*names: str, facts: ChainFacts) -> bool:
+        """With dust that came since the last look."""
+        bench.all_hold(output("0.35", "9"), *(output("0.01", name, known=False) for name in names))
+        return await bench.share(facts, payout=payout, mark=CHAIN._replace(top="".join(names)))
+
+    assert await holding("a", facts=chain(before))
+    assert not await holding("a", "d", facts=chain(before | {"d": 3}))
+    paid_out = before | {"c": transaction(20, spends=["9"]), "d": 3, "b": 3}
+    assert not await holding("a", "d", "b", facts=chain(paid_out, spent_in_pool=["9"]))
+    assert await holding("a", "d", facts=chain(paid_out, spent=["9"]))
+    assert not await holding("a", "d", "b", facts=chain(paid_out, spent=["9"]))

@@ -69,7 +69,7 @@ class FakeDaemons:
     async def facts(self, _: Pool, txids: Iterable[str], key_images: Iterable[str]) -> ChainFacts:
         chain = self.chain
         known = {txid: chain.transactions[txid] for txid in txids if txid in chain.transactions}
-        return ChainFacts(f"{chain.height:064x}", chain.height, known, frozenset(chain.spent & set(key_images)))
+        return ChainFacts(f"{chain.height:064x}", chain.height, known, dict.fromkeys(chain.spent & set(key_images), True))
 
     async def watch(self, _: Pool) -> None:
         return None
