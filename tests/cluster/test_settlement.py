@@ -33,11 +33,14 @@ async def funded(place: Place, chain: Chain, *names: str) -> list[Escrow]:
     return escrows
 
 
-async def pay_out(escrow: Escrow, chain: Chain) -> str:
-    """The platform pays nearly all to somebody, with the vendor's and the arbiter's wallets."""
+async def pay_out(escrow: Escrow, chain: Chain, xmr: str | None = None) -> str:
+    """The platform pays all, or an amount, to somebody, with the vendor's and the arbiter's wallets."""
     async with escrow.wallets(Role.VENDOR, Role.ARBITER) as wallets:
         platform = Platform(wallets[Role.VENDOR], wallets[Role.ARBITER])
-        return await platform.pay(chain.customer.address, parse_xmr("0.3"))
+        if xmr:
+            return await platform.pay(chain.customer.address, parse_xmr(xmr))
+        [txid] = await platform.sweep(chain.customer.address)
+        return txid
 
 
 @pytest.mark.timeout(600, func_only=True)
@@ -113,3 +116,43 @@ async def test_i7_killed_while_settling_and_while_closing_the_next_operator_fini
     await operator.kill()
     await place.until_warm()
     assert not await escrow.pods()
+
+
+@pytest.mark.timeout(600, func_only=True)
+async def test_a_payout_that_leaves_money_ends_the_trade_only_when_that_is_wanted(place: Place, chain: Chain) -> None:
+    [escrow] = await funded(place, chain, "partial")
+    settlement = {"outcome": "Release", "txid": await pay_out(escrow, chain, "0.3")}
+    await escrow.change(settlement=settlement)
+    await escrow.until_phase("Settling")
+    await chain.mine(CONFIRMATIONS)
+    left = await escrow.until_condition("Settled", "True", "RemainderLeft")
+    status = await escrow.until_active()
+    assert f"{status['settlement']['remainder']} XMR are left in the escrow" in left["message"]
+    assert status["balance"]["total"] == status["settlement"]["remainder"]
+    assert "expiresAt" in status
+    await escrow.change(settlement={**settlement, "remainder": "Keep"})
+    done = await escrow.until_phase("Completed")
+    assert condition(done, "Settled")["reason"] == "Final"
+    await escrow.delete()
+
+
+@pytest.mark.timeout(600, func_only=True)
+async def test_a_session_applied_again_is_not_funded_by_what_was_spent(place: Place, chain: Chain) -> None:
+    [escrow] = await funded(place, chain, "again")
+    await escrow.change(settlement={"outcome": "Release", "txid": await pay_out(escrow, chain)})
+    await escrow.until_phase("Settling")
+    await chain.mine(CONFIRMATIONS)
+    await escrow.until_phase("Completed")
+    await escrow.delete()
+    await escrow.apply(confirmations=CONFIRMATIONS)
+    status = await escrow.until_active()
+    assert condition(status, "Funded")["reason"] == "Spent"
+    async with escrow.history() as history:
+        payment = await chain.pay(status["address"], AMOUNT)
+        seen = await escrow.until(lambda s: s["funding"].get("txid") == payment.txid, "the payment in the mempool")
+        assert (seen["funding"]["received"], seen["funding"]["pending"]) == (AMOUNT, AMOUNT)
+        assert condition(seen, "Funded")["reason"] == "InMempool"
+    assert all(condition(status, "Funded").get("status") != "True" for status in history)
+    await chain.mine(CONFIRMATIONS)
+    await escrow.until_condition("Funded", "True")
+    await escrow.delete()
