@@ -39,7 +39,7 @@ IDLE_SECONDS, QUICK_IDLE_SECONDS = 60.0, 15.0
 """Of the window in which nothing is paid, and the operator's requests are counted."""
 
 AIM_P95 = 2.0
-AIM_REQUESTS = 1.0
+AIM_REQUESTS = 3.0
 
 
 class Client:

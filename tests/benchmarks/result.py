@@ -37,7 +37,7 @@ class Budget:
 BUDGETS = (
     Budget("oldway", "pods_replaced", 0, "an operation through a session leaves its wallets open"),
     Budget("payment", "payments_unseen", 0, "every payment shows in the status"),
-    Budget("payment", "daemon_requests_per_second", 1.2, "following costs monerod one cheap request a second"),
+    Budget("payment", "daemon_requests_per_second", 3.0, "following costs monerod a few cheap requests at each event"),
     Budget("capacity", "pods_per_session", 3, "a session holds one pod per role"),
     Budget("capacity", "idle_writes_per_second", 0.1, "sessions in which nothing happens cost no writes"),
     Budget("claims", "claimed_twice", 0, "no slot is ever given to two sessions"),

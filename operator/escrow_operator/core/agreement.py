@@ -76,7 +76,7 @@ class WalletView:
 
 @dataclass(frozen=True)
 class Money:
-    """What is believed to be the escrow's. ``dissenters`` are the roles whose wallets say otherwise."""
+    """What is believed to be the escrow's. ``dissenters`` are the roles whose wallets say otherwise of blocks."""
 
     outputs: tuple[Held, ...] = ()
     announced: tuple[Announced, ...] = ()
@@ -97,9 +97,7 @@ def agree(views: Mapping[Role, WalletView]) -> Money:
         # What one wallet still sees in the pool when others see it in a block counts once.
         announced=tuple(sorted(payment for payment in announced if payment.txid not in mined)),
         dissenters=tuple(
-            role
-            for role in Role
-            if role in views and not _assents(views[role], claims=claims, images=images, announced=announced)
+            role for role in Role if role in views and not _assents(views[role], claims=claims, images=images)
         ),
     )
 
@@ -136,11 +134,13 @@ def _key_image(claim: Claim, views: Mapping[Role, WalletView]) -> str:
     return next(iter(known)) if len(known) == 1 else ""
 
 
-def _assents(
-    view: WalletView, *, claims: frozenset[Claim], images: Mapping[Claim, str], announced: frozenset[Announced]
-) -> bool:
-    """Whether a wallet says what is believed. That it lacks a key image says nothing against it."""
-    if frozenset(view.claims) != claims or view.announced != announced:
+def _assents(view: WalletView, *, claims: frozenset[Claim], images: Mapping[Claim, str]) -> bool:
+    """Whether a wallet says what is believed of blocks.
+
+    That it lacks a key image says nothing against it, nor what it sees in the pool: a payment may come while one wallet
+    after the other is asked.
+    """
+    if frozenset(view.claims) != claims:
         return False
     return all(
         output.key_image in ("", images[claim]) or not images[claim]

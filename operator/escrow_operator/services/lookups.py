@@ -13,7 +13,7 @@ from escrow_operator.models.monero import ChainFacts, ChainTransaction, DaemonIn
 
 _LOG = logging.getLogger(__name__)
 
-SECONDS_BETWEEN = 1.0
+SECONDS_BETWEEN = 0.5
 """Between two batches. What is asked meanwhile goes with the next one; what was too much for one follows at once."""
 
 AT_ONCE = 100

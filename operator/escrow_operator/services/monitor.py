@@ -67,6 +67,11 @@ class _Known:
     views: dict[Role, WalletView]
     looks: int = -1
 
+    @property
+    def at_odds(self) -> bool:
+        """Whether the wallets that were asked did not all say the same."""
+        return len({(view.claims, view.announced) for view in self.views.values()}) > 1
+
 
 class Monitor:
     """Reads one session at a time; the caller holds the session.
@@ -148,14 +153,14 @@ class Monitor:
         slot, view, first = slots[role], known.views.get(role), not known.survey.height
         if first or known.looks % FULL_LOOK_EVERY == 0 or known.chain.top != chain.top:
             fresh = await self._view(slot, address)
-            if known.survey.money.dissenters or not fresh.says_the_same_as(view):
+            if known.at_odds or not fresh.says_the_same_as(view):
                 return False
             known.survey = dataclasses.replace(known.survey, height=fresh.height)
         elif known.chain == chain:
             await self._must_hold(slot, address)
         else:
             await self._must_hold(slot, address)
-            if known.survey.money.dissenters or not await self._pool_is_as_before(slot, view):
+            if known.at_odds or not await self._pool_is_as_before(slot, view):
                 return False
         known.chain = chain
         return True

@@ -60,6 +60,10 @@ def test_what_is_in_a_block_is_not_in_the_pool_too() -> None:
     assert (len(money.outputs), money.announced) == (1, ())
 
 
+def test_what_one_wallet_alone_sees_in_the_pool_is_no_payment_yet_and_no_dissent() -> None:
+    assert agree({Role.BUYER: view(in_pool("1")), Role.VENDOR: view(), Role.ARBITER: view()}) == NOTHING
+
+
 def test_no_wallets_hold_nothing() -> None:
     assert agree({}) == NOTHING
     assert agree(dict.fromkeys(ROLES, view())) == NOTHING
