@@ -69,7 +69,8 @@ class FakeDaemons:
     async def facts(self, _: Pool, txids: Iterable[str], key_images: Iterable[str]) -> ChainFacts:
         chain = self.chain
         known = {txid: chain.transactions[txid] for txid in txids if txid in chain.transactions}
-        return ChainFacts(f"{chain.height:064x}", chain.height, known, dict.fromkeys(chain.spent & set(key_images), True))
+        spent = dict.fromkeys(chain.spent & set(key_images), True)
+        return ChainFacts(f"{chain.height:064x}", chain.height, known, spent)
 
     async def watch(self, _: Pool) -> None:
         return None
