@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest_asyncio
 
 from escrow_operator.adapters.kube import ENDPOINT_SLICES, PODS, POOLS
-from escrow_operator.models.common import ROLES, Role
+from escrow_operator.models.common import ROLES, Label, Role
 from harness.api import Body
 from harness.escrow import Escrow, condition
 from harness.operator import OperatorUnderTest
@@ -25,7 +25,7 @@ async def steady(place: Place) -> Escrow:
 
 
 async def _end_sandbox(place: Place, pod: Body) -> None:
-    """What a restart of the node does to one pod: its network and all its processes are gone, the object stays."""
+    """What a restart of its node does to a pod: its network and all its processes are gone, the object stays."""
     node, uid = pod["spec"]["nodeName"], pod["metadata"]["uid"]
     sandbox = f'labels."io.kubernetes.pod.uid"=={uid},labels."io.cri-containerd.kind"==sandbox'
     ctr = ("exec", node, "ctr", "--namespace", "k8s.io")
@@ -41,23 +41,30 @@ async def _host_names(place: Place, escrow: Escrow) -> dict[str, str]:
     return {e["targetRef"]["name"]: e["addresses"][0] for e in body["endpoints"] if e["conditions"]["ready"]}
 
 
-async def test_a_pod_that_comes_back_with_another_address_is_followed_there(
+def _address(pod: Body) -> str | None:
+    found: str | None = pod["status"].get("podIP")
+    return found
+
+
+def _is_ready(pod: Body) -> bool:
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"]["conditions"])
+
+
+async def test_pods_that_come_back_with_other_addresses_are_followed_there(
     place: Place, steady: Escrow, operator: OperatorUnderTest
 ) -> None:
     before = await steady.until_active()
-    name = before["wallets"]["vendor"]["pod"]
-    old = await place.api.get(PODS, place.namespace, name)
+    former = {pod["metadata"]["name"]: pod for pod in await steady.pods()}
     async with steady.history() as history:
-        await _end_sandbox(place, old)
+        await asyncio.gather(*(_end_sandbox(place, pod) for pod in former.values()))
 
-        async def moved() -> Body | None:
-            pod = await place.api.get(PODS, place.namespace, name)
-            ip = pod["status"].get("podIP")
-            ready = any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"]["conditions"])
-            return pod if ready and ip not in (None, old["status"]["podIP"]) else None
+        async def moved() -> list[Body] | None:
+            pods = await steady.pods()
+            elsewhere = (_address(pod) != _address(former[pod["metadata"]["name"]]) for pod in pods)
+            return pods if all(map(_is_ready, pods)) and all(elsewhere) else None
 
-        new = await wait_for(moved, what=f"pod {name} to have another address", explain=place.explain)
-        assert new["metadata"]["uid"] == old["metadata"]["uid"]
+        pods = await wait_for(moved, what="the pods to have other addresses", explain=place.explain)
+        assert {p["metadata"]["uid"] for p in pods} == {p["metadata"]["uid"] for p in former.values()}
 
         async def interrupted() -> bool:
             return any(condition(status, "Ready").get("status") == "False" for status in history)
@@ -65,10 +72,10 @@ async def test_a_pod_that_comes_back_with_another_address_is_followed_there(
         await wait_for(interrupted, what="Ready False", explain=steady.explain)
         after = await steady.until_active()
     assert (after["address"], after["wallets"]) == (before["address"], before["wallets"])
-    ip = new["status"]["podIP"]
-    assert (await _host_names(place, steady))[name] == ip
-    async with steady.wallets(Role.VENDOR) as wallets:
-        assert await wallets[Role.VENDOR].address() == before["address"]
+    assert await _host_names(place, steady) == {pod["metadata"]["name"]: _address(pod) for pod in pods}
+    async with steady.wallets() as wallets:
+        assert [await wallets[role].address() for role in ROLES] == [before["address"]] * len(ROLES)
+    ip = next(_address(pod) for pod in pods if pod["metadata"]["labels"][Label.ROLE] == Role.VENDOR)
     host = (await steady.connection(Role.VENDOR))["host"]
     look_up = f"import json, socket; print(json.dumps(socket.gethostbyname_ex({host!r})[2]))"
 

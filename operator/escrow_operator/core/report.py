@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from escrow_operator.core.conditions import Condition, merge_conditions
-from escrow_operator.models.common import format_time
+from escrow_operator.models.common import ROLES, Role, format_time
 from escrow_operator.models.session import Phase, Session
+from escrow_operator.models.slot import Slot
 
 READY = "Ready"
 
@@ -31,6 +32,15 @@ class Report:
 def after(session: Session, report: Report, *, now: datetime) -> Session:
     """The session as it will be when the report is written."""
     return replace(session, status=compose_status(session, report, now=now))
+
+
+def are_told_open(session: Session, slots: Mapping[Role, Slot]) -> bool:
+    """Whether the status says of these very pods that they have the wallets open."""
+    told = session.status.get("wallets") or {}
+    return all(
+        role in slots and told.get(role, {}).get("opened") and told[role].get("pod") == slots[role].name
+        for role in ROLES
+    )
 
 
 def compose_status(session: Session, report: Report, *, now: datetime) -> dict[str, Any]:

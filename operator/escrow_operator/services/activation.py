@@ -10,7 +10,7 @@ from escrow_operator.adapters.kube import ENDPOINT_SLICES, SECRETS, SESSIONS, Ku
 from escrow_operator.core.health import health
 from escrow_operator.core.manifests.common import connection_name, endpoint_slice_name, endpoint_url
 from escrow_operator.core.manifests.session import connection_secret, endpoint_slice
-from escrow_operator.core.report import OPENING, Report
+from escrow_operator.core.report import OPENING, Report, are_told_open
 from escrow_operator.models.common import FINALIZER, ROLES, Role
 from escrow_operator.models.deed import Deed
 from escrow_operator.models.pool import Pool
@@ -124,11 +124,7 @@ class Activator:
     @staticmethod
     def _was_published(session: Session, slots: Slots) -> bool:
         """Whether the status says so of these very pods: it is written after connections were."""
-        wallets = session.status.get("wallets") or {}
-        return session.phase in OPEN_PHASES and all(
-            role in slots and wallets.get(role, {}).get("opened") and wallets[role].get("pod") == slots[role].name
-            for role in ROLES
-        )
+        return session.phase in OPEN_PHASES and are_told_open(session, slots)
 
     async def _protect(self, session: Session) -> Session:
         """The finalizer is there before a wallet is open. Raises ConflictError."""

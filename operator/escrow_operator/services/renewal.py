@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from escrow_operator.core.renewal import is_outdated, slot_to_renew
-from escrow_operator.core.report import READY
+from escrow_operator.core.report import READY, are_told_open
 from escrow_operator.core.settlement import is_followed
 from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.pool import Pool
@@ -42,10 +42,14 @@ class Renewal:
     def must_be_current(self, session: Session, slots: Slots, pool: Pool) -> None:
         """Raises SlotBroken for the next slot to be replaced of a session whose three wallets are open.
 
-        While a payout is followed and the wallets see it, none is: a session that ends soon needs no new pods.
+        Not before its status says so of these very pods: between two of them its clients have all three, and a look has
+        read them. While a payout is followed and the wallets see it, none is replaced: a session that ends soon needs
+        no new pods.
         """
         self._renewed.pop(session.uid, None)
-        if not self.is_due(slots, pool) or (is_followed(session) and _is_ready(session)):
+        if not self.is_due(slots, pool) or not are_told_open(session, slots):
+            return
+        if is_followed(session) and _is_ready(session):
             return
         slot = slot_to_renew(slots, pool.spec.daemon.digest, offered=self._offered(pool))
         if slot is not None:

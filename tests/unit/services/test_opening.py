@@ -50,6 +50,8 @@ class Bench:
         self.store.see_session(session_body("demo", phase=phase))
         for role in ROLES:
             self.store.see_slot(slot_body(role.value, role, owner=self.session, daemon=daemon))
+        wallets = {role.value: {"pod": role.value, "opened": True} for role in ROLES}
+        self.store.see_session(session_body("demo", phase=phase, status={"wallets": wallets}))
         names = ("activator", "capacity", "claims", "endings", "inspector", "namespaces", "recorder", "reporter")
         fakes: dict[str, Any] = dict.fromkeys(names, self)
         self.service = SessionService(

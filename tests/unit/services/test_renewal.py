@@ -30,9 +30,16 @@ class Bench:
             self.store.see_session(session_body(name, phase=Phase.ACTIVE))
             for role in ROLES:
                 self.store.see_slot(slot_body(f"{name}-{role}", role, owner=self.session(name), daemon=daemon))
+            self.tell(name)
         for _ in range(free):
             for role in ROLES:
                 self.add_free(role)
+
+    def tell(self, name: str, *, opened: bool = True, phase: Phase = Phase.ACTIVE, **more: Any) -> None:
+        """What a look writes down: which pods have the wallets open."""
+        wallets = {role.value: {"pod": slot.name, "opened": opened} for role, slot in self.slots(name).items()}
+        status = {"wallets": wallets} | more.pop("status", {})
+        self.store.see_session(session_body(name, phase=phase, status=status, **more))
 
     def session(self, name: str) -> Session:
         return self.store.sessions[SessionKey("shop", name)]
@@ -65,6 +72,10 @@ def test_three_pods_are_replaced_one_after_the_other() -> None:
     replaced = []
     while (role := bench.look("demo")) is not None:
         bench.replace("demo", role)
+        assert bench.look("demo") is None, "the wallet in the new pod is not told to be open"
+        bench.tell("demo", opened=False)
+        assert bench.look("demo") is None
+        bench.tell("demo")
         replaced.append(role)
     assert tuple(replaced) == ROLES
     assert not bench.renewal.is_due(bench.slots("demo"), POOL)
@@ -91,6 +102,7 @@ def test_many_sessions_do_not_count_on_the_same_free_pod() -> None:
     assert given_up == list(ROLES)
     for name, role in zip(("one", "two", "three"), ROLES, strict=True):
         bench.replace(name, role)
+        bench.tell(name)
     bench.add_free(Role.VENDOR)
     assert [bench.look(name) for name in ("one", "two", "three")] == [Role.VENDOR, None, None]
 
@@ -115,7 +127,7 @@ def test_while_a_payout_is_followed_only_wallets_that_do_not_see_it_are_replaced
     bench = Bench("demo")
     status: dict[str, Any] = {"conditions": [{"type": "Ready", "status": ready}]}
     spec = {"settlement": {"outcome": "Release", "txid": TXID}}
-    bench.store.see_session(session_body("demo", phase=Phase.SETTLING, spec=spec, status=status))
+    bench.tell("demo", phase=Phase.SETTLING, spec=spec, status=status)
     assert bench.look("demo") is replaced
 
 
