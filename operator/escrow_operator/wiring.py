@@ -96,7 +96,7 @@ class Operator:
         self.closer = Closer(kube, self.store, self.wallets, self.opener)
         self.stages = Stages(self.meters, clock)
         self.applied = Applied()
-        patience, renewal = Patience(clock), Renewal(self.store)
+        patience, renewal = Patience(clock), Renewal(self.store, self.claims)
         self.namespaces = Namespaces(
             kube,
             self.store,

@@ -99,6 +99,11 @@ class ClaimService:
                 del self._waiting[pool]
             self._pool_changed(pool)
 
+    def wait(self, session: Session, pool: Pool) -> None:
+        """Have slots started for a session that has its three and is to get others."""
+        if self._waiting[pool.key].join(session):
+            self._pool_changed(pool.key)
+
     def forget(self, session: SessionKey) -> None:
         """The session is gone: it waits for nothing, whatever pool it named."""
         self._capacity.leave(session)

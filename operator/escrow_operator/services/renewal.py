@@ -15,7 +15,7 @@ from escrow_operator.models.pool import Pool
 from escrow_operator.models.session import OPEN_PHASES, Session, SessionKey
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.blocked import SlotBroken
-from escrow_operator.services.claims import Slots
+from escrow_operator.services.claims import ClaimService, Slots
 from escrow_operator.services.store import Store
 
 
@@ -31,8 +31,9 @@ class _Renewed:
 class Renewal:
     """Only memory is which free slots are as good as taken: without it many sessions would count on the same one."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, claims: ClaimService) -> None:
         self._store = store
+        self._claims = claims
         self._renewed: dict[str, _Renewed] = {}
 
     def is_due(self, slots: Slots, pool: Pool) -> bool:
@@ -47,13 +48,19 @@ class Renewal:
         no new pods.
         """
         self._renewed.pop(session.uid, None)
-        if not self.is_due(slots, pool) or not are_told_open(session, slots):
+        if not self.is_due(slots, pool):
+            self._claims.stop_waiting(session.key, pool.key)
+            return
+        if not are_told_open(session, slots):
             return
         if is_followed(session) and _is_ready(session):
             return
         slot = slot_to_renew(slots, pool.spec.daemon.digest, offered=self._offered(pool))
         if slot is not None:
             self._give_up(session, slot)
+        if pool.spec.warm_slots == 0 and not self._claims.waiting(pool.key):
+            # Such a pool starts slots for those who wait, and one who waits is enough.
+            self._claims.wait(session, pool)
 
     def must_not_be_hopeless(self, session: Session, slot: Slot | None, pool: Pool) -> None:
         """Raises SlotBroken for a slot that did not open its wallet, if it has another monerod than it should."""

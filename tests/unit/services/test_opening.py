@@ -62,7 +62,7 @@ class Bench:
             **fakes,
             stages=cast("Any", self),
             patience=Patience(self.clock),
-            renewal=Renewal(self.store),
+            renewal=Renewal(self.store, cast("Any", self)),
         )
 
     @property
@@ -122,6 +122,8 @@ class Bench:
         return False
 
     def leave(self, *_: object) -> None: ...
+
+    def stop_waiting(self, *_: object) -> None: ...
 
     def mark(self, *_: object) -> None: ...
 

@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 
+from escrow_operator.adapters.clock import Clock
 from escrow_operator.models.common import ROLES, Role
+from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.session import Phase, Session, SessionKey
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.blocked import SlotBroken
+from escrow_operator.services.capacity import Capacity
+from escrow_operator.services.claims import ClaimService
 from escrow_operator.services.renewal import Renewal
 from escrow_operator.services.store import Store
 from unit.factories import pool, session_body, slot_body
@@ -24,7 +28,11 @@ class Bench:
 
     def __init__(self, *names: str, free: int = 1, daemon: str | None = "former") -> None:
         self.store = Store()
-        self.renewal = Renewal(self.store)
+        self.woken: list[PoolKey] = []
+        capacity = Capacity(self.store, Clock(), max_active=9, wake=lambda _: None)
+        kube: Any = None
+        self.claims = ClaimService(kube, self.store, capacity=capacity, pool_changed=self.woken.append)
+        self.renewal = Renewal(self.store, self.claims)
         self._made = 0
         for name in names:
             self.store.see_session(session_body(name, phase=Phase.ACTIVE))
@@ -51,10 +59,10 @@ class Bench:
     def slots(self, name: str) -> dict[Role, Slot]:
         return {slot.role: slot for slot in self.store.slots_of_session(self.session(name).uid)}
 
-    def look(self, name: str) -> Role | None:
+    def look(self, name: str, pool: Pool = POOL) -> Role | None:
         """The role whose pod is given up."""
         try:
-            self.renewal.must_be_current(self.session(name), self.slots(name), POOL)
+            self.renewal.must_be_current(self.session(name), self.slots(name), pool)
         except SlotBroken as broken:
             return broken.slot.role
         return None
@@ -114,6 +122,23 @@ def test_a_session_that_goes_away_meanwhile_leaves_its_pod_to_others() -> None:
     assert bench.look("two") is None
     bench.store.drop_session(session_body("one"))
     assert bench.look("two") is Role.BUYER
+
+
+def test_a_pool_that_keeps_nothing_warm_starts_slots_for_one_session_at_a_time() -> None:
+    bench, cold = Bench("one", "two", free=0), pool(warmSlots=0)
+    for name in ("one", "two", "one"):
+        assert bench.look(name, cold) is None
+    assert bench.claims.waiting(POOL.key) == [SessionKey("shop", "one")]
+    assert bench.woken == [POOL.key]
+    bench.add_free(Role.BUYER)
+    assert bench.look("one", cold) is Role.BUYER
+    former = pool(warmSlots=0, daemon={"address": "former:18081", "network": "regtest"})
+    for role in ROLES:
+        bench.store.see_slot(
+            slot_body(f"one-{role}", role, owner=bench.session("one"), daemon=former.spec.daemon.digest)
+        )
+    assert bench.look("one", former) is None
+    assert bench.claims.waiting(POOL.key) == [], "it waits no longer when the change was taken back"
 
 
 def test_pods_of_an_operator_without_digests_stay() -> None:
