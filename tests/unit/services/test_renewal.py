@@ -31,7 +31,7 @@ class Bench:
         self.woken: list[PoolKey] = []
         capacity = Capacity(self.store, Clock(), max_active=9, wake=lambda _: None)
         kube: Any = None
-        self.claims = ClaimService(kube, self.store, capacity=capacity, pool_changed=self.woken.append)
+        self.claims = ClaimService(kube, self.store, Clock(), capacity=capacity, pool_changed=self.woken.append)
         self.renewal = Renewal(self.store, self.claims)
         self._made = 0
         for name in names:
