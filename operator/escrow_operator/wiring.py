@@ -165,6 +165,7 @@ class Operator:
             wallets=self.wallets,
             warm_ups=warm_ups,
             wake=self.wake_session,
+            is_ending=self.namespaces.is_ending,
         )
         self.watches = Watches(
             kube,
@@ -291,7 +292,7 @@ class Operator:
     def pod_ends(self, namespace: str) -> None:
         """A pod began to end. With its namespace, pods go first: the sessions' turn is short."""
         if namespace in self.namespaces.named:
-            self.namespace_queue.add(namespace)
+            self.namespace_queue.add(namespace, POOL_DELAY)
 
     def is_urgent(self, key: SessionKey) -> bool:
         """Whether somebody waits for the next look at a session; those that are open are looked at for the record."""

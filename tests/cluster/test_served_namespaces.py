@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
@@ -18,13 +17,13 @@ NAMESPACE_PATIENCE = 150.0
 
 
 @asynccontextmanager
-async def serving(world: World, *places: Place) -> AsyncIterator[dict[str, Any]]:
+async def serving(world: World, *places: Place) -> AsyncIterator[list[str]]:
     """The operator serves these namespaces alone, by a Role in each."""
-    values: dict[str, Any] = {"watchNamespaces": [place.namespace for place in places]}
+    names = [place.namespace for place in places]
     try:
-        world.operator.install(world.images.operator, **values)
+        world.operator.install(world.images.operator, watchNamespaces=names)
         await world.operator.until_ready()
-        yield values
+        yield names
     finally:
         world.operator.install(world.images.operator)
         await world.operator.scale(1)
@@ -40,7 +39,7 @@ async def process(world: World) -> tuple[str, int]:
 async def test_i10_a_namespace_that_is_deleted_and_comes_back_concerns_nobody_else(place: Place, world: World) -> None:
     other = Place(world, "leaving")
     await other.open(warm_slots=None)
-    async with serving(world, place, other) as values:
+    async with serving(world, place, other) as names:
         await other.make_pool()
         await other.until_warm(within=FIRST_PATIENCE)
         stays, _ = await place.active("stays"), await other.active("leaves")
@@ -61,7 +60,7 @@ async def test_i10_a_namespace_that_is_deleted_and_comes_back_concerns_nobody_el
         labels = {TEST_LABEL: "true", "pod-security.kubernetes.io/enforce": "restricted"}
         await world.api.create(NAMESPACES, None, {"metadata": {"name": other.namespace, "labels": labels}})
         # The chart's Role in it was deleted; the same values bring it back, and change nothing else.
-        world.operator.install(world.images.operator, **values)
+        world.operator.install(world.images.operator, watchNamespaces=names)
         await other.make_pool()
         await other.until_warm(within=FIRST_PATIENCE)
         await other.active("again")

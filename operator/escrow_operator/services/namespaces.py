@@ -66,7 +66,7 @@ class Namespaces:
         return namespace in self._refused
 
     def is_ending(self, namespace: str) -> bool:
-        """Whether a namespace is being deleted: its sessions have to end while the operator still may end them."""
+        """Whether a namespace is being deleted: what is in it has to go while the operator may still let it."""
         return namespace in self._ending
 
     def is_gone(self, namespace: str) -> bool:
@@ -109,9 +109,10 @@ class Namespaces:
             if "deletionTimestamp" not in body["metadata"]:
                 self._ending.discard(namespace)
             elif namespace not in self._ending:
-                _LOG.warning("namespace %s is being deleted; the sessions in it end", namespace)
+                _LOG.warning("namespace %s is being deleted; its sessions and pools end", namespace)
                 self._ending.add(namespace)
-                self._changed([key for key in self._store.sessions if key.namespace == namespace], ())
+                pools = [key for key in self._store.pools if key.namespace == namespace]
+                self._changed([key for key in self._store.sessions if key.namespace == namespace], pools)
         return LOOK_SECONDS
 
     def _forget(self, namespace: str) -> None:

@@ -59,6 +59,7 @@ class PoolService:
         wallets: Wallets,
         warm_ups: WarmUps,
         wake: Callable[[SessionKey], None],
+        is_ending: Callable[[str], bool],
     ) -> None:
         self._kube = kube
         self._store = store
@@ -69,6 +70,7 @@ class PoolService:
         self._reporter = reporter
         self._warm_ups = warm_ups
         self._wake = wake
+        self._is_ending = is_ending
         self._wallets = wallets
         self._parts = PoolParts(kube, settings, applied=applied, daemons=daemons, wallets=wallets)
         self._classes: set[str] = set()
@@ -85,7 +87,7 @@ class PoolService:
         self._parts.begin(pool)
         self._wallets.notice(key, self._store.slots_of_pool(key))
         try:
-            if pool.deleting:
+            if pool.deleting or self._is_ending(key.namespace):
                 return await self._let_go(pool)
             return await self._keep(await self._protect(pool))
         except ConflictError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from typing import NamedTuple
 
 from escrow_operator.adapters.kube import PODS, POOLS, SESSIONS, Kube, Listing
@@ -18,6 +19,9 @@ from escrow_operator.services.together import both
 from escrow_operator.services.wallets import Wallets
 
 _LOG = logging.getLogger(__name__)
+
+ORPHANS_AT_ONCE = 50
+"""Of a namespace in one sweep: whoever may make pods can make what looks like orphans, and others are not to wait."""
 
 
 class Versions(NamedTuple):
@@ -98,9 +102,11 @@ class Sweep:
 
         Garbage collection does it; this is for the pod whose adoption was answered after its session had gone.
         """
+        looked_at: Counter[str] = Counter()
         for slot in self._store.orphans():
-            if slot.terminating:
+            if slot.terminating or looked_at[slot.namespace] >= ORPHANS_AT_ONCE:
                 continue
+            looked_at[slot.namespace] += 1
             try:
                 if await self._is_orphan(slot):
                     _LOG.warning("pod %s was adopted by a session that is gone; deleting it", slot.name)

@@ -106,6 +106,7 @@ class Bench:
         settings = Settings(slot_login_image="operator")
         capacity = Capacity(self.store, self.clock, max_active=10, wake=lambda _: None)
         self.claims = ClaimService(kube, self.store, self.clock, capacity=capacity, pool_changed=lambda _: None)
+        self.ending = False
         self.service = PoolService(
             kube,
             self.store,
@@ -118,6 +119,7 @@ class Bench:
             wallets=Wallets(kube, meters),
             warm_ups=WarmUps(kube, self.store, self.clock, pool_changed=lambda _: None),
             wake=lambda _: None,
+            is_ending=lambda _: self.ending,
         )
 
     def put_pool(self, spec: Body, **meta: Any) -> Body:
@@ -399,6 +401,19 @@ async def test_a_deleted_pool_without_sessions_goes_at_once_with_the_finalizers_
     assert bench.pool["metadata"]["finalizers"] == ["theirs.dev/first"]
     assert await bench.look() is None
     assert bench.pool["metadata"]["finalizers"] == ["theirs.dev/first"]
+
+
+async def test_the_pool_of_an_ending_namespace_loses_its_finalizer_before_it_is_deleted_itself() -> None:
+    """The operator's Role goes with the namespace's pools, and maybe before them."""
+    bench = Bench()
+    await bench.look()
+    assert bench.pool["metadata"]["finalizers"] == [FINALIZER]
+    bench.ending = True
+    await bench.look()
+    assert "deletionTimestamp" not in bench.pool["metadata"]
+    assert not bench.pool["metadata"].get("finalizers")
+    await bench.look()
+    assert not bench.pool["metadata"].get("finalizers"), "and it is not put back"
 
 
 async def test_a_claim_that_makes_no_news_makes_no_event() -> None:

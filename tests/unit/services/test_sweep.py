@@ -14,6 +14,7 @@ from escrow_operator.adapters.kube_errors import KubeError, NotFoundError, Unava
 from escrow_operator.models.pool import PoolKey
 from escrow_operator.models.session import SessionKey
 from escrow_operator.models.slot import Slot
+from escrow_operator.services import sweep
 from escrow_operator.services.drift import Applied, Drift
 from escrow_operator.services.meters import Meters
 from escrow_operator.services.namespaces import FORGET_SECONDS, Namespaces
@@ -112,6 +113,20 @@ async def test_who_cannot_be_sure_deletes_nothing_and_goes_on(error: KubeError) 
     assert bench.cluster.deleted == ["pods/sure"]
 
 
+async def test_i10_many_orphans_of_one_namespace_keep_nobody_elses_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "ORPHANS_AT_ONCE", 2)
+    bench = Bench()
+    for number in range(10):
+        owner = session("gone", namespace="flood")
+        bench.store.see_slot(slot_body(f"flood-{number}", owner=owner, namespace="flood"))
+    bench.store.see_slot(slot_body("of-another", owner=session("gone")))
+
+    await bench.sweep.heal_orphans()
+
+    assert "pods/of-another" in bench.cluster.deleted
+    assert len(bench.cluster.deleted) == 3
+
+
 async def test_i10_a_namespace_that_refuses_is_left_out_of_lists_and_drift() -> None:
     bench = Bench("shop", "closed")
     bench.fill("shop")
@@ -183,7 +198,7 @@ async def test_the_sessions_of_a_namespace_that_is_being_deleted_end_with_it() -
     bench.cluster.put(NAMESPACES, {"metadata": {"name": "shop", "deletionTimestamp": "2026-01-01T00:00:00Z"}})
     await bench.namespaces.look("shop")
     assert bench.namespaces.is_ending("shop")
-    assert bench.changed == [SessionKey("shop", "demo")]
+    assert bench.changed == [SessionKey("shop", "demo"), PoolKey("shop", "default")]
 
 
 async def test_a_list_that_fails_half_way_drops_nothing() -> None:
