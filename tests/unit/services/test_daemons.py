@@ -43,11 +43,16 @@ class FakeDaemon:
 
     def __init__(self, _: str, *, login: Login, **__: object) -> None:
         self._login = login
+        self.infos = 0
 
     async def info(self) -> DaemonInfo:
+        self.infos += 1
         if self._login.password != RIGHT:
             raise DaemonUnauthorized("get_info: the RPC login was refused")
         return daemon_info()
+
+    async def spent(self, _: object) -> dict[str, bool]:
+        return {}
 
     async def aclose(self) -> None: ...
 
@@ -195,4 +200,29 @@ async def test_what_monerod_said_before_does_not_outlive_an_answer_that_breaks(
     monkeypatch.setattr(FakeDaemon, "info", broken)
     assert await service.poll(key), "it is asked again"
     assert _problem(service, secured.key) == "its answer could not be read"
+    await service.close()
+
+
+async def test_what_monerod_says_at_a_look_up_is_its_turn(kube: FakeKube, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[FakeDaemon] = []
+
+    class Noted(FakeDaemon):
+        def __init__(self, url: str, *, login: Login, **options: object) -> None:
+            super().__init__(url, login=login, **options)
+            made.append(self)
+
+    monkeypatch.setattr(daemons, "Daemon", cast("type[Daemon]", Noted))
+    kube.password = RIGHT
+    secured = a_pool()
+    service, key = await _watching(kube, secured)
+    await service.poll(key)
+    await service.poll(key)
+    assert made[0].infos == 2
+    facts = await service.facts(secured, [], ["e" * 64])
+    assert (facts.top, facts.height) == (daemon_info().top_block_hash, daemon_info().height)
+    await service.poll(key)
+    assert made[0].infos == 3
+    monkeypatch.setattr(daemons, "HEARD_SECONDS", 0.0)
+    await service.poll(key)
+    assert made[0].infos == 4
     await service.close()
