@@ -180,7 +180,9 @@ class JsonRpcClient:
             what = "no answer" if sent else "still waiting for an earlier call"
             raise self._errors.timeout(f"{method}: {what} after {deadline:g} s") from None
         except Exception as error:
-            # Of the headers of an answer, too, the client makes errors of many kinds.
+            # Of the headers of an answer, too, the client makes errors of many kinds. A challenge that made one is not
+            # to be answered again with the next call.
+            self._middlewares = self._fresh_login()
             raise self._errors.protocol(f"{method}: {type(error).__name__}") from None
         if status == HTTPStatus.UNAUTHORIZED:
             raise self._errors.unauthorized(f"{method}: the RPC login was refused")

@@ -47,6 +47,10 @@ _URGENT = contextvars.ContextVar("urgent", default=False)
 PAGE_SIZE = 250
 """Objects per list request: 250 pods are 15 MB once read, and two pages are there at a time."""
 
+PAGE_BYTES = 16 * 2**20
+"""Of an answer to a list request: past it the next page has fewer objects. 250 of a tenant's can have 64 MiB of
+annotations."""
+
 
 class Resource(NamedTuple):
     """Where a kind of object lives in the API."""
@@ -144,15 +148,18 @@ class Kube:
         """
         query: dict[str, Any] = {"limit": PAGE_SIZE, **_selector(labels)}
 
-        def ask() -> asyncio.Task[dict[str, Any]]:
+        def ask() -> asyncio.Task[bytes]:
             path = resource.path(namespace)
-            return asyncio.create_task(self._call("GET", resource, path, query=dict(query), verb="LIST"))
+            return asyncio.create_task(self._fetch("GET", resource, path, query=dict(query), verb="LIST"))
 
-        asked: asyncio.Task[dict[str, Any]] | None = ask()
+        asked: asyncio.Task[bytes] | None = ask()
         try:
             while asked is not None:
-                page = await asked
+                data = await asked
+                page = _parsed(data)
                 query["continue"] = page["metadata"].get("continue")
+                if len(data) > PAGE_BYTES:
+                    query["limit"] = max(1, len(page["items"]) * PAGE_BYTES // len(data))
                 asked = ask() if query["continue"] else None
                 yield Listing(page["items"], page["metadata"]["resourceVersion"])
         finally:
@@ -230,14 +237,18 @@ class Kube:
 
     async def _call(self, method: str, resource: Resource, path: str, **request: Any) -> dict[str, Any]:
         """One answer as JSON; ``request`` is of ``_request``."""
+        answer: dict[str, Any] = _parsed(await self._fetch(method, resource, path, **request))
+        return answer
+
+    async def _fetch(self, method: str, resource: Resource, path: str, **request: Any) -> bytes:
+        """One answer; ``request`` is of ``_request``. Raises KubeError for one that is a refusal."""
         async with self._turns.turn(urgent=_URGENT.get()):
             with unavailable():
                 response = await self._request(method, resource, path, **request)
-                data = await response.read()  # type: ignore[no-untyped-call]
+                data: bytes = await response.read()  # type: ignore[no-untyped-call]
         if response.status >= 400:
             raise error_of(response.status, data, is_patch=method == "PATCH")
-        answer: dict[str, Any] = _parsed(data)
-        return answer
+        return data
 
     async def _request(
         self,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from escrow_operator.models.common import format_time
+from escrow_operator.models.common import format_time, printable
 
 MAX_MESSAGE = 1024
 """Characters: a message is read in a terminal; the API's own bound is 32768."""
@@ -50,7 +50,7 @@ def merge_conditions(
             "type": condition.type,
             "status": condition.status_text,
             "reason": condition.reason,
-            "message": condition.message[:MAX_MESSAGE],
+            "message": printable(condition.message, MAX_MESSAGE),
             "observedGeneration": generation,
             "lastTransitionTime": old["lastTransitionTime"] if old and same else format_time(now),
         }

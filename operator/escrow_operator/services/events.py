@@ -11,7 +11,7 @@ from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.kube import EVENTS, Kube
 from escrow_operator.adapters.kube_errors import KubeError
 from escrow_operator.core.conditions import MAX_MESSAGE
-from escrow_operator.models.common import API_VERSION, OPERATOR_NAME, format_time
+from escrow_operator.models.common import API_VERSION, OPERATOR_NAME, format_time, printable
 from escrow_operator.models.pool import Pool
 from escrow_operator.models.session import Session
 from escrow_operator.services.meters import Meters
@@ -41,6 +41,7 @@ class Recorder:
 
     def record(self, about: Session | Pool, reason: str, message: str, *, warning: bool = False) -> None:
         """One Event about a session or a pool, to be written soon, and a log line now."""
+        message = printable(message, MAX_MESSAGE)
         _LOG.log(
             logging.WARNING if warning else logging.INFO,
             "%s %s: %s",
@@ -67,7 +68,7 @@ class Recorder:
             },
             "type": "Warning" if warning else "Normal",
             "reason": reason,
-            "message": message[:MAX_MESSAGE],
+            "message": message,
             "source": {"component": OPERATOR_NAME},
             "firstTimestamp": now,
             "lastTimestamp": now,

@@ -250,6 +250,24 @@ async def test_a_challenge_that_makes_no_sense(challenge: bytes) -> None:
             await wallet.balance(deadline=DEADLINE)
 
 
+async def test_a_challenge_that_made_no_sense_does_not_spoil_the_next_call() -> None:
+    answers = iter(
+        [
+            http(b"", b'WWW-Authenticate: Digest realm="a", nonce="b", algorithm=ROT13', status=b"401 Unauthorized"),
+            rpc({"version": 1}),
+        ]
+    )
+
+    async def write(writer: asyncio.StreamWriter) -> None:
+        writer.write(next(answers))
+        await writer.drain()
+
+    async with wallet_of(write, login=LOGIN) as wallet:
+        with pytest.raises(WalletProtocolError):
+            await wallet.version(deadline=DEADLINE)
+        assert await wallet.version(deadline=DEADLINE) == 1
+
+
 NAMES = [
     *FORMATS, "amount", "balance", "blocks_fetched", "blocks_to_unlock", "busy_syncing", "confirmations",
     "double_spend_seen", "fee", "height", "in", "in_pool", "info", "locked", "missed_tx", "multisig",

@@ -112,6 +112,22 @@ RESOURCES = [value for value in vars(kube_adapter).values() if isinstance(value,
 NASTY = st.text(st.sampled_from("./%?#&=;:@+ aAz09-_\\\0\n\r\t\x7fäż２。／．\u202e\ud800"))
 
 
+async def test_pages_of_long_objects_have_fewer_of_them(serve: Serve) -> None:
+    limits: list[int] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        limits.append(int(request.query["limit"]))
+        items = [{"metadata": {"annotations": {"others": LONG}}}] * limits[-1]
+        more = {"continue": "more"} if len(limits) < 3 else {}
+        return web.json_response({"items": items, "metadata": {"resourceVersion": "7"} | more})
+
+    async with connected(serve, handle) as kube:
+        assert len((await kube.list(SESSIONS)).items) == sum(limits)
+    assert limits[0] == kube_adapter.PAGE_SIZE
+    assert kube_adapter.PAGE_BYTES * 0.9 < limits[1] * len(LONG) <= kube_adapter.PAGE_BYTES
+    assert limits[2] == limits[1]
+
+
 def nested(depth: int) -> bytes:
     """A list with an object of before the schema of pools bounded what is in them."""
     deep = b'{"a":' * depth + b"1" + b"}" * depth
