@@ -14,15 +14,18 @@ def client_context(ca: str | None = None, *, certificate: Sequence[str] = ()) ->
     """
     if ca is None and not certificate:
         return None
+    if ca is not None and not ca.strip():
+        # To the library that is no CA of one's own, and all the public ones.
+        raise ValueError("ca.crt is empty")
     try:
         context = ssl.create_default_context(cadata=ca)
-    except ssl.SSLError as error:
-        raise ValueError(f"ca.crt is not a certificate in PEM: {error.reason}") from None
+    except (ssl.SSLError, TypeError, ValueError):
+        raise ValueError("ca.crt is not a certificate in PEM") from None
     if certificate:
         try:
             _show(context, *certificate)
-        except ssl.SSLError as error:
-            raise ValueError(f"tls.crt and tls.key are not a certificate and its key in PEM: {error.reason}") from None
+        except (ssl.SSLError, ValueError):
+            raise ValueError("tls.crt and tls.key are not a certificate and its key, not encrypted, in PEM") from None
     return context
 
 

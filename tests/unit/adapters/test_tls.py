@@ -9,6 +9,8 @@ import pytest
 import trustme
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from escrow_operator.adapters.tls import client_context
 
@@ -57,10 +59,24 @@ def test_without_secrets_the_library_has_its_own_way() -> None:
 
 
 def test_what_cannot_be_used_is_named(authority: trustme.CA) -> None:
-    with pytest.raises(ValueError, match=r"ca\.crt"):
-        client_context("nonsense")
+    for ca in ("nonsense", "é", "\0", "", " \n", "-----BEGIN CERTIFICATE-----\nTUlJ\n-----END CERTIFICATE-----\n"):
+        with pytest.raises(ValueError, match=r"^ca\.crt is (empty|not a certificate in PEM)$"):
+            client_context(ca)
     certificate, key = _certificate(authority)
     _, another = _certificate(authority)
     with pytest.raises(ValueError, match=r"tls\.crt and tls\.key"):
         client_context(certificate=(certificate, another))
+    for odd in ("é", "\0", "", "\ud800"):
+        with pytest.raises(ValueError, match=r"^tls\.crt and tls\.key"):
+            client_context(certificate=(certificate, odd))
     assert client_context(certificate=(certificate, key)) is not None
+
+
+def test_nobody_is_asked_for_the_password_of_a_key() -> None:
+    """OpenSSL would ask the terminal, and the operator would wait for it with all it does."""
+    made = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    locked = serialization.BestAvailableEncryption(b"password")
+    pem = made.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked).decode()
+    certificate, _ = _certificate(trustme.CA())
+    with pytest.raises(ValueError, match="not encrypted"):
+        client_context(certificate=(certificate, pem))
