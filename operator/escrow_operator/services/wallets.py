@@ -19,6 +19,7 @@ from escrow_operator.core.login import derive_login, key_id
 from escrow_operator.core.manifests.common import RPC_PORT, login_key_name
 from escrow_operator.core.manifests.pool import login_key_secret
 from escrow_operator.core.ownership import object_problem
+from escrow_operator.core.poolstatus import Problem
 from escrow_operator.errors import WalletUnreachable
 from escrow_operator.models.deed import SecretDataError, secret_data
 from escrow_operator.models.monero import Login
@@ -75,7 +76,14 @@ class Wallets:
         if problem:
             # Whoever made it knows the key, and with it the login of every slot.
             raise NotOurs(problem)
-        key = secret_data(secret, "key")["key"]
+        try:
+            key = secret_data(secret, "key").get("key")
+        except SecretDataError:
+            key = None
+        if not key:
+            name = login_key_name(pool.key)
+            text = f"Secret {name} is this pool's login key and has none. Delete it: the operator makes another."
+            raise NotOurs(Problem("SecretInvalid", text))
         self._keys[pool.key] = _LoginKey(pool.uid, key)
         return key_id(key)
 

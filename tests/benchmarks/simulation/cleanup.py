@@ -48,11 +48,17 @@ async def remove_all(api: Api, client: Client, operator: OperatorUnderTest) -> N
 
 async def empty(client: Client, namespace: str) -> None:
     """Delete the large collections at once, with nobody's leave; the namespace's own end would take them singly."""
-    waiting = [meta for meta in await client.metadata(SESSIONS, namespace) if meta.get("finalizers")]
+    waiting = [
+        (resource, meta)
+        for resource in (POOLS, SESSIONS)
+        for meta in await client.metadata(resource, namespace)
+        if meta.get("finalizers")
+    ]
 
-    async def unblock(meta: Body) -> None:
+    async def unblock(waits: tuple[Resource, Body]) -> None:
+        resource, meta = waits
         patch = [{"op": "remove", "path": "/metadata/finalizers"}]
-        await client.request("PATCH", SESSIONS.path(namespace, meta["name"]), patch, content_type=JSON_PATCH)
+        await client.request("PATCH", resource.path(namespace, meta["name"]), patch, content_type=JSON_PATCH)
 
     await in_parallel(waiting, unblock)
     for resource in _COLLECTIONS:

@@ -235,6 +235,22 @@ async def test_a_login_key_that_somebody_made_before_is_not_used(pretended: str)
     assert bench.replicas() == {}
 
 
+@pytest.mark.parametrize("data", [{}, {"key": ""}, {"key": "//79"}], ids=["none", "empty", "no text"])
+async def test_a_login_key_that_was_emptied_is_none(data: dict[str, str]) -> None:
+    bench = Bench()
+    await bench.look()
+    secret = bench.api.find(SECRETS, login_key_name(KEY))
+    assert secret
+    secret["data"] = data
+    bench.start()
+    await bench.look()
+    assert bench.condition("Ready")[:2] == ("False", "SecretInvalid")
+    assert bench.replicas() == dict.fromkeys(ROLES, 0)
+    bench.api.remove(SECRETS, login_key_name(KEY))
+    await bench.look()
+    assert bench.replicas() == dict.fromkeys(ROLES, 1)
+
+
 async def test_what_a_pool_of_the_same_name_left_is_waited_for() -> None:
     bench = Bench()
     await bench.look()
