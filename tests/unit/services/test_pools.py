@@ -20,10 +20,12 @@ from escrow_operator.adapters.kube import (
     Resource,
 )
 from escrow_operator.core.daemon import DaemonView
+from escrow_operator.core.login import key_id
 from escrow_operator.core.manifests.common import claim_name, deployment_name, login_key_name, service_name
 from escrow_operator.models.common import API_VERSION, ROLES, Role
 from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.session import Phase, Session
+from escrow_operator.models.slot import Slot
 from escrow_operator.services.capacity import Capacity
 from escrow_operator.services.claims import ClaimService
 from escrow_operator.services.daemons import DaemonService
@@ -105,6 +107,7 @@ class Bench:
         kube, meters = cast("Kube", self.api), Meters(CollectorRegistry())
         settings = Settings(slot_login_image="operator")
         capacity = Capacity(self.store, self.clock, max_active=10, wake=lambda _: None)
+        self.wallets = Wallets(kube, meters)
         self.claims = ClaimService(kube, self.store, self.clock, capacity=capacity, pool_changed=lambda _: None)
         self.ending = False
         self.service = PoolService(
@@ -116,7 +119,7 @@ class Bench:
             claims=self.claims,
             daemons=cast("DaemonService", self.daemons),
             reporter=Reporter(kube, self.store, cast("Recorder", self.told), self.clock, meters),
-            wallets=Wallets(kube, meters),
+            wallets=self.wallets,
             warm_ups=WarmUps(kube, self.store, self.clock, pool_changed=lambda _: None),
             wake=lambda _: None,
             is_ending=lambda _: self.ending,
@@ -230,6 +233,18 @@ async def test_a_login_key_that_somebody_made_before_is_not_used(pretended: str)
         owner = {"apiVersion": API_VERSION, "kind": "WalletPool", "name": "other", "uid": uid, "controller": True}
         meta["ownerReferences"] = [owner]
     bench.api.put(SECRETS, foreign(SECRETS, login_key_name(KEY), **meta))
+    await bench.look()
+    assert bench.condition("Ready")[1] == "ObjectNotOurs"
+    assert bench.replicas() == {}
+
+
+async def test_a_key_that_was_read_for_a_pod_is_not_thereby_the_pools() -> None:
+    """Whoever may label a pod can have any Secret of that name read, which says nothing of whose it is."""
+    bench = Bench()
+    bench.api.put(SECRETS, foreign(SECRETS, login_key_name(KEY)))
+    body = slot_body("pretended")
+    body["metadata"]["annotations"]["xmr-escrow.dev/login-key"] = key_id("known")
+    await bench.wallets.login(Slot.parse(body))
     await bench.look()
     assert bench.condition("Ready")[1] == "ObjectNotOurs"
     assert bench.replicas() == {}
