@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 from typing import Any
@@ -17,6 +16,7 @@ from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.services.blocked import NotOurs
 from escrow_operator.services.daemons import DaemonService
 from escrow_operator.services.drift import Applied
+from escrow_operator.services.together import gather_all
 from escrow_operator.services.wallets import Wallets
 from escrow_operator.settings import Settings
 
@@ -64,18 +64,14 @@ class PoolParts:
         key_id = await self._wallets.ensure_login_key(pool)
         for role in ROLES:
             await self._ensure_claim(pool, role)
-        # Slots only behind their policy.
         guards: list[tuple[Resource, dict[str, Any]]] = [(SERVICES, manifests.service(pool))]
         if pool.spec.network_policy.enabled:
             guards.append((NETWORK_POLICIES, manifests.network_policy(pool, self._settings.own_namespace)))
         else:
             await self._remove_policy(pool)
-        await asyncio.gather(*(self._apply(pool, resource, body) for resource, body in guards))
         secrets = self._daemons.secrets(pool)
-        if secrets is None:
-            # Before monerod's Secrets were read, and found marked for it, no slot may start with them; those that run
-            # are kept as they are.
-            return
+        # Before monerod's Secrets were read, and found marked for it, no slot may start with them; those that run are
+        # kept as they are.
         slots: list[tuple[Resource, dict[str, Any]]] = [
             (
                 DEPLOYMENTS,
@@ -89,12 +85,18 @@ class PoolParts:
                 ),
             )
             for role in ROLES
+            if secrets is not None
         ]
-        await asyncio.gather(*(self._apply(pool, resource, body) for resource, body in slots))
+        # All of them are looked at before any is changed; and slots start only behind their policy.
+        uids = await gather_all(self._own_uid(pool, resource, body) for resource, body in guards + slots)
+        for group, known in ((guards, uids[: len(guards)]), (slots, uids[len(guards) :])):
+            await gather_all(
+                self._apply(pool, resource, body, uid) for (resource, body), uid in zip(group, known, strict=True)
+            )
 
     async def stop(self, pool: Pool) -> None:
         """Start no more slots, and end the free ones. What sessions have adopted is no Deployment's any more."""
-        await asyncio.gather(*(self._stop(pool, deployment_name(pool.key, role)) for role in ROLES))
+        await gather_all(self._stop(pool, deployment_name(pool.key, role)) for role in ROLES)
 
     async def _stop(self, pool: Pool, name: str) -> None:
         if self._applied.is_current(pool.key, DEPLOYMENTS, name, STOPPED):
@@ -110,18 +112,26 @@ class PoolParts:
             found = await self._kube.patch(DEPLOYMENTS, pool.key.namespace, name, ops)
         self._applied.note(pool.key, DEPLOYMENTS, found, STOPPED)
 
-    async def _apply(self, pool: Pool, resource: Resource, body: dict[str, Any]) -> None:
-        """Apply an object that is ours or not there. Raises NotOurs; ConflictError when it was exchanged meanwhile."""
+    async def _own_uid(self, pool: Pool, resource: Resource, body: dict[str, Any]) -> str | None:
+        """The uid of the object of this name; None when there is none. Raises NotOurs."""
+        name = body["metadata"]["name"]
+        uid = self._applied.uid(pool.key, resource, name)
+        if uid is not None:
+            return uid
+        found = await self._find(resource, pool, name)
+        if found is None:
+            return None
+        problem = object_problem(pool, KINDS[resource.plural], found)
+        if problem:
+            raise NotOurs(problem)
+        found_uid: str = found["metadata"]["uid"]
+        return found_uid
+
+    async def _apply(self, pool: Pool, resource: Resource, body: dict[str, Any], uid: str | None) -> None:
+        """Apply the object with this uid. Raises ConflictError when it was exchanged meanwhile."""
         digest, name = _digest(body), body["metadata"]["name"]
         if self._applied.is_current(pool.key, resource, name, digest):
             return
-        uid = self._applied.uid(pool.key, resource, name)
-        if uid is None:
-            found = await self._find(resource, pool, name)
-            problem = object_problem(pool, KINDS[resource.plural], found) if found else None
-            if problem:
-                raise NotOurs(problem)
-            uid = found["metadata"]["uid"] if found else None
         # With its uid it is this very object that is changed, or none. (Without, one that somebody made in the
         # milliseconds since would be taken over: server-side apply knows no "only if there is none".)
         exactly = body if uid is None else body | {"metadata": body["metadata"] | {"uid": uid}}

@@ -213,6 +213,11 @@ async def test_what_is_somebody_elses_is_left_alone_and_named(resource: Resource
     assert (status, reason) == ("False", "ObjectNotOurs")
     assert f"{kind} {name}" in message
     assert bench.condition("Stalled")[:2] == ("True", "ObjectNotOurs")
+    for _ in range(2):
+        written = len(bench.api.writes)
+        await bench.look()
+        parts = {write for write in bench.api.writes[written:] if write[1] != "walletpools/status"}
+        assert not parts, "it starts and stops what is its own, again and again"
     running = {role: number for role, number in bench.replicas().items() if deployment_name(KEY, role) != name}
     assert set(running.values()) <= {0}, "slots are started in a pool that is not whole"
     bench.api.remove(resource, name)
@@ -335,6 +340,17 @@ async def test_a_claim_of_a_former_pool_is_its_own() -> None:
         fresh.api.put(CLAIMS, claim)
     await fresh.look()
     assert fresh.replicas() == dict.fromkeys(ROLES, 1)
+
+
+async def test_slots_that_ran_are_ended_when_an_object_is_exchanged() -> None:
+    bench = Bench()
+    await bench.look()
+    bench.api.remove(SERVICES, service_name(KEY))
+    bench.api.put(SERVICES, foreign(SERVICES, service_name(KEY)))
+    bench.start()
+    await bench.look()
+    assert bench.condition("Ready")[1] == "ObjectNotOurs"
+    assert bench.replicas() == dict.fromkeys(ROLES, 0)
 
 
 async def test_a_foreign_policy_is_not_deleted_where_the_pool_has_none() -> None:
