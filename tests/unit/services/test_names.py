@@ -37,6 +37,7 @@ async def test_a_session_is_refused_before_anything_is_done_for_it() -> None:
         claims=NOBODY,
         deeds=NOBODY,
         opener=NOBODY,
+        prober=NOBODY,
         wallets=NOBODY,
         reporter=NOBODY,
         recorder=NOBODY,
@@ -67,6 +68,7 @@ async def test_a_pool_says_that_there_is_no_such_class() -> None:
         wallets=NOBODY,
         warm_ups=NOBODY,
         wake=NOBODY,
+        is_ending=NOBODY,
     )
     condition = await service._storage_problem(pool(storage={"storageClassName": "../../../api/v1/nodes/a"}))
 
