@@ -145,6 +145,10 @@ async def test_a_session_applied_again_is_not_funded_by_what_was_spent(place: Pl
     await escrow.until_phase("Completed")
     await escrow.delete()
     await escrow.apply(confirmations=CONFIRMATIONS)
+    refused = await escrow.until_condition("Ready", "False", "NameSettled")
+    assert "reuseSettledWallets" in refused["message"]
+    assert not await escrow.pods()
+    await escrow.change(reuseSettledWallets=True)
     status = await escrow.until_active()
     assert condition(status, "Funded")["reason"] == "Spent"
     async with escrow.history() as history:
