@@ -225,11 +225,16 @@ class Kube:
             content_type="application/json-patch+json",
         )
 
-    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str | None = None) -> None:
-        """Delete an object, with ``uid`` only that very one. One that is gone already is no error."""
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, *, uid: str | None = None, version: str | None = None
+    ) -> None:
+        """Delete an object, with ``uid`` only that very one, with ``version`` only as it was seen.
+
+        One that is gone already, or is another, is no error: its watch event tells.
+        """
         body: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions"}
-        if uid:
-            body["preconditions"] = {"uid": uid}
+        preconditions = {"uid": uid, "resourceVersion": version}
+        body["preconditions"] = {key: value for key, value in preconditions.items() if value}
         try:
             await self._call("DELETE", resource, resource.path(namespace, name), body=body)
         except (NotFoundError, ConflictError):

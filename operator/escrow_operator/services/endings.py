@@ -155,7 +155,10 @@ class Endings:
         if not await self._close(session):
             return RETRY_SECONDS
         if session.phase is Phase.EVICTED:
-            await self._kube.delete(SESSIONS, session.key.namespace, session.key.name, uid=session.uid)
+            # As it was seen: somebody who uses it in this moment keeps it.
+            await self._kube.delete(
+                SESSIONS, session.key.namespace, session.key.name, uid=session.uid, version=session.resource_version
+            )
         return None
 
     async def finish(self, session: Session) -> float | None:

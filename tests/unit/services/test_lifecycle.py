@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from escrow_operator.adapters.kube import ENDPOINT_SLICES, PODS, SECRETS, SESSIONS
+from escrow_operator.adapters.kube import ENDPOINT_SLICES, PODS, SECRETS, SESSIONS, Resource
 from escrow_operator.models.common import FINALIZER, ROLES, Label, Role
+from unit.world.kube import Body
 from unit.world.place import SHOP, World
 
 PAYOUT = "e" * 64
@@ -276,6 +277,31 @@ async def test_p25_an_empty_session_gives_way_as_the_policy_says(
     else:
         assert world.condition("Ready") == ("True", "Suspended")
         assert world.condition("WalletsOpen") == ("False", "Suspended")
+
+
+async def test_who_uses_an_evicted_session_before_it_is_deleted_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await active(monkeypatch, max_active=1, min_stay="0s")
+    world.warm()
+    world.apply("newcomer")
+    await world.look("newcomer")
+    seen = world.kube.seen
+    late: list[Callable[[], None]] = []
+
+    def used_meanwhile(kind: str, resource: Resource, body: Body) -> None:
+        seen(kind, resource, body)
+        # The touch is there before the deletion, its watch event only afterwards.
+        if resource is SESSIONS and body["status"].get("phase") == "Evicted" and not late:
+            late.append(lambda: seen("MODIFIED", SESSIONS, world.kube.objects[SESSIONS.plural, SHOP, "trade"]))
+            world.kube.seen = lambda *_: None
+            world.touch()
+            world.kube.seen = used_meanwhile
+
+    world.kube.seen = used_meanwhile
+    await world.look()
+    assert world.kube.find(SESSIONS, SHOP, "trade") is not None
+    late[0]()
+    await world.look()
+    assert world.status()["phase"] == "Pending"
 
 
 async def test_p25_a_session_with_money_is_suspended_and_never_deleted(monkeypatch: pytest.MonkeyPatch) -> None:

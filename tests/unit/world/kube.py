@@ -107,10 +107,13 @@ class FakeKube:
 
         return self._written(f"patch {subresource or ''}".strip(), resource, name, write)
 
-    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str | None = None) -> None:
-        key = (resource.plural, namespace, name)
-        body = self.objects.get(key)
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, *, uid: str | None = None, version: str | None = None
+    ) -> None:
+        body = self.objects.get((resource.plural, namespace, name))
         if body is None or (uid and body["metadata"]["uid"] != uid):
+            return
+        if version and body["metadata"]["resourceVersion"] != version:
             return
         self._written("delete", resource, name, lambda: self.remove(resource, namespace, name))
 
