@@ -101,7 +101,7 @@ class Activator:
             # Until there is a place and slots nothing is written for a session, neither its finalizer nor deeds.
             found = await self._deeds.find(session)
             files = {role: deed.file for role, deed in found.items() if deed}
-            if session.spec.setup is Setup.OPEN and address is None and not self._claims.has_room(session):
+            if _is_doubtful(session) and not self._claims.has_room(session):
                 await self._prober.must_exist(session, pool, files)
             self._claims.must_have_room(session, pool, files)
         deeds: Mapping[Role, Deed]
@@ -246,6 +246,12 @@ class Activator:
             for role in ROLES
         )
         self._published[session.uid] = mark
+
+
+def _is_doubtful(session: Session) -> bool:
+    """Whether wallets were never seen to open, or failed to the last time: nobody is to give way for them in vain."""
+    unseen = session.spec.setup is Setup.OPEN and "address" not in session.status
+    return unseen or "failure" in session.status
 
 
 def _mark(slots: Slots) -> tuple[str, ...]:

@@ -260,6 +260,32 @@ async def test_p13_nobody_gives_way_for_wallets_that_do_not_exist(monkeypatch: p
     assert world.status("right")["address"] == "4elsewhere"
 
 
+async def test_p13_nor_for_wallets_that_were_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await active(monkeypatch, max_active=1, min_stay="0s")
+    await expired(world)
+    lost = next(path for path in world.wallets.disk if path[0] is Role.BUYER)
+    kept = world.wallets.disk.pop(lost)
+    world.warm()
+    world.touch()
+    await world.settle(until=lambda s: s["phase"] == "Failed")
+    world.warm()
+    world.apply("good")
+    await world.settle("good")
+    world.warm()
+    # Something changed, so it is tried again: at the cap, by asking whether the file is there.
+    world.apply(ttl="5h")
+    await world.settle()
+    assert world.condition("Stalled") == ("True", "WalletFileNotFound")
+    await world.settle("good")
+    assert world.status("good")["phase"] == "Active"
+    world.wallets.disk[lost] = kept
+    world.apply(ttl="6h")
+    await world.look()
+    await world.settle("good")
+    await world.settle()
+    assert world.status()["phase"] == "Active"
+
+
 @pytest.mark.parametrize(("policy", "phase"), [("Delete", "Evicted"), ("Suspend", "Suspended")])
 async def test_p25_an_empty_session_gives_way_as_the_policy_says(
     monkeypatch: pytest.MonkeyPatch, policy: str, phase: str
