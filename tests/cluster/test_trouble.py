@@ -88,10 +88,10 @@ async def test_a_missing_secret_and_one_that_appears_later(place: Place, escrow:
 
 async def test_a_missing_key_of_a_secret(place: Place, escrow: Escrow, made: Made) -> None:
     right = (await place.read_secret(made.one["vendor"]["secretRef"]["name"]))["password"]
-    await place.secret("without", {"other": right})
+    await place.secret("without", {"pin": right})
     await escrow.apply(setup="Open", wallets=_with(made.one, "vendor", secretRef={"name": "without"}))
     await _is_denied(escrow, "SecretKeyMissing", "without", "'password'", "spec.wallets.vendor")
-    assert "other" not in condition(await escrow.status(), "Ready")["message"], "what it has is not everybody's to know"
+    assert "pin" not in condition(await escrow.status(), "Ready")["message"], "what it has is not everybody's to know"
     assert not await escrow.pods()
     await place.secret("without", {"password": right})
     assert (await escrow.until_active())["address"] == made.address
