@@ -65,7 +65,8 @@ async def test_a_login_whose_secret_is_made_later(place: Place) -> None:
     await place.secret("made-later", {"username": "nobody"}, use=SecretUse.MONEROD)
 
     async def a_key_is_missing() -> bool:
-        return "has no key password" in condition(await place.pool("secretless"), "Ready").get("message", "")
+        ready = condition(await place.pool("secretless"), "Ready")
+        return "does not have username and password" in ready.get("message", "")
 
     await wait_for(a_key_is_missing, what="the missing key to be named", explain=place.explain)
     await place.secret("made-later", {"username": "nobody", "password": "asks-for-it"}, use=SecretUse.MONEROD)
