@@ -1,68 +1,95 @@
-"""Without the API server the operator waits: it is not restarted, and one that starts meanwhile is not either."""
+"""An operator that cannot reach the API server waits: it is not restarted, and one that starts meanwhile is not either."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from escrow_operator.models.common import parse_time
+from harness.api import Body
+from harness.operator import OperatorUnderTest
 from harness.place import Place
 from harness.waiting import wait_for
 from harness.world import World
 from testbed.cluster import Cluster
 
-MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
-ASIDE = "/etc/kubernetes/kube-apiserver.yaml.aside"
+LIVENESS = timedelta(seconds=75)
+"""Kubelet restarts what fails its liveness probe for a minute."""
 
-AWAY_SECONDS = 100.0
-"""The length of the outage. Kubelet restarts what fails its liveness probe for a minute."""
-
-BACK_SECONDS = 150.0
-
-
-async def on_node(cluster: Cluster, node: str, *command: str) -> str:
-    """What a command prints on a node."""
-    return await asyncio.to_thread(cluster.engine.capture, "exec", node, *command)
+OUTAGE_SECONDS = 180.0
+WAITS = "the operator starts when the API server lets it"
 
 
 @asynccontextmanager
-async def api_server_away(cluster: Cluster) -> AsyncIterator[None]:
-    """Kubelet ends the API server when its manifest is gone, and starts it when it is back."""
-    (node,) = (found.name for found in cluster.node_containers() if found.name.endswith("control-plane"))
+async def cut_off(cluster: Cluster, pod: Body) -> AsyncIterator[None]:
+    """Nothing that the pod sends reaches the API server. Everybody else's does."""
+    rule = f"PREROUTING --source {pod['status']['podIP']} --protocol tcp --destination-port 443 --jump DROP"
 
-    async def answers(wanted: bool) -> bool:
-        return await asyncio.to_thread(cluster.api_ready) is wanted
+    async def iptables(change: str) -> None:
+        command = ("iptables", "--wait", "--table", "mangle", change, *rule.split())
+        await asyncio.to_thread(cluster.engine.capture, "exec", pod["spec"]["nodeName"], *command)
 
-    await on_node(cluster, node, "mv", MANIFEST, ASIDE)
+    await iptables("--insert")
     try:
-        await wait_for(lambda: answers(False), what="the API server to be gone")
         yield
     finally:
-        await on_node(cluster, node, "mv", ASIDE, MANIFEST)
-        await wait_for(lambda: answers(True), what="the API server to be back", within=BACK_SECONDS)
+        await iptables("--delete")
 
 
-@pytest.mark.timeout(600, func_only=True)
-async def test_an_operator_without_its_api_server_waits(place: Place, world: World) -> None:
+async def end_process(cluster: Cluster, pod: Body) -> None:
+    """As a crash does; kubelet starts the next one in the same pod."""
+    container = _container(pod)["containerID"].rpartition("/")[2]
+    command = ("ctr", "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL", container)
+    await asyncio.to_thread(cluster.engine.capture, "exec", pod["spec"]["nodeName"], *command)
+
+
+def _container(pod: Body) -> Body:
+    found: Body = pod["status"]["containerStatuses"][0]
+    return found
+
+
+def _not_ready_for(pod: Body) -> timedelta:
+    ready = next(c for c in pod["status"]["conditions"] if c["type"] == "Ready")
+    if ready["status"] == "True":
+        return timedelta()
+    return datetime.now(UTC) - parse_time(ready["lastTransitionTime"])
+
+
+@pytest.mark.timeout(900, func_only=True)
+async def test_an_operator_without_its_api_server_waits(
+    place: Place, world: World, operator: OperatorUnderTest
+) -> None:
     escrow = await place.active("patient")
-    running = await world.operator.until_ready()
-    async with api_server_away(world.cluster):
-        await asyncio.sleep(AWAY_SECONDS)
-        # It ends by itself as it would in a crash, and the next one has no API server to start with.
-        node = running["spec"]["nodeName"]
-        (container,) = (await on_node(world.cluster, node, "crictl", "ps", "--name", "^operator$", "-q")).split()
-        await on_node(world.cluster, node, "crictl", "stop", container)
-        await asyncio.sleep(AWAY_SECONDS)
+    before = await operator.until_ready()
+    restarts = _container(before)["restartCount"]
 
-    async def ready() -> bool:
-        found = await world.operator.until_ready()
-        return bool(found["metadata"]["uid"] == running["metadata"]["uid"])
+    async def now() -> Body:
+        (pod,) = await operator.pods()
+        return pod
 
-    await wait_for(ready, what="the same pod to be ready", within=BACK_SECONDS, explain=world.operator.tail)
-    after = await world.operator.until_ready()
-    restarts = [pod["status"]["containerStatuses"][0]["restartCount"] for pod in (running, after)]
-    assert restarts[1] == restarts[0] + 1, "only the one that was ended here was started again"
+    async with cut_off(world.cluster, before):
+
+        async def outlived_its_probe() -> bool:
+            return _not_ready_for(await now()) > LIVENESS
+
+        await wait_for(outlived_its_probe, what="the operator to be not Ready for long", within=OUTAGE_SECONDS)
+        assert _container(await now())["restartCount"] == restarts, "it is not to be restarted for that"
+
+        await end_process(world.cluster, before)
+
+        async def next_one_waits() -> bool:
+            log = await world.api.logs(operator.namespace, before["metadata"]["name"])
+            return _container(await now())["restartCount"] == restarts + 1 and log.count(WAITS) > 1
+
+        await wait_for(
+            next_one_waits, what="the next one to try more than once", within=OUTAGE_SECONDS, explain=operator.tail
+        )
+    after = await operator.until_ready()
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert _container(after)["restartCount"] == restarts + 1, "only the one that was ended here was started again"
     await escrow.until_active()
     await place.active("afterwards")
