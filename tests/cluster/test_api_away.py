@@ -1,4 +1,4 @@
-"""An operator that cannot reach the API server waits: it is not restarted, and one that starts meanwhile is not either."""
+"""An operator that cannot reach the API server waits: it is not restarted, nor is one that starts meanwhile."""
 
 from __future__ import annotations
 
