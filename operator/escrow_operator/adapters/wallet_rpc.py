@@ -87,7 +87,12 @@ class WalletRpc:
 
     async def address(self, *, deadline: float = READ_DEADLINE) -> str:
         """Primary address of the open wallet. Raises NoWalletOpen."""
-        return (await self.call("get_address", {"account_index": 0}, deadline)).text("address")
+        answer = await self.call("get_address", {"account_index": 0}, deadline)
+        address = answer.text("address")
+        if not address:
+            # Three wallets without one would agree.
+            raise answer.unexpected("address")
+        return address
 
     async def create_wallet(self, file: str, password: str, *, deadline: float = FILE_DEADLINE) -> None:
         """Create a wallet and open it in place of the one that is open, which is stored first.

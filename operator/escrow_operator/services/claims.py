@@ -254,7 +254,8 @@ class ClaimService:
             except ConflictError:
                 try:
                     fresh = Slot.parse(await self._kube.get(PODS, slot.namespace, slot.name))
-                except NotFoundError:
+                except (NotFoundError, KeyError, ValueError):
+                    # Gone, or relabelled by somebody: it is no slot any more.
                     return None
                 if fresh.uid != slot.uid or not fresh.claimable:
                     return None

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from collections import defaultdict, deque
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 import aiohttp
@@ -34,7 +34,7 @@ after the seconds for which an idle connection is kept; 10,000 sessions would ke
 
 
 class _LoginKey(NamedTuple):
-    """A pool's login key, and the uid of the pool whose Secret it is from."""
+    """A pool's login key, and the uid of the pool whose own it was seen to be."""
 
     pool_uid: str | None
     key: str
@@ -120,7 +120,8 @@ class Wallets:
                 key = secret_data(secret, "key")["key"]
             except (NotFoundError, KeyError, SecretDataError):
                 return None
-            self._keys[slot.pool] = _LoginKey(_owner_uid(secret), key)
+            # Whose it is was not looked at: who can label a pod as a slot can make a Secret as well.
+            self._keys[slot.pool] = _LoginKey(None, key)
             return key
 
     async def client(self, slot: Slot) -> WalletRpc:
@@ -151,11 +152,6 @@ class Wallets:
         """End all connections."""
         if self._session is not None:
             await self._session.close()
-
-
-def _owner_uid(body: dict[str, Any]) -> str | None:
-    owners = body["metadata"].get("ownerReferences") or ()
-    return next((owner["uid"] for owner in owners if owner.get("controller")), None)
 
 
 def _misses_login_key(slot: Slot) -> bool:
