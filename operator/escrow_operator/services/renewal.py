@@ -1,6 +1,6 @@
 """Brings a changed spec.daemon to open sessions, by replacing their pods one after the other.
 
-wallet-rpc's own ``set_daemon`` is not used: it forgets the login and the certificates (monero#10246).
+wallet-rpc's own ``set_daemon`` is not used: after a start without a daemon it breaks multisig (monero#10246).
 """
 
 from __future__ import annotations
