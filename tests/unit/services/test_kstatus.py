@@ -100,3 +100,20 @@ async def test_monerod_away_is_in_progress_with_its_wallets_open(monkeypatch: py
     await world.settle()
     assert seen(world) == (IN_PROGRESS, "Progressing")
     assert world.condition("WalletsOpen")[0] == "True"
+
+
+@pytest.mark.parametrize(
+    ("conditions", "flux", "shown"),
+    [
+        ({"Ready": "True"}, CURRENT, "Healthy"),
+        ({"Ready": "False", "Reconciling": "True"}, IN_PROGRESS, "Progressing"),
+        ({"Ready": "False", "Stalled": "True"}, FAILED, "Degraded"),
+        ({"Ready": "True", "Stalled": "True"}, FAILED, "Degraded"),
+        ({"Ready": "Unknown", "Reconciling": "True"}, IN_PROGRESS, "Progressing"),
+    ],
+)
+def test_pools_are_read_by_the_same_rules(conditions: dict[str, str], flux: str, shown: str) -> None:
+    """Which conditions a pool has is decided, and tested, in core/poolstatus."""
+    listed = [{"type": kind, "status": status, "message": ""} for kind, status in conditions.items()]
+    body = {"metadata": {"generation": 3}, "status": {"observedGeneration": 3, "conditions": listed}}
+    assert (kstatus(body), argo("WalletPool", body)) == (flux, shown)
