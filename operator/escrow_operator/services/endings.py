@@ -13,7 +13,7 @@ from escrow_operator.core.patience import failed_again, is_to_be_tried
 from escrow_operator.core.protection import may_hold_money
 from escrow_operator.core.report import Report
 from escrow_operator.models.common import FINALIZER, format_time, parse_time
-from escrow_operator.models.session import RESUMABLE_PHASES, Phase, Session
+from escrow_operator.models.session import RESUMABLE_PHASES, Phase, Session, SessionKey
 from escrow_operator.services.activation import Activator
 from escrow_operator.services.blocked import RECHECK_SECONDS, RETRY_SECONDS, Failed
 from escrow_operator.services.claims import ClaimService
@@ -164,8 +164,7 @@ class Endings:
     async def finish(self, session: Session) -> float | None:
         """The way out of a deleted session."""
         if FINALIZER not in session.finalizers:
-            self._claims.forget(session.key)
-            self._activator.forget(session.uid)
+            self.forget(session.key, session.uid)
             return None
         if not await self._close(session):
             text = "Waiting for a pod to store its wallet and end."
@@ -178,10 +177,15 @@ class Endings:
         await self._closer.drop_finalizer(session)
         return None
 
+    def forget(self, key: SessionKey, uid: str | None) -> None:
+        """A session waits for nothing and holds nothing, or is gone; the uid is None where it is not known."""
+        self._claims.forget(key)
+        if uid is not None:
+            self._activator.forget(uid)
+            self._monitor.forget(uid)
+
     async def _close(self, session: Session) -> bool:
-        self._claims.forget(session.key)
-        self._activator.forget(session.uid)
-        self._monitor.forget(session.uid)
+        self.forget(session.key, session.uid)
         if not session.deleting and (self._store.is_holder(session.uid) or self._closer.is_stale(session)):
             # Before its slots go: while it has them, whoever carries on after a crash does it again.
             await self._closer.withdraw_endpoints(session)

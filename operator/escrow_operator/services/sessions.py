@@ -83,18 +83,18 @@ class SessionService:
         self._recorder = recorder
         self._reporter = reporter
         self._stages = stages
+        self._uids: dict[SessionKey, str] = {}
         self._told: dict[SessionKey, str] = {}
         self._behind: dict[SessionKey, float] = {}
 
     async def reconcile(self, key: SessionKey) -> float | None:
         """One look; returns the seconds until the next one that no event may bring."""
         session = self._store.sessions.get(key)
+        if session is None or self._uids.get(key, session.uid) != session.uid:
+            self._forget(key)
         if session is None:
-            self._claims.forget(key)
-            self._told.pop(key, None)
-            self._behind.pop(key, None)
-            self._patience.forget(key)
             return None
+        self._uids[key] = session.uid
         self._stages.mark(session.uid, Stage.QUEUE)
         try:
             if session.deleting or self._namespaces.is_ending(key.namespace):
@@ -106,6 +106,13 @@ class SessionService:
             return await self._advance(session)
         except ConflictError:
             return CONFLICT_SECONDS
+
+    def _forget(self, key: SessionKey) -> None:
+        """A session is gone: another of its name, which may be there already, has not waited or tried yet."""
+        self._endings.forget(key, self._uids.pop(key, None))
+        self._told.pop(key, None)
+        self._behind.pop(key, None)
+        self._patience.forget(key)
 
     async def _advance(self, session: Session) -> float | None:
         now = self._clock.now()

@@ -68,6 +68,7 @@ class Watches:
         key = session_key(body)
         if kind == "DELETED":
             self._store.drop_session(body)
+            self._stages.forget(body["metadata"]["uid"])
         else:
             if key not in self._store.sessions and "status" not in body:
                 self._stages.begin(body["metadata"]["uid"])

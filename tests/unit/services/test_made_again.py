@@ -1,0 +1,52 @@
+"""A session that was deleted, and another one of its name: nothing of the former one is remembered."""
+
+from __future__ import annotations
+
+import pytest
+
+from escrow_operator.adapters.kube import SECRETS, SESSIONS
+from escrow_operator.models.common import ROLES
+from unit.world.place import SHOP, World
+
+
+async def test_it_does_not_queue_behind_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that waited for too long keeps no place, and has no place of before either."""
+    world = World(monkeypatch)
+    await world.start()
+    world.apply()
+    await world.settle()
+    world.clock.seconds += 200
+    await world.settle()
+    assert world.condition("Ready") == ("False", "PoolEmpty")
+    # Both before the next look, as after a watch that was away.
+    world.kube.remove(SESSIONS, SHOP, "trade")
+    world.apply()
+    await world.settle()
+    world.warm()
+    await world.settle()
+    assert world.status()["phase"] == "Active"
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["gone", "again"])
+async def test_one_that_only_waited_leaves_nothing_in_memory(monkeypatch: pytest.MonkeyPatch, again: bool) -> None:
+    world = World(monkeypatch, max_active=1)
+    await world.start()
+    world.warm(number=2)
+    world.apply("holder", eviction="Never")
+    await world.settle("holder")
+    secret = {"metadata": {"name": "passwords", "labels": {"xmr-escrow.dev/secret-use": "wallet-password"}}}
+    world.kube.put(SECRETS, SHOP, secret | {"data": {"password": "b3Blbg=="}})
+    for role in ROLES:
+        world.wallets.file(role, "made-elsewhere", "open", "4elsewhere")
+    wallets = {role.value: {"file": "made-elsewhere", "secretRef": {"name": "passwords"}} for role in ROLES}
+    key = world.apply(setup="Open", wallets=wallets)
+    world.operator.stages.begin(world.operator.store.sessions[key].uid)
+    await world.settle()
+    assert world.condition("Ready") == ("False", "AtCapacity")
+    world.kube.remove(SESSIONS, SHOP, "trade")
+    if again:
+        world.apply()
+    await world.look()
+    assert not world.operator.stages._last
+    assert not world.operator.session_service._activator._prober._proven
+    assert world.operator.capacity.is_waiting(key) == again
