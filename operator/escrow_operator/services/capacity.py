@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from itertools import islice
 
 from escrow_operator.adapters.clock import Clock
 from escrow_operator.core.cap import evictions_needed, has_stayed, is_evictable, may_give_way_to
@@ -109,7 +110,8 @@ class Capacity:
         if not self._waiting:
             return
         room = max(1, self._max_active - self.count_active())
-        for key in self._waiting.in_order(self._places())[:room]:
+        # Whoever is woken may look, and leave the line, at once.
+        for key in list(islice(self._waiting.in_order(self._places()), room)):
             self._wake(key)
 
     def _places(self) -> Mapping[str, int]:
@@ -139,18 +141,18 @@ class Capacity:
         # Those before them get the places that are free, or about to be.
         served = max(0, self._max_active - active + len(leaving))
         line = self._waiting.in_order(self._places())
-        places.update(newcomer.namespace for newcomer in line[:served])
-        in_vain: set[str] = set()
-        for newcomer in line[served:]:
-            if needed <= 0:
+        places.update(newcomer.namespace for newcomer in islice(line, served))
+        in_vain, exhausted = set[str](), set[str]()
+        for newcomer in line:
+            if needed <= 0 or len(in_vain) == len(self._waiting.namespaces()):
                 break
             if newcomer.namespace in in_vain:
                 continue
-            victim = self._store.candidates.first(
-                may_give_way_to(newcomer.namespace, places), may_go=self._may_be_asked, now=self._clock.now()
-            )
+            asked = [one for one in may_give_way_to(newcomer.namespace, places) if one not in exhausted]
+            victim = self._store.candidates.first(asked, may_go=self._may_be_asked, now=self._clock.now())
             if victim is None:
                 in_vain.add(newcomer.namespace)
+                exhausted.update(asked)
                 continue
             needed -= 1
             places[victim.key.namespace] -= 1

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Mapping
+import heapq
+from collections.abc import Iterator, Mapping, Set
 from datetime import datetime
 from typing import NamedTuple
 
@@ -63,9 +64,9 @@ class Line:
         """Those who wait, longest first."""
         return [place.key for place in self._places]
 
-    def places(self) -> list[tuple[datetime, SessionKey]]:
-        """The same with the times since which they wait."""
-        return list(self._places)
+    def ranked(self, held: int) -> Iterator[tuple[int, datetime, SessionKey]]:
+        """The same, each with the number of places that ``held`` places are before its own, and since when it waits."""
+        return ((held + number, since, key) for number, (since, key) in enumerate(self._places))
 
 
 class FairLine:
@@ -112,14 +113,14 @@ class FairLine:
                 before += same_level and line.is_before(lower, session)
         return before
 
-    def in_order(self, held: Mapping[str, int]) -> list[SessionKey]:
-        """Those who wait, in the order in which they get places."""
-        ranked = [
-            (held.get(namespace, 0) + number, since, key)
-            for namespace, line in self._lines.items()
-            for number, (since, key) in enumerate(line.places())
-        ]
-        return [key for _, _, key in sorted(ranked)]
+    def in_order(self, held: Mapping[str, int]) -> Iterator[SessionKey]:
+        """Those who wait, in the order in which they get places; who asks for few pays for few."""
+        ranked = (line.ranked(held.get(namespace, 0)) for namespace, line in self._lines.items())
+        return (key for _, _, key in heapq.merge(*ranked))
+
+    def namespaces(self) -> Set[str]:
+        """Those of which somebody waits."""
+        return self._lines.keys()
 
 
 def _place(session: Session) -> _Place:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from escrow_operator.models.common import ROLES, Role, format_time
 from escrow_operator.models.session import Phase, Session, SessionKey
 from escrow_operator.services.blocked import Blocked
 from escrow_operator.services.capacity import Capacity
+from escrow_operator.services.line import Line
 from escrow_operator.services.store import Store
 from unit.factories import at, session_body, slot_body
 
@@ -262,3 +264,27 @@ def test_i5_never_more_than_the_cap(max_active: int, steps: list[tuple[str, int,
             cluster.ends(session)
         assert len(cluster.capacity.active()) <= max_active
         assert sum(cluster.store.places().values()) == len(cluster.store.holders())
+
+
+def test_a_flood_of_those_who_wait_is_not_gone_through_by_each_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(3, min_stay=20_000)
+    for number in range(3):
+        cluster.active(f"holder-{number}", number)
+    waiting = [cluster.newcomer(f"new-{n}", created=n, namespace=f"team-{n % 4}") for n in range(400)]
+    for session in waiting:
+        with pytest.raises(Blocked, match="AtCapacity"):
+            cluster.capacity.ask(session)
+    passed = 0
+
+    def counting(line: Line, held: int) -> Iterator[tuple[int, datetime, SessionKey]]:
+        nonlocal passed
+        for place in ranked(line, held):
+            passed += 1
+            yield place
+
+    ranked = Line.ranked
+    monkeypatch.setattr(Line, "ranked", counting)
+    with pytest.raises(Blocked, match="none of them may give way"):
+        cluster.capacity.ask(waiting[-1])
+    cluster.capacity.wake_waiting()
+    assert passed < 20
