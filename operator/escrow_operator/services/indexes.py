@@ -90,12 +90,23 @@ class LeastRecentlyUsed:
         self._heap: list[_Entry] = []
         self._noted: set[str] = set()
 
-    def note(self, session: Session) -> None:
-        """A session was seen: it may belong here now."""
-        if session.uid not in self._noted and self._belongs(session):
-            # Its first moment is bound enough, and needs no clock.
-            created = parse_time(session.created_at)
-            self._push(_Entry((created, session.created_at, session.key), session.uid))
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def note(self, session: Session) -> bool:
+        """A session was seen: it may belong here now. Whether it is a new one here."""
+        if session.uid in self._noted or not self._belongs(session):
+            return False
+        # Its first moment is bound enough, and needs no clock.
+        created = parse_time(session.created_at)
+        self._push(_Entry((created, session.created_at, session.key), session.uid))
+        return True
+
+    def tidy(self) -> None:
+        """Forget those that no longer belong here."""
+        self._heap = [entry for entry in self._heap if self._session_of(entry)]
+        heapq.heapify(self._heap)
+        self._noted = {entry.uid for entry in self._heap}
 
     def first(self, *, may_go: Callable[[Session], bool], now: datetime) -> Session | None:
         """The least recently used session that may go; None when there is none."""
@@ -103,8 +114,8 @@ class LeastRecentlyUsed:
         found = None
         while self._heap and found is None:
             entry = heapq.heappop(self._heap)
-            session = self._sessions.get(entry.order[2])
-            if session is None or session.uid != entry.uid or not self._belongs(session):
+            session = self._session_of(entry)
+            if session is None:
                 # Noted again when it belongs here again.
                 self._noted.discard(entry.uid)
                 continue
@@ -119,9 +130,19 @@ class LeastRecentlyUsed:
             self._push(entry)
         return found
 
+    def _session_of(self, entry: _Entry) -> Session | None:
+        """The session of an entry; None when it is gone, or belongs here no longer."""
+        session = self._sessions.get(entry.order[2])
+        return session if session and session.uid == entry.uid and self._belongs(session) else None
+
     def _push(self, entry: _Entry) -> None:
         self._noted.add(entry.uid)
         heapq.heappush(self._heap, entry)
+
+
+TIDY_AFTER = 1_000
+"""Notes more than there are sessions, after which what is over is forgotten: where the cap is never reached nobody asks
+who is first, and finds it."""
 
 
 class Candidates:
@@ -130,6 +151,7 @@ class Candidates:
     def __init__(self, sessions: Mapping[SessionKey, Session]) -> None:
         self._sessions = sessions
         self._heaps: dict[tuple[str, bool], LeastRecentlyUsed] = {}
+        self._notes = 0
 
     def note(self, session: Session) -> None:
         """A session was seen: it may have become one."""
@@ -142,7 +164,9 @@ class Candidates:
             heap = self._heaps[key] = LeastRecentlyUsed(
                 self._sessions, lambda one: is_evictable(one) and may_hold_money(one) is money
             )
-        heap.note(session)
+        self._notes += heap.note(session)
+        if self._notes > len(self._sessions) + TIDY_AFTER:
+            self._tidy()
 
     def first(self, namespaces: Iterable[str], *, may_go: Callable[[Session], bool], now: datetime) -> Session | None:
         """The one that goes first of those in some namespaces that may go; None when there is none."""
@@ -153,3 +177,9 @@ class Candidates:
             if found:
                 return min(found, key=lambda one: use_order(one, now=now))
         return None
+
+    def _tidy(self) -> None:
+        for heap in self._heaps.values():
+            heap.tidy()
+        self._heaps = {key: heap for key, heap in self._heaps.items() if heap}
+        self._notes = 0

@@ -14,6 +14,7 @@ from escrow_operator.models.common import ROLES, Role, format_time
 from escrow_operator.models.session import Phase, Session, SessionKey
 from escrow_operator.services.blocked import Blocked
 from escrow_operator.services.capacity import Capacity
+from escrow_operator.services.indexes import TIDY_AFTER
 from escrow_operator.services.line import Line
 from escrow_operator.services.store import Store
 from unit.factories import at, session_body, slot_body
@@ -264,6 +265,18 @@ def test_i5_never_more_than_the_cap(max_active: int, steps: list[tuple[str, int,
             cluster.ends(session)
         assert len(cluster.capacity.active()) <= max_active
         assert sum(cluster.store.places().values()) == len(cluster.store.holders())
+
+
+def test_below_the_cap_sessions_that_are_over_take_no_memory() -> None:
+    cluster = Cluster(10)
+    for number in range(3 * TIDY_AFTER):
+        cluster.ends(cluster.active(f"trade-{number}", number, namespace=f"team-{number}"))
+    heaps = cluster.store.candidates._heaps
+    assert sum(map(len, heaps.values())) == len(heaps) <= TIDY_AFTER + 1
+    staying = cluster.active("staying", 1)
+    for number in range(2 * TIDY_AFTER):
+        cluster.ends(cluster.active(f"trade-{number}", number))
+    assert cluster.store.candidates.first(["shop"], may_go=lambda _: True, now=at(10_000)) == staying
 
 
 def test_a_flood_of_those_who_wait_is_not_gone_through_by_each_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
