@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.kube import PODS, Kube
@@ -156,7 +157,7 @@ class ClaimService:
         await self._drop_surplus(session)
         held = self.held(session)
         wanted = {role: files[role] for role in ROLES if role not in held}
-        held = await self.renote(held, files)
+        held = await self._renote_held(session, pool, held, files)
         if not wanted:
             self.stop_waiting(session.key, pool.key)
             return held
@@ -174,13 +175,10 @@ class ClaimService:
         plan = self._plan(session, pool, wanted, held)
         self._capacity.admit(session)
         self._store.reserve(plan.take)
-        files_taken = {(pool.key, role, file): session.key for role, file in wanted.items()}
-        self._taking |= files_taken
         try:
-            taken = await gather_all(self._adopt(slot, session, wanted[slot.role]) for slot in plan.take)
+            with self._takes(session, pool, wanted):
+                taken = await gather_all(self._adopt(slot, session, wanted[slot.role]) for slot in plan.take)
         finally:
-            for taken_file in files_taken:
-                del self._taking[taken_file]
             self._store.unreserve(plan.take)
             self._capacity.settle_claim(session)
         if None in taken:
@@ -197,6 +195,31 @@ class ClaimService:
             ahead=0 if held else self._waiting[pool.key].ahead(session),
             used_nodes={slot.node for slot in held.values() if slot.node},
         )
+
+    @contextlib.contextmanager
+    def _takes(self, session: Session, pool: Pool, files: Mapping[Role, str]) -> Iterator[None]:
+        """Keeps other sessions of this process off some wallet files until pods say who may hold them."""
+        taken = {(pool.key, role, file): session.key for role, file in files.items()}
+        self._taking |= taken
+        try:
+            yield
+        finally:
+            for one in taken:
+                del self._taking[one]
+
+    async def _renote_held(self, session: Session, pool: Pool, held: Slots, files: Mapping[Role, str]) -> Slots:
+        """The slots that a session has, noted for the files that its deeds name now: somebody may have changed those.
+
+        Raises Blocked (WalletInUse) like any claim to a wallet.
+        """
+        others = {role: files[role] for role, slot in held.items() if slot.wallet_file != files[role]}
+        try:
+            self._must_be_free(session, pool, others)
+        except Blocked:
+            await self._let_go(session)
+            raise
+        with self._takes(session, pool, others):
+            return await self.renote(held, files)
 
     async def renote(self, slots: Slots, files: Mapping[Role, str]) -> Slots:
         """Write on each slot which file it is about to hold, before it holds it; returns them as they are then."""
