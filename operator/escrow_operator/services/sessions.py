@@ -23,7 +23,16 @@ from escrow_operator.core.settlement import SETTLED, final_phase
 from escrow_operator.models.common import ROLES, Label, format_time
 from escrow_operator.models.session import CLOSED_PHASES, OPEN_PHASES, Phase, Session, SessionKey
 from escrow_operator.services.activation import Activator, Escrow, wallet_fields
-from escrow_operator.services.blocked import RECHECK_SECONDS, RETRY_SECONDS, Blocked, Failed, NotOpened, SlotBroken
+from escrow_operator.services.blocked import (
+    IN_LINE,
+    RECHECK_SECONDS,
+    RETRY_SECONDS,
+    STILL_OPEN,
+    Blocked,
+    Failed,
+    NotOpened,
+    SlotBroken,
+)
 from escrow_operator.services.capacity import Capacity
 from escrow_operator.services.claims import ClaimService
 from escrow_operator.services.endings import Endings
@@ -106,6 +115,10 @@ class SessionService:
             return await self._advance(session)
         except ConflictError:
             return CONFLICT_SECONDS
+        except Exception:
+            # It may never come to say what it lacks: nobody is to wait behind it.
+            self._claims.forget(key)
+            raise
 
     def _forget(self, key: SessionKey) -> None:
         """A session is gone: another of its name, which may be there already, has not waited or tried yet."""
@@ -264,6 +277,8 @@ class SessionService:
         fields: dict[str, Any] = dict(blocked.fields)
         phase = session.phase
         held = self._claims.held(session)
+        if not held and blocked.reason not in IN_LINE:
+            self._claims.forget(session.key)
         still_open = blocked.reason in STILL_OPEN and is_open(session) and set(held) == set(ROLES)
         if phase in OPEN_PHASES:
             fields |= self._clocks(session, now)
@@ -314,10 +329,6 @@ class SessionService:
     @property
     def _idle_ttl(self) -> timedelta:
         return self._settings.sessions.idle_ttl
-
-
-STILL_OPEN = frozenset({"DaemonUnreachable", "DaemonSyncing", "WalletSyncing", "WrongNetwork", "PoolNotFound"})
-"""Reasons for not being Ready that say nothing against the wallets being open."""
 
 
 def _is_payment(session: Session, fields: dict[str, Any]) -> bool:

@@ -1,0 +1,60 @@
+"""Sessions that wait for slots or places that they could not use: nobody else waits behind them."""
+
+from __future__ import annotations
+
+import pytest
+
+from escrow_operator.adapters.kube import SECRETS, SESSIONS
+from escrow_operator.models.common import ROLES
+from escrow_operator.models.session import Session
+from escrow_operator.services.deeds import Deeds
+from unit.world.place import SHOP, World
+
+
+async def test_one_whose_secret_is_gone_keeps_no_slots_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch)
+    await world.start()
+    secret = {"metadata": {"name": "passwords", "labels": {"xmr-escrow.dev/secret-use": "wallet-password"}}}
+    world.kube.put(SECRETS, SHOP, secret | {"data": {"password": "b3Blbg=="}})
+    wallets = {role.value: {"file": "made-elsewhere", "secretRef": {"name": "passwords"}} for role in ROLES}
+    first = world.apply("first", setup="Open", wallets=wallets)
+    await world.settle("first")
+    world.clock.seconds += 1
+    second = world.apply("second")
+    await world.settle("second")
+    pool = world.operator.store.sessions[first].pool_key
+    assert world.operator.claims.waiting(pool) == [first, second]
+    world.kube.remove(SECRETS, SHOP, "passwords")
+    world.warm()
+    await world.settle("first")
+    assert world.condition("Ready", "first") == ("False", "SecretNotFound")
+    assert world.operator.claims.waiting(pool) == [second]
+    await world.settle("second")
+    assert world.status("second")["phase"] == "Active"
+
+
+async def test_one_whose_looks_fail_keeps_no_place_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch, max_active=1)
+    await world.start()
+    world.warm(number=2)
+    world.apply("holder", eviction="Never")
+    await world.settle("holder")
+    for name in ("first", "second"):
+        world.apply(name)
+        await world.settle(name)
+        assert world.condition("Ready", name) == ("False", "AtCapacity")
+        world.clock.seconds += 1
+    find = world.operator.deeds.find
+
+    async def fails(session: Session) -> Deeds:
+        if session.key.name == "first":
+            raise RuntimeError("of a kind that nobody thought of")
+        return await find(session)  # type: ignore[return-value]
+
+    monkeypatch.setattr(world.operator.deeds, "find", fails)
+    world.kube.remove(SESSIONS, SHOP, "holder")
+    await world.settle("holder")
+    with pytest.raises(RuntimeError):
+        await world.look("first")
+    await world.settle("second")
+    assert world.status("second")["phase"] == "Active"
