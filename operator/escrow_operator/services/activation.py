@@ -169,23 +169,26 @@ class Activator:
         """The deeds and slots as they are then (an exchange that started over has fresh files), and the address."""
         known = next((deed.address for deed in deeds.values() if deed.address), None)
         expected = known or session.status.get("address")
+        reused = session.spec.setup is Setup.CREATE and expected is not None and "address" not in session.status
         if session.spec.setup is Setup.CREATE and expected is None:
             deeds, slots, expected = await self._create(session, slots, deeds, height)
             # Opened again below, from the files and with the passwords as the API server holds them: nothing is
             # published that was not seen to open.
             deeds = await self._deeds.resolve(session, height)
-        elif session.spec.setup is Setup.CREATE and "address" not in session.status:
-            self._recorder.record(
-                session,
-                "WalletsReused",
-                "An earlier session of this name made wallets; they are opened again, with their address and balance.",
-            )
         opening = self._opener.open_all(slots, deeds, expected)
         if session.spec.setup is Setup.CREATE and any(deed.address is None for deed in deeds.values()):
             # A client could hand out an address of which the next attempt would know nothing: only what is in all
             # three deeds is shown to clients.
-            return deeds, slots, await opening
-        address, _ = await both(opening, self._publish(session, slots))
+            address = await opening
+        else:
+            address, _ = await both(opening, self._publish(session, slots))
+        if reused:
+            # Told when it is true, and not at each try.
+            self._recorder.record(
+                session,
+                "WalletsReused",
+                "An earlier session of this name made wallets; they are open again, with their address and balance.",
+            )
         return deeds, slots, address
 
     async def _create(

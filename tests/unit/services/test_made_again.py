@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from escrow_operator.adapters.kube import SECRETS, SESSIONS
+from escrow_operator.errors import WalletTimeout
 from escrow_operator.models.common import ROLES
 from unit.world.place import SHOP, World
+from unit.world.wallets import FakeWallet
 
 
 async def test_it_does_not_queue_behind_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,3 +52,28 @@ async def test_one_that_only_waited_leaves_nothing_in_memory(monkeypatch: pytest
     assert not world.operator.stages._last
     assert not world.operator.session_service._activator._prober._proven
     assert world.operator.capacity.is_waiting(key) == again
+
+
+async def test_that_it_has_the_wallets_of_before_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hangs(*_: object, **__: object) -> None:
+        raise WalletTimeout("it hangs")
+
+    world = World(monkeypatch)
+    await world.start()
+    world.warm(number=2)
+    world.apply()
+    await world.settle()
+    world.kube.remove(SESSIONS, SHOP, "trade")
+    await world.settle()
+    told: list[str] = []
+    monkeypatch.setattr(world.operator.recorder, "record", lambda _, reason, *__, **___: told.append(reason))
+    world.apply()
+    with monkeypatch.context() as trouble:
+        trouble.setattr(FakeWallet, "open_wallet", hangs)
+        for _ in range(10):
+            await world.look()
+            world.clock.seconds += 60
+    world.clock.seconds += 300
+    await world.settle()
+    assert world.status()["phase"] == "Active"
+    assert told.count("WalletsReused") == 1
