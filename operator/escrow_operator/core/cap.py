@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from escrow_operator.core.expiry import last_use
+from escrow_operator.core.patience import has_timed_out
 from escrow_operator.core.protection import is_protected
 from escrow_operator.models.common import parse_time
 from escrow_operator.models.session import ENDING_PHASES, Eviction, Phase, Session, SessionKey
 
 
 def is_evictable(session: Session) -> bool:
-    """Active, not pinned, not on its way out, and with no money under way."""
+    """Active, or with wallets that do not open; not pinned, not on its way out, and with no money under way."""
     return (
-        session.phase is Phase.ACTIVE
+        (session.phase is Phase.ACTIVE or has_timed_out(session))
         and not session.deleting
         and session.spec.eviction is Eviction.LRU
         and not is_protected(session)
@@ -22,8 +23,8 @@ def is_evictable(session: Session) -> bool:
 
 
 def has_stayed(session: Session, *, now: datetime, min_stay: timedelta) -> bool:
-    """Whether a session has been open for the minimum stay."""
-    opened = session.status.get("openedAt")
+    """Whether a session has been open, or has tried to be, for the minimum stay."""
+    opened = session.status.get("openedAt") or (session.status.get("opening") or {}).get("since")
     return opened is not None and now - parse_time(opened) >= min_stay
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Self
 
+from escrow_operator.core.report import READY
 from escrow_operator.models.common import format_time, parse_time
-from escrow_operator.models.session import Session
+from escrow_operator.models.session import Phase, Session
 
 FIRST_TRY_SECONDS = 5.0
 LONGEST_TRY_SECONDS = 300.0
@@ -22,6 +23,9 @@ busy machine takes: opening one wallet has a deadline of a minute, and the tries
 FIRST_MEND = timedelta(minutes=10)
 LONGEST_MEND = timedelta(hours=1)
 """Between two tries of a session that failed for good, as far as could be seen."""
+
+OPENING_TIMED_OUT = "OpeningTimedOut"
+"""The reason of a session that is past the deadline."""
 
 _DOUBLINGS = 10
 """More would only make a larger number of what is cut off."""
@@ -71,6 +75,12 @@ class Opening:
         """As it is written."""
         noted = {"since": format_time(self.since), "attempts": self.attempts, "replaced": self.replaced}
         return noted | ({"touched": self.touched} if self.touched else {})
+
+
+def has_timed_out(session: Session) -> bool:
+    """Whether a session is being opened and is past the deadline: it may keep its slots, and others need not wait."""
+    ready = session.condition(READY) or {}
+    return session.phase in (Phase.PENDING, Phase.OPENING) and ready.get("reason") == OPENING_TIMED_OUT
 
 
 def failed_again(session: Session, secrets: str, *, again: bool, now: datetime) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from escrow_operator.adapters.clock import Clock
-from escrow_operator.core.patience import LONGEST_TRY_SECONDS, OPENING_DEADLINE, Opening
+from escrow_operator.core.patience import LONGEST_TRY_SECONDS, OPENING_DEADLINE, OPENING_TIMED_OUT, Opening
 from escrow_operator.models.session import Session, SessionKey
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.blocked import Blocked, NotOpened, SlotBroken
@@ -54,11 +54,11 @@ class Patience:
         elif error.slot is not None and not opening.replaced:
             opening = dataclasses.replace(opening, replaced=True)
             blocked = SlotBroken(
-                error.slot, f"{error.message} It was tried for {_MINUTES} min.", reason="OpeningTimedOut"
+                error.slot, f"{error.message} It was tried for {_MINUTES} min.", reason=OPENING_TIMED_OUT
             )
         else:
             blocked = Blocked(
-                "OpeningTimedOut",
+                OPENING_TIMED_OUT,
                 f"{error.message} The wallets have not opened for {_MINUTES} min"
                 + (", in another pod neither" if opening.replaced else "")
                 + ". See the log of the pod and the events of its node and volume; it is tried again every"

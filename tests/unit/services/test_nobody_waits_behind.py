@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from escrow_operator.adapters.kube import SECRETS, SESSIONS
+from escrow_operator.errors import WalletTimeout
 from escrow_operator.models.common import ROLES
 from escrow_operator.models.session import Session
 from escrow_operator.services.deeds import Deeds
 from unit.world.place import SHOP, World
+from unit.world.wallets import FakeWallet
 
 
 async def test_one_whose_secret_is_gone_keeps_no_slots_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,3 +60,37 @@ async def test_one_whose_looks_fail_keeps_no_place_from_others(monkeypatch: pyte
         await world.look("first")
     await world.settle("second")
     assert world.status("second")["phase"] == "Active"
+
+
+@pytest.mark.parametrize("eviction", ["LRU", "Never"])
+async def test_one_whose_wallets_do_not_open_gives_way_past_the_deadline(
+    monkeypatch: pytest.MonkeyPatch, eviction: str
+) -> None:
+    create = FakeWallet.create_wallet
+
+    async def hangs(wallet: FakeWallet, file: str, password: str, **more: object) -> None:
+        if "stuck" in file:
+            raise WalletTimeout("it hangs")
+        await create(wallet, file, password, **more)
+
+    monkeypatch.setattr(FakeWallet, "create_wallet", hangs)
+    world = World(monkeypatch, max_active=1)
+    await world.start()
+    world.apply("stuck", eviction=eviction)
+    for minute in range(40):
+        if minute in (0, 10, 20):
+            world.warm()
+        await world.look("stuck")
+        if minute == 5:
+            world.apply("second")
+            await world.settle("second")
+            await world.look("stuck")
+            assert world.condition("Ready", "stuck") == ("False", "KeyExchangeInterrupted"), "it may open yet"
+        world.clock.seconds += 60
+    assert world.condition("Ready", "stuck") == ("False", "OpeningTimedOut")
+    world.warm()
+    await world.look("second")
+    await world.look("stuck")
+    await world.settle("second")
+    phases = world.status("stuck")["phase"], world.status("second")["phase"]
+    assert phases == (("Suspended", "Active") if eviction == "LRU" else ("Opening", "Pending"))
