@@ -6,6 +6,7 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from escrow_operator.core.manifests.common import owner_reference
 from escrow_operator.models.common import Label, Role, format_time
 from escrow_operator.models.monero import DaemonInfo, NetType
 from escrow_operator.models.pool import Pool
@@ -107,6 +108,8 @@ def slot_body(
         "labels": labels,
         "annotations": annotations,
     }
+    if owner:
+        meta["ownerReferences"] = [owner_reference(owner)]
     if terminating:
         meta["deletionTimestamp"] = format_time(created)
     return {

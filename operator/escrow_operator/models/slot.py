@@ -70,9 +70,9 @@ class Slot:
             login_key=intern(_note(annotations, Label.LOGIN_KEY) or ""),
             daemon_secrets=intern(_note(annotations, Label.DAEMON_SECRETS) or ""),
             daemon=intern(_note(annotations, Label.DAEMON) or ""),
-            session_uid=labels.get(Label.SESSION_UID),
+            session_uid=_adopter(meta),
             session_name=labels.get(Label.SESSION),
-            owner_uid=next((ref["uid"] for ref in meta.get("ownerReferences") or () if ref.get("controller")), None),
+            owner_uid=_controller(meta),
             wallet_file=_note(annotations, Label.WALLET_FILE),
             ip=status.get("podIP"),
             node=intern((body.get("spec") or {}).get("nodeName") or "") or None,
@@ -140,6 +140,20 @@ LONGEST_NOTE = 128
 
 LONGEST_MESSAGE = 512
 """Characters of what kubelet or the scheduler says of a slot, of which a registry may have written a part."""
+
+
+def _controller(meta: dict[str, Any]) -> str | None:
+    return next((ref["uid"] for ref in meta.get("ownerReferences") or () if ref.get("controller")), None)
+
+
+def _adopter(meta: dict[str, Any]) -> str | None:
+    """The uid of the session that adopted a pod: by its label, and as its controller.
+
+    A label alone is anybody's to write, also on pods that a Deployment of his makes again and again: each would take a
+    place at the cap. A pod whose controller is not there in its namespace is deleted by garbage collection.
+    """
+    uid: str | None = meta["labels"].get(Label.SESSION_UID)
+    return uid if uid == _controller(meta) else None
 
 
 def _note(annotations: dict[str, str], name: str) -> str | None:

@@ -76,7 +76,7 @@ class ClaimService:
             if isinstance(wallet, dict)
         }
         slots: Slots = {}
-        for slot in self._store.slots_of_session(session.uid):
+        for slot in self._store.slots_of_session(session.key.namespace, session.uid):
             if slot.terminating or slot.finished:
                 continue
             rival = slots.get(slot.role)
@@ -303,7 +303,7 @@ class ClaimService:
     async def _drop_surplus(self, session: Session) -> None:
         """Delete ended pods, and second pods for one role (a claim whose answer was lost)."""
         held = {slot.uid for slot in self.held(session).values()}
-        for slot in self._store.slots_of_session(session.uid):
+        for slot in self._store.slots_of_session(session.key.namespace, session.uid):
             if slot.uid not in held and not slot.terminating:
                 await self._kube.delete(PODS, slot.namespace, slot.name, uid=slot.uid)
 

@@ -43,7 +43,7 @@ class Closer:
 
         True when none of them can hold a wallet any more: each was closed, or its pod is gone (invariant I1).
         """
-        slots = self._store.slots_of_session(session.uid)
+        slots = self._store.slots_of_session(session.key.namespace, session.uid)
         closed = await asyncio.gather(*(self._close(slot) for slot in slots))
         await asyncio.gather(
             *(

@@ -50,7 +50,10 @@ class Index(Generic[K, V]):
 
 
 class Holders(Index[str, tuple[str, str]]):
-    """Which pods (namespace, name) a session holds, by its uid; and how many sessions of each namespace hold some."""
+    """Which pods (namespace, name) a session holds, by its uid; and how many sessions of each namespace hold some.
+
+    Pods of one uid in two namespaces are somebody's who made them up; each namespace counts its own.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,18 +61,25 @@ class Holders(Index[str, tuple[str, str]]):
 
     def add(self, key: str, value: tuple[str, str]) -> None:
         """A session has a pod."""
-        if key not in self:
+        if not self._is_in(key, value[0]):
             self.namespaces[value[0]] += 1
         super().add(key, value)
 
     def discard(self, key: str, value: tuple[str, str]) -> None:
         """A session has a pod no more."""
-        known = key in self
+        known = self._is_in(key, value[0])
         super().discard(key, value)
-        if known and key not in self:
+        if known and not self._is_in(key, value[0]):
             self.namespaces[value[0]] -= 1
             if not self.namespaces[value[0]]:
                 del self.namespaces[value[0]]
+
+    def is_elsewhere(self, key: str, namespace: str) -> bool:
+        """Whether a session has pods in another namespace than this."""
+        return any(pod[0] != namespace for pod in self.get(key))
+
+    def _is_in(self, key: str, namespace: str) -> bool:
+        return any(pod[0] == namespace for pod in self.get(key))
 
 
 class _Entry(NamedTuple):

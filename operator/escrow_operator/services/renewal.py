@@ -97,7 +97,7 @@ class Renewal:
             return True
         return any(
             slot.role is renewed.slot.role and slot.uid != renewed.slot.uid and not slot.terminating
-            for slot in self._store.slots_of_session(renewed.session_uid)
+            for slot in self._store.slots_of_session(session.key.namespace, renewed.session_uid)
         )
 
 

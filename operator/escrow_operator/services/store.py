@@ -100,7 +100,8 @@ class Store:
             index.add(entry, key)
         if slot.session_uid:
             owner = self.session_by_uid(slot.namespace, slot.session_name, slot.session_uid)
-            self._note_leaving(slot.session_uid, owner)
+            if owner or not self._by_session.is_elsewhere(slot.session_uid, slot.namespace):
+                self._note_leaving(slot.session_uid, owner)
         return slot
 
     def drop_slot(self, body: dict[str, Any]) -> Slot | None:
@@ -152,9 +153,9 @@ class Store:
         """How many pods a pool has, free and adopted."""
         return len(self._by_pool.get(pool))
 
-    def slots_of_session(self, uid: str) -> list[Slot]:
-        """All pods that a session adopted, in no order."""
-        return [self._slots[key] for key in self._by_session.get(uid)]
+    def slots_of_session(self, namespace: str, uid: str) -> list[Slot]:
+        """All pods that a session adopted, in no order; none of another namespace, whatever its labels say."""
+        return [self._slots[key] for key in self._by_session.get(uid) if key[0] == namespace]
 
     def slots_of_file(self, pool: PoolKey, file: str) -> list[Slot]:
         """The pods of a pool, of any role and terminating ones included, that a wallet file was noted on."""
@@ -174,7 +175,7 @@ class Store:
 
     def orphans(self) -> list[Slot]:
         """Adopted pods of sessions that are gone."""
-        slots = [slot for uid in self.leaving for slot in self.slots_of_session(uid)]
+        slots = [self._slots[key] for uid in self.leaving for key in self._by_session.get(uid)]
         return [s for s in slots if self.session_by_uid(s.namespace, s.session_name, s.session_uid) is None]
 
     def is_holder(self, uid: str) -> bool:

@@ -85,7 +85,7 @@ class Bench:
     # The services around it.
 
     def held(self, session: Session) -> dict[Role, Slot]:
-        return {slot.role: slot for slot in self.store.slots_of_session(session.uid)}
+        return {slot.role: slot for slot in self.store.slots_of_session(session.key.namespace, session.uid)}
 
     async def follow(self, *_: object) -> None: ...
 

@@ -57,7 +57,7 @@ class Bench:
         self.store.see_slot(slot_body(f"free-{self._made}", role, daemon=daemon))
 
     def slots(self, name: str) -> dict[Role, Slot]:
-        return {slot.role: slot for slot in self.store.slots_of_session(self.session(name).uid)}
+        return {slot.role: slot for slot in self.store.slots_of_session("shop", self.session(name).uid)}
 
     def look(self, name: str, pool: Pool = POOL) -> Role | None:
         """The role whose pod is given up."""

@@ -21,7 +21,7 @@ def test_a_late_watch_event_does_not_hide_a_claim() -> None:
     assert store.see_slot(adopted)
     assert store.see_slot(free) is None
     assert store.free_slots(POOL) == []
-    assert [s.name for s in store.slots_of_session(session().uid)] == ["p"]
+    assert [s.name for s in store.slots_of_session("shop", session().uid)] == ["p"]
 
 
 def test_the_late_answer_of_a_patch_brings_no_pod_back() -> None:
@@ -31,6 +31,34 @@ def test_the_late_answer_of_a_patch_brings_no_pod_back() -> None:
     store.drop_slot(slot_body("p"))
     assert store.see_slot(answer) is None
     assert store.slots_of_pool(POOL) == []
+
+
+def test_i11_a_pod_of_another_namespace_is_no_slot_of_a_session() -> None:
+    """Whoever may make pods there would be sent the password of its wallet."""
+    store = Store()
+    trade = session("trade")
+    store.see_slot(slot_body("mine", owner=trade))
+    store.see_slot(slot_body("theirs", owner=trade, namespace="elsewhere"))
+    assert [s.name for s in store.slots_of_session("shop", trade.uid)] == ["mine"]
+    assert sorted(s.name for s in store.orphans()) == ["mine", "theirs"]
+    assert store.see_session(session_body("trade"))
+    assert store.places() == {"shop": 1, "elsewhere": 1}
+    for name, namespace in (("mine", "shop"), ("theirs", "elsewhere")):
+        store.drop_slot(slot_body(name, owner=trade, namespace=namespace))
+    assert store.places() == {}
+
+
+def test_i13_a_pod_that_only_says_it_was_adopted_takes_no_place() -> None:
+    """Its label is written by whoever makes it; an owner that is not there has it deleted by garbage collection."""
+    store = Store()
+    body = slot_body("p", owner=session("nobody"))
+    body["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "uid": "theirs", "controller": True}]
+    store.see_slot(body)
+    assert (store.count_holders(), store.holders(), store.places()) == (0, set(), {})
+    del body["metadata"]["ownerReferences"]
+    body["metadata"]["resourceVersion"] = "1000000000"
+    store.see_slot(body)
+    assert (store.count_holders(), store.holders(), store.places()) == (0, set(), {})
 
 
 def test_a_reserved_slot_is_not_free() -> None:

@@ -99,6 +99,7 @@ class StoreAgainstCluster(RuleBasedStateMachine):
                     Label.SESSION: by,
                     Label.SESSION_UID: owner["metadata"]["uid"],
                 }
+                meta["ownerReferences"] = [{"uid": owner["metadata"]["uid"], "controller": True}]
                 meta["annotations"][Label.WALLET_FILE] = f"file-{by}"
 
             self._change(("slot", name), change)
@@ -110,6 +111,7 @@ class StoreAgainstCluster(RuleBasedStateMachine):
             meta["labels"][Label.SLOT] = "free"
             for label in (Label.SESSION, Label.SESSION_UID):
                 meta["labels"].pop(label, None)
+            meta.pop("ownerReferences", None)
             meta["annotations"].pop(Label.WALLET_FILE, None)
 
         if ("slot", name) in self.truth:
@@ -188,7 +190,9 @@ class StoreAgainstCluster(RuleBasedStateMachine):
         holders = {s.session_uid: s for s in slots if s.session_uid}
         assert store.holders() == set(holders)
         for uid in holders:
-            assert {s.uid for s in store.slots_of_session(uid)} == {s.uid for s in slots if s.session_uid == uid}
+            assert {s.uid for s in store.slots_of_session(NAMESPACE, uid)} == {
+                s.uid for s in slots if s.session_uid == uid
+            }
 
         def owner(uid: str) -> Session | None:
             return store.session_by_uid(NAMESPACE, holders[uid].session_name, uid)
