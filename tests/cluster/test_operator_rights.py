@@ -88,6 +88,57 @@ async def test_what_is_somebody_elses_is_not_the_operators_to_change(world: Worl
     await thief.is_denied("no token for the API server", "create", "deployment", "miner", "--image=miner")
 
 
+async def test_what_the_operator_makes_is_no_right_to_more(world: World, place: Place) -> None:
+    thief = Thief(world, place)
+    own = {"app.kubernetes.io/managed-by": "xmr-escrow-operator"}
+    token = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "token", "annotations": {"kubernetes.io/service-account.name": "default"}},
+        "type": "kubernetes.io/service-account-token",
+    }
+    privileged = {"name": "c", "image": "evil", "securityContext": {"privileged": True}}
+    root = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "root", "labels": own},
+        "spec": {
+            "selector": {"matchLabels": own},
+            "template": {
+                "metadata": {"labels": own},
+                "spec": {"automountServiceAccountToken": False, "containers": [privileged]},
+            },
+        },
+    }
+    detour = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "detour", "labels": own},
+        "spec": {"externalIPs": ["192.0.2.1"], "ports": [{"port": 443}], "selector": own},
+    }
+    intruder = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "intruder", "labels": own | {"kubernetes.io/service-name": "shop"}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["192.0.2.1"]}],
+    }
+    opening = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "opening", "labels": own},
+        "spec": {"podSelector": {}, "ingress": [{}]},
+    }
+    for body, why in (
+        (token, "makes only deeds, connection Secrets and login keys"),
+        (root, "no rights of root"),
+        (detour, "headless and select nothing"),
+        (intruder, "of its own Services"),
+        (opening, "of wallet pods"),
+    ):
+        await thief.is_denied(why, "create", "-f", "-", stdin=json.dumps(body))
+
+
 async def test_connections_are_emptied_when_a_session_stays_without_wallets(place: Place) -> None:
     escrow = await place.active("brief")
     assert (await escrow.connection(ROLES[0]))["password"]

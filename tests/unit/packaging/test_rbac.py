@@ -144,6 +144,10 @@ def test_the_operator_can_neither_look_through_secrets_nor_delete_any() -> None:
 
 CHANGING = {"update", "patch", "delete"}
 
+UNGUARDED = {("", "events"), ("", "persistentvolumeclaims")}
+"""What the operator may make that is no right to anything. Others of these kinds are: a Secret that is filled with the
+token of an account, a Service or an EndpointSlice that takes the traffic of another."""
+
 
 def policy(objects: list[Object]) -> Object:
     """What the policy that bounds the operator's rights says."""
@@ -172,6 +176,8 @@ def test_whatever_the_operator_may_change_of_others_kinds_is_only_its_own(values
     assert changed == guarded.keys()
     for operations in guarded.values():
         assert operations >= {"UPDATE", "DELETE"}
+    made = {key for key, verbs in rights.items() if "create" in verbs} - UNGUARDED
+    assert made == {key for key, operations in guarded.items() if "CREATE" in operations}
 
 
 @pytest.mark.parametrize(
@@ -218,7 +224,15 @@ def test_what_the_operator_makes_is_what_the_policy_lets_it_change() -> None:
     template = made[2]["spec"]["template"]
     assert template["metadata"]["labels"].items() >= BASE_LABELS.items()
     assert template["spec"]["automountServiceAccountToken"] is False
-    assert not {"hostNetwork", "hostPID"} & template["spec"].keys()
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & template["spec"].keys()
+    assert template["spec"]["securityContext"]["runAsNonRoot"] is True
+    for container in template["spec"]["containers"] + template["spec"]["initContainers"]:
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert {made[0]["spec"]["clusterIP"], made[0]["metadata"]["name"]} == {"None", "default-wallets"}
+    assert made[1]["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == "monero-wallet-rpc"
+    assert manifests.login_key_secret(pool(), "key")["metadata"]["name"].endswith("-slot-login")
+    assert names["metadata"]["labels"]["kubernetes.io/service-name"].endswith("-wallets")
     kinds = {key for volume in template["spec"]["volumes"] for key in volume} - {"name"}
     assert kinds <= {"emptyDir", "secret", "persistentVolumeClaim"}
 
