@@ -17,16 +17,15 @@ from typing import Any, NamedTuple, Self
 import aiohttp
 from kubernetes.aio import client, config
 from kubernetes.aio.client.rest import RESTResponse
-from pydantic_core import from_json
 
 from escrow_operator.adapters.kube_errors import (
     ConflictError,
     InvalidNameError,
     NotFoundError,
-    UnavailableError,
     error_of,
     unavailable,
 )
+from escrow_operator.adapters.kube_read import TooLong, parsed, read
 from escrow_operator.adapters.turns import Turns
 from escrow_operator.models.common import GROUP, OPERATOR_NAME, VERSION, is_name
 
@@ -47,9 +46,12 @@ _URGENT = contextvars.ContextVar("urgent", default=False)
 PAGE_SIZE = 250
 """Objects per list request: 250 pods are 15 MB once read, and two pages are there at a time."""
 
-PAGE_BYTES = 16 * 2**20
-"""Of an answer to a list request: past it the next page has fewer objects. 250 of a tenant's can have 64 MiB of
-annotations."""
+PAGE_BYTES = 8 * 2**20
+"""Of an answer to a list request that are read at most: past it fewer objects are asked for. A tenant's object may have
+1.4 MB, all of it labels or finalizers of a few bytes, that as Python's objects are ten times as much."""
+
+FEWER = 4
+"""As many times fewer objects to a page that was too long, and more after one that was short."""
 
 
 class Resource(NamedTuple):
@@ -150,16 +152,24 @@ class Kube:
 
         def ask() -> asyncio.Task[bytes]:
             path = resource.path(namespace)
-            return asyncio.create_task(self._fetch("GET", resource, path, query=dict(query), verb="LIST"))
+            longest = PAGE_BYTES if query["limit"] > 1 else None
+            return asyncio.create_task(
+                self._fetch("GET", resource, path, longest=longest, query=dict(query), verb="LIST")
+            )
 
         asked: asyncio.Task[bytes] | None = ask()
         try:
             while asked is not None:
-                data = await asked
-                page = _parsed(data)
+                try:
+                    data = await asked
+                except TooLong:
+                    query["limit"] = max(1, query["limit"] // FEWER)
+                    asked = ask()
+                    continue
+                page = parsed(data)
                 query["continue"] = page["metadata"].get("continue")
-                if len(data) > PAGE_BYTES:
-                    query["limit"] = max(1, len(page["items"]) * PAGE_BYTES // len(data))
+                if len(data) * 2 * FEWER < PAGE_BYTES:
+                    query["limit"] = min(PAGE_SIZE, query["limit"] * FEWER)
                 asked = ask() if query["continue"] else None
                 yield Listing(page["items"], page["metadata"]["resourceVersion"])
         finally:
@@ -192,7 +202,7 @@ class Kube:
                     if not line.endswith(b"\n"):
                         # Cut off by the end of the stream: it comes again with the next watch.
                         return
-                    event = _parsed(line)
+                    event = parsed(line)
                     if event["type"] == "ERROR":
                         raise error_of(event["object"].get("code", 500), json.dumps(event["object"]).encode())
                     yield event
@@ -242,15 +252,20 @@ class Kube:
 
     async def _call(self, method: str, resource: Resource, path: str, **request: Any) -> dict[str, Any]:
         """One answer as JSON; ``request`` is of ``_request``."""
-        answer: dict[str, Any] = _parsed(await self._fetch(method, resource, path, **request))
+        answer: dict[str, Any] = parsed(await self._fetch(method, resource, path, **request))
         return answer
 
-    async def _fetch(self, method: str, resource: Resource, path: str, **request: Any) -> bytes:
-        """One answer; ``request`` is of ``_request``. Raises KubeError for one that is a refusal."""
+    async def _fetch(
+        self, method: str, resource: Resource, path: str, *, longest: int | None = None, **request: Any
+    ) -> bytes:
+        """One answer; ``request`` is of ``_request``.
+
+        Raises KubeError for one that is a refusal, and TooLong for one of more bytes than ``longest``.
+        """
         async with self._turns.turn(urgent=_URGENT.get()):
             with unavailable():
                 response = await self._request(method, resource, path, **request)
-                data: bytes = await response.read()  # type: ignore[no-untyped-call]
+                data = await read(response, longest)
         if response.status >= 400:
             raise error_of(response.status, data, is_patch=method == "PATCH")
         return data
@@ -287,21 +302,6 @@ def urgently() -> Iterator[None]:
         yield
     finally:
         _URGENT.reset(token)
-
-
-def _parsed(data: bytes) -> Any:
-    """JSON of the API server. Raises UnavailableError for what is none.
-
-    pydantic-core reads no deeper than 200, which one object of before the schema bounded its fields may be: nobody's
-    list of all objects is to fail for that.
-    """
-    try:
-        return from_json(data)
-    except ValueError:
-        try:
-            return json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise UnavailableError(0, "Unreadable", f"an answer of the API server is not JSON: {error}") from None
 
 
 def _segment(what: str, text: str) -> str:

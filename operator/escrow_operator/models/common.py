@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from sys import intern
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BeforeValidator, ConfigDict
 from pydantic.alias_generators import to_camel
@@ -134,6 +134,28 @@ PART = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore
 
 They are pydantic's dataclasses with slots, not its models: of a session's spec a model keeps 4.9 kB, these keep 0.5.
 """
+
+
+class Finalizers(NamedTuple):
+    """Of an object's finalizers what matters here: how many there are, and which of them is the operator's.
+
+    No names are kept: whoever may patch an object may give it a hundred thousand, and each takes 60 bytes.
+    """
+
+    number: int = 0
+    own: int | None = None
+
+    @classmethod
+    def parse(cls, meta: dict[str, Any], name: str) -> Finalizers:
+        """``name`` is the operator's."""
+        found = meta.get("finalizers") or []
+        return cls(len(found), found.index(name) if name in found else None)
+
+    def added(self, name: str) -> dict[str, Any]:
+        """The operation of a JSON patch that puts the operator's there."""
+        if self.number:
+            return {"op": "add", "path": "/metadata/finalizers/-", "value": name}
+        return {"op": "add", "path": "/metadata/finalizers", "value": [name]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass as part
 
-from escrow_operator.models.common import PART, Resource, SecretName, head
+from escrow_operator.models.common import PART, POOL_FINALIZER, Finalizers, Resource, SecretName, head
 
 DIGEST_DIGITS = 16
 """Hexadecimal digits of the digest of a spec.daemon."""
@@ -134,7 +134,7 @@ class Pool(Resource):
 
     key: PoolKey
     spec: PoolSpec
-    finalizers: tuple[str, ...] = ()
+    finalizers: Finalizers
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> Pool:
@@ -144,5 +144,5 @@ class Pool(Resource):
             key=PoolKey(meta["namespace"], meta["name"]),
             **head(body),
             spec=_SPEC.validate_python(body["spec"]),
-            finalizers=tuple(meta.get("finalizers") or ()),
+            finalizers=Finalizers.parse(meta, POOL_FINALIZER),
         )

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass as part
 
-from escrow_operator.models.common import PART, Duration, Label, Resource, Role, head
+from escrow_operator.models.common import FINALIZER, PART, Duration, Finalizers, Label, Resource, Role, head
 from escrow_operator.models.pool import PoolKey
 
 
@@ -166,7 +166,7 @@ class Session(Resource):
     """An EscrowSession as it was last seen."""
 
     key: SessionKey
-    finalizers: tuple[str, ...]
+    finalizers: Finalizers
     touch: str | None
     """What a client wrote last to say that it uses the session, as it wrote it; the only annotation that is kept."""
     created_at: str
@@ -184,7 +184,7 @@ class Session(Resource):
         return cls(
             key=SessionKey(meta["namespace"], meta["name"]),
             **head(body),
-            finalizers=tuple(meta.get("finalizers") or ()),
+            finalizers=Finalizers.parse(meta, FINALIZER),
             touch=_touch(meta),
             created_at=meta["creationTimestamp"],
             spec=_SPEC.validate_python(body["spec"]),

@@ -128,16 +128,15 @@ class Activator:
 
     async def _protect(self, session: Session) -> Session:
         """The finalizer is there before a wallet is open. Raises ConflictError."""
-        if FINALIZER in session.finalizers:
+        if session.finalizers.own is not None:
             return session
-        path = "/metadata/finalizers/-" if session.finalizers else "/metadata/finalizers"
         body = await self._kube.patch(
             SESSIONS,
             session.key.namespace,
             session.key.name,
             [
                 {"op": "test", "path": "/metadata/resourceVersion", "value": session.resource_version},
-                {"op": "add", "path": path, "value": FINALIZER if session.finalizers else [FINALIZER]},
+                session.finalizers.added(FINALIZER),
             ],
         )
         self._store.see_session(body)

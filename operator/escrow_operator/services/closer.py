@@ -76,8 +76,9 @@ class Closer:
         A crash, or an API server that was away, may have left what leads clients to the address of a former pod, which
         another pod may have by now. Each one's next look withdraws it: only there nobody publishes it meanwhile.
         """
-        listing = await self._kube.list(ENDPOINT_SLICES, namespace, labels=BASE_LABELS)
-        found = list(filter(None, map(self._closed_owner, listing.items)))
+        found: list[Session] = []
+        async for page in self._kube.pages(ENDPOINT_SLICES, namespace, labels=BASE_LABELS):
+            found += filter(None, map(self._closed_owner, page.items))
         self._stale.update(session.uid for session in found)
         return [session.key for session in found]
 
@@ -108,7 +109,7 @@ class Closer:
 
     async def drop_finalizer(self, session: Session) -> None:
         """Let a deleted session go. Raises ConflictError when it changed in between."""
-        index = session.finalizers.index(FINALIZER)
+        index = session.finalizers.own
         body = await self._kube.patch(
             SESSIONS,
             session.key.namespace,

@@ -6,9 +6,10 @@ something differs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from escrow_operator.adapters.kube import CLAIMS, DEPLOYMENTS, NETWORK_POLICIES, SERVICES, Kube, Listing, Resource
+from escrow_operator.adapters.kube import CLAIMS, DEPLOYMENTS, NETWORK_POLICIES, SERVICES, Kube, Resource
 from escrow_operator.core.manifests.common import BASE_LABELS
 from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.services.namespaces import Namespaces
@@ -69,9 +70,11 @@ class Applied:
         self._pools.pop(pool, None)
         self._uids.pop(pool, None)
 
-    def compare(self, resource: Resource, namespace: str | None, listing: Listing) -> None:
-        """Forget what is no longer as it was applied: the pool's next look applies it again."""
-        found = {(b["metadata"]["namespace"], b["metadata"]["name"]): _version(resource, b) for b in listing.items}
+    def compare(self, resource: Resource, namespace: str | None, found: Mapping[tuple[str, str], Any]) -> None:
+        """Forget what is no longer as it was applied: the pool's next look applies it again.
+
+        ``found`` are the versions of what there is, by namespace and name.
+        """
         for pool, states in self._pools.items():
             if namespace not in (None, pool.namespace):
                 continue
@@ -97,13 +100,13 @@ class Drift:
             await self._namespaces.apart(namespace, self._compare(namespace))
 
     async def _compare(self, namespace: str | None) -> None:
-        for resource, listing in (
-            (CLAIMS, await self._kube.list(CLAIMS, namespace, labels=BASE_LABELS)),
-            (SERVICES, await self._kube.list(SERVICES, namespace, labels=BASE_LABELS)),
-            (DEPLOYMENTS, await self._kube.list(DEPLOYMENTS, namespace, labels=BASE_LABELS)),
-            (NETWORK_POLICIES, await self._kube.list(NETWORK_POLICIES, namespace, labels=BASE_LABELS)),
-        ):
-            self._applied.compare(resource, namespace, listing)
+        for resource in (CLAIMS, SERVICES, DEPLOYMENTS, NETWORK_POLICIES):
+            found = {}
+            # No page is kept: others may give objects of theirs these labels, and as many and as long as they like.
+            async for page in self._kube.pages(resource, namespace, labels=BASE_LABELS):
+                for body in page.items:
+                    found[body["metadata"]["namespace"], body["metadata"]["name"]] = _version(resource, body)
+            self._applied.compare(resource, namespace, found)
 
 
 def _version(resource: Resource, body: dict[str, Any]) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from escrow_operator.core.health import health, unwatched
 from escrow_operator.core.patience import failed_again, is_to_be_tried
 from escrow_operator.core.protection import may_hold_money
 from escrow_operator.core.report import Report
-from escrow_operator.models.common import FINALIZER, format_time, parse_time
+from escrow_operator.models.common import format_time, parse_time
 from escrow_operator.models.session import RESUMABLE_PHASES, Phase, Session, SessionKey
 from escrow_operator.services.activation import Activator
 from escrow_operator.services.blocked import RECHECK_SECONDS, RETRY_SECONDS, Failed
@@ -163,7 +163,7 @@ class Endings:
 
     async def finish(self, session: Session) -> float | None:
         """The way out of a deleted session."""
-        if FINALIZER not in session.finalizers:
+        if session.finalizers.own is None:
             self.forget(session.key, session.uid)
             return None
         if not await self._close(session):

@@ -132,22 +132,19 @@ class PoolService:
 
     async def _protect(self, pool: Pool) -> Pool:
         """The finalizer is there before a session can have slots. Raises ConflictError."""
-        if POOL_FINALIZER in pool.finalizers:
+        if pool.finalizers.own is not None:
             return pool
-        path = "/metadata/finalizers/-" if pool.finalizers else "/metadata/finalizers"
-        return await self._patch(
-            pool, {"op": "add", "path": path, "value": POOL_FINALIZER if pool.finalizers else [POOL_FINALIZER]}
-        )
+        return await self._patch(pool, pool.finalizers.added(POOL_FINALIZER))
 
     async def _let_go(self, pool: Pool) -> float | None:
         """A deleted pool starts no slots. It goes when nobody has any, until then it keeps what they need."""
-        if POOL_FINALIZER not in pool.finalizers:
+        index = pool.finalizers.own
+        if index is None:
             return None
         slots = self._store.slots_of_pool(pool.key)
         held = {s.session_name or s.name for s in slots if s.state is SlotState.ADOPTED and not s.terminating}
         if not held and not self._claims.is_taking(pool.key):
             # No await since the look at the slots: a claim that begins now finds the pool deleted.
-            index = pool.finalizers.index(POOL_FINALIZER)
             await self._patch(pool, {"op": "remove", "path": f"/metadata/finalizers/{index}"})
             return None
         await self._parts.stop(pool)

@@ -58,10 +58,14 @@ class Sweep:
         return news, versions
 
     async def _level(self, namespace: str | None) -> _Levelled:
-        pools = await self._kube.list(POOLS, namespace)
-        for body in pools.items:
-            self._store.see_pool(body)
-        gone = self._store.drop_absent_pools(Listed(namespace, _uids(pools), pools.version))
+        uids: set[str] = set()
+        version = ""
+        async for page in self._kube.pages(POOLS, namespace):
+            for body in page.items:
+                self._store.see_pool(body)
+            uids |= _uids(page)
+            version = page.version
+        gone = self._store.drop_absent_pools(Listed(namespace, uids, version))
         # Both at once: the API server makes a page of the one while a page of the other is read.
         sessions, slots = await both(self.level_sessions(namespace), self.level_slots(namespace))
         orphaned = (key for pool in gone for key in self._store.sessions_of_pool(pool))

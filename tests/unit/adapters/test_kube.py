@@ -112,20 +112,38 @@ RESOURCES = [value for value in vars(kube_adapter).values() if isinstance(value,
 NASTY = st.text(st.sampled_from("./%?#&=;:@+ aAz09-_\\\0\n\r\t\x7fäż２。／．\u202e\ud800"))
 
 
-async def test_pages_of_long_objects_have_fewer_of_them(serve: Serve) -> None:
-    limits: list[int] = []
+async def test_i10_no_more_of_a_list_is_held_than_one_page_may_have(serve: Serve) -> None:
+    """A tenant's 250 objects of 1.4 MB would take all the memory that the operator may have: it would never start."""
+    numbers: list[int] = []
+    taken: list[int] = []
+    lengths = [1_400_000] * 20 + [100] * 500
 
     async def handle(request: web.Request) -> web.Response:
-        limits.append(int(request.query["limit"]))
-        items = [{"metadata": {"annotations": {"others": LONG}}}] * limits[-1]
-        more = {"continue": "more"} if len(limits) < 3 else {}
+        first, limit = int(request.query.get("continue", 0)), int(request.query["limit"])
+        numbers.append(limit)
+        items = [{"metadata": {"labels": {"others": "a" * length}}} for length in lengths[first : first + limit]]
+        more = {"continue": str(first + limit)} if first + limit < len(lengths) else {}
         return web.json_response({"items": items, "metadata": {"resourceVersion": "7"} | more})
 
     async with connected(serve, handle) as kube:
-        assert len((await kube.list(SESSIONS)).items) == sum(limits)
-    assert limits[0] == kube_adapter.PAGE_SIZE
-    assert kube_adapter.PAGE_BYTES * 0.9 < limits[1] * len(LONG) <= kube_adapter.PAGE_BYTES
-    assert limits[2] == limits[1]
+        async for page in kube.pages(SESSIONS):
+            taken.append(len(page.items))
+            size = sum(len(body["metadata"]["labels"]["others"]) for body in page.items)
+            assert size <= kube_adapter.PAGE_BYTES
+    assert sum(taken) == len(lengths)
+    assert numbers[0] == kube_adapter.PAGE_SIZE
+    assert taken[-1] > 100, "what is short is listed in long pages again"
+
+
+async def test_one_object_is_read_however_long_it_is(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kube_adapter, "PAGE_BYTES", 1_000)
+
+    async def handle(_: web.Request) -> web.Response:
+        item = {"metadata": {"labels": {"others": LONG}}}
+        return web.json_response({"items": [item], "metadata": {"resourceVersion": "7"}})
+
+    async with connected(serve, handle) as kube:
+        assert len((await kube.list(SESSIONS)).items) == 1
 
 
 def nested(depth: int) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import itertools
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from escrow_operator.adapters.kube import JsonPatch, Listing, Resource
@@ -47,6 +47,10 @@ class FakeApi:
     async def list(self, resource: Resource, namespace: str | None = None, **_: object) -> Listing:
         items = [b for (plural, ns, _), b in self._objects.items() if plural == resource.plural and ns == namespace]
         return Listing(copy.deepcopy(items), "1")
+
+    async def pages(self, *args: Any, **labels: Any) -> AsyncIterator[Listing]:
+        """All in one page."""
+        yield await self.list(*args, **labels)
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> Body:
         name = body["metadata"].get("name", "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from escrow_operator.adapters.kube import EVENTS, PODS, JsonPatch, Listing, Resource
@@ -77,6 +77,9 @@ class FakeKube:
             and (labels or {}).items() <= (body["metadata"].get("labels") or {}).items()
         ]
         return Listing(found, str(next(self._versions)))
+
+    async def pages(self, *args: Any, **labels: Any) -> AsyncIterator[Listing]:
+        yield await self.list(*args, **labels)
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> Body:
         name = body["metadata"]["name"]
