@@ -23,6 +23,7 @@ from aiohttp.client_middlewares import ClientMiddlewareType
 from pydantic_core import from_json
 
 from escrow_operator.adapters.answer import Answer, ErrorType
+from escrow_operator.adapters.resolver import Resolver
 from escrow_operator.models.common import printable
 from escrow_operator.models.monero import Login
 
@@ -80,7 +81,7 @@ def rpc_session() -> aiohttp.ClientSession:
 
     A proxy or .netrc of the environment has no business between operator and wallet, so they are not looked at.
     """
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE)
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE, resolver=Resolver())
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 
