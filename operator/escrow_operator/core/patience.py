@@ -20,6 +20,10 @@ OPENING_DEADLINE = timedelta(minutes=15)
 """From the first failure to open, after which a pod that does not open its wallet is replaced, once. Far above what a
 busy machine takes: opening one wallet has a deadline of a minute, and the tries before this are ten."""
 
+WAITED_PART = 0.1
+"""Of the time for which a session has waited it waits on until the next look that no event brings: each look may ask
+the API server for three Secrets, and a tenant may have ten thousand sessions that name none."""
+
 FIRST_MEND = timedelta(minutes=10)
 LONGEST_MEND = timedelta(hours=1)
 """Between two tries of a session that failed for good, as far as could be seen."""
@@ -81,6 +85,18 @@ def has_timed_out(session: Session) -> bool:
     """Whether a session is being opened and is past the deadline: it may keep its slots, and others need not wait."""
     ready = session.condition(READY) or {}
     return session.phase in (Phase.PENDING, Phase.OPENING) and ready.get("reason") == OPENING_TIMED_OUT
+
+
+def look_again_after(session: Session, least: float, *, now: datetime) -> float:
+    """Seconds until the next look at a session that holds nothing and waits for somebody to mend something.
+
+    ``least`` of them at first; then ever more, up to LONGEST_TRY_SECONDS.
+    """
+    ready = session.condition(READY)
+    if ready is None or ready["status"] == "True":
+        return least
+    waited = (now - parse_time(ready["lastTransitionTime"])).total_seconds()
+    return max(least, min(waited * WAITED_PART, LONGEST_TRY_SECONDS))
 
 
 def failed_again(session: Session, secrets: str, *, again: bool, now: datetime) -> dict[str, Any]:

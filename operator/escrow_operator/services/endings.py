@@ -9,7 +9,7 @@ from escrow_operator.adapters.kube import SESSIONS, Kube
 from escrow_operator.core.conditions import Condition
 from escrow_operator.core.expiry import is_edited, is_wanted_again, last_use
 from escrow_operator.core.health import health, unwatched
-from escrow_operator.core.patience import failed_again, is_to_be_tried
+from escrow_operator.core.patience import failed_again, is_to_be_tried, look_again_after
 from escrow_operator.core.protection import may_hold_money
 from escrow_operator.core.report import Report
 from escrow_operator.models.common import format_time, parse_time
@@ -87,13 +87,13 @@ class Endings:
         if "retryAt" in tried:
             message += f" It is tried again at {tried['retryAt']}, or when its spec or a Secret changes."
         conditions = (*health(Phase.FAILED, failure.reason, message), *unwatched(session), daemon)
-        await self._reporter.report(session, Report(Phase.FAILED, conditions, {"failure": tried} | CLOSED))
-        return await self.stay_failed(session)
+        report = Report(Phase.FAILED, conditions, {"failure": tried} | CLOSED)
+        return await self.stay_failed(await self._reporter.report(session, report))
 
     async def stay_failed(self, session: Session) -> float:
         """Without slots until it is mended."""
         await self._close(session)
-        return RECHECK_SECONDS
+        return look_again_after(session, RECHECK_SECONDS, now=self._clock.now())
 
     async def is_mended(self, session: Session) -> bool:
         """Whether the spec or a Secret changed since the failure, or it is time to look whether a file is back.

@@ -17,6 +17,7 @@ from escrow_operator.core.daemon import NOT_CHECKED
 from escrow_operator.core.expiry import expires_at, last_use, read_touch
 from escrow_operator.core.funding import FUNDED, assess
 from escrow_operator.core.health import health, is_open, unknown_funding
+from escrow_operator.core.patience import look_again_after
 from escrow_operator.core.protection import is_protected
 from escrow_operator.core.report import READY, Report, after
 from escrow_operator.core.settlement import SETTLED, final_phase
@@ -290,8 +291,10 @@ class SessionService:
         elif phase is Phase.FAILED or not held:
             phase = Phase.PENDING
         conditions = self._not_ready(session, phase, blocked, wallets_open=None if still_open else False)
-        await self._reporter.report(session, Report(phase, conditions, fields))
-        return blocked.retry_after
+        session = await self._reporter.report(session, Report(phase, conditions, fields))
+        if phase is not Phase.PENDING or blocked.keeps_place:
+            return blocked.retry_after
+        return look_again_after(session, blocked.retry_after, now=now)
 
     def _not_ready(
         self, session: Session, phase: Phase, blocked: Blocked, *, wallets_open: bool | None = False

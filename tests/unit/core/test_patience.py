@@ -14,8 +14,9 @@ from escrow_operator.core.patience import (
     Opening,
     failed_again,
     is_to_be_tried,
+    look_again_after,
 )
-from escrow_operator.models.common import Label
+from escrow_operator.models.common import Label, format_time
 from escrow_operator.models.session import Session
 from unit.factories import at, session
 
@@ -109,3 +110,16 @@ def test_a_clock_that_is_set_back_by_years_does_not_make_a_session_wait_for_year
 
 def test_a_failure_of_before_this_version_waits_for_a_change_as_it_did() -> None:
     assert not is_to_be_tried(session(status={"failure": {"generation": 1, "secrets": "1"}}), at(10**7))
+
+
+def waiting(status: str) -> Session:
+    ready = {"type": "Ready", "status": status, "reason": "SecretNotFound", "lastTransitionTime": format_time(at(0))}
+    return session(status={"conditions": [ready]})
+
+
+def test_i10_who_waits_for_long_is_looked_at_seldom() -> None:
+    """Ten thousand sessions that name Secrets which are not there asked for six thousand of them a second."""
+    delays = [look_again_after(waiting("False"), 5.0, now=at(seconds)) for seconds in (-60, 0, 50, 600, 86_400)]
+    assert delays == [5.0, 5.0, 5.0, 60.0, LONGEST_TRY_SECONDS]
+    assert look_again_after(waiting("True"), 5.0, now=at(86_400)) == 5.0
+    assert look_again_after(session(), 5.0, now=at(86_400)) == 5.0

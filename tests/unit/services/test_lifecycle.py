@@ -474,3 +474,15 @@ def _is_connection(secret: dict[str, Any]) -> bool:
 def _file(path: str) -> tuple[Role, str]:
     role, _, name = path.partition("/")
     return Role(role), name
+
+
+async def test_i10_a_session_that_names_no_secret_asks_ever_less_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch)
+    await world.start()
+    world.warm()
+    wallet = {"file": "w", "secretRef": {"name": "there-is-none", "key": "password"}}
+    world.apply(setup="Open", wallets={role.value: wallet for role in ROLES})
+    first = await world.look()
+    assert world.condition("Ready") == ("False", "SecretNotFound")
+    world.clock.seconds += 1200
+    assert (first, await world.look()) == (5.0, 120.0)
