@@ -7,17 +7,26 @@ Environment: LOGIN_KEY, POD_UID, CONFIG_FILE; DAEMON_USER and DAEMON_PASSWORD wh
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
-from escrow_operator.core.login import derive_login
+from escrow_operator.core.login import derive_login, is_configurable
+from escrow_operator.models.monero import Login
 
 
 def main() -> None:
-    """Write CONFIG_FILE, readable by the slot's user alone. Raises KeyError without its variables."""
+    """Write CONFIG_FILE, readable by the slot's user alone.
+
+    Raises KeyError without its variables, and SystemExit for a login that would be more than one.
+    """
     login = derive_login(os.environ["LOGIN_KEY"], os.environ["POD_UID"])
     lines = [f"rpc-login={login.user}:{login.password}"]
     if user := os.environ.get("DAEMON_USER"):
-        lines.append(f"daemon-login={user}:{os.environ['DAEMON_PASSWORD']}")
+        daemon = Login(user, os.environ["DAEMON_PASSWORD"])
+        if not is_configurable(daemon):
+            # The operator looks as well, but the Secret may have been changed since.
+            sys.exit("monerod's login has characters that its configuration cannot have: line breaks, '#', spaces, ':'")
+        lines.append(f"daemon-login={daemon.user}:{daemon.password}")
     path = Path(os.environ["CONFIG_FILE"])
     path.touch(mode=0o600)
     path.write_text("\n".join(lines) + "\n")

@@ -24,3 +24,14 @@ def derive_login(key: str, pod_uid: str) -> Login:
 def key_id(key: str) -> str:
     """Names a login key without telling it: pods say which key their login derives from."""
     return hashlib.sha256(f"xmr-escrow login key id {key}".encode()).hexdigest()[:12]
+
+
+def is_configurable(login: Login) -> bool:
+    """Whether a login can stand in wallet-rpc's configuration file as it is.
+
+    Of a line break the rest would be options of their own, such as ``tx-notify``, a program that is run beside the open
+    wallets; a ``#`` begins a comment, spaces at the ends are dropped, and the first ``:`` ends the name.
+    """
+    return ":" not in login.user and all(
+        text.isprintable() and "#" not in text and text == text.strip() for text in (login.user, login.password)
+    )

@@ -13,6 +13,7 @@ from escrow_operator.adapters.kube_errors import KubeError
 from escrow_operator.adapters.monerod import Daemon
 from escrow_operator.adapters.tls import client_context
 from escrow_operator.core.daemon import DaemonView, daemon_condition
+from escrow_operator.core.login import is_configurable
 from escrow_operator.core.secretuse import SECRET_NOT_MARKED, SecretUse, how_to_mark, is_marked
 from escrow_operator.errors import DaemonError, DaemonUnreachable
 from escrow_operator.models.common import SecretName
@@ -209,6 +210,12 @@ class DaemonService:
             return found
 
         login = await read(spec.login_secret_ref, "username", "password")
+        if login and not is_configurable(Login(*login)):
+            assert spec.login_secret_ref is not None  # noqa: S101 - it was just read
+            raise ValueError(
+                f"Secret {spec.login_secret_ref.name} has a username or password that wallets cannot be configured"
+                " with: neither may have line breaks, '#' or spaces at its ends, and the username no ':'"
+            )
         ca = await read(spec.tls.ca_secret_ref, "ca.crt")
         certificate = await read(spec.tls.client_secret_ref, "tls.crt", "tls.key")
         watched.secrets = ".".join(versions)

@@ -226,3 +226,14 @@ async def test_what_monerod_says_at_a_look_up_is_its_turn(kube: FakeKube, monkey
     await service.poll(key)
     assert made[0].infos == 4
     await service.close()
+
+
+async def test_a_login_that_would_configure_more_of_a_wallet_is_not_used(kube: FakeKube) -> None:
+    """No slot starts with it, and nothing of it is told."""
+    kube.password = f"{RIGHT}\ntx-notify=/wallets/evil"
+    pool = a_pool()
+    service, key = await _watching(kube, pool)
+    await service.poll(key)
+    assert service.secrets(pool) is None
+    assert "neither may have line breaks" in _problem(service, pool.key)
+    assert "evil" not in _problem(service, pool.key)
