@@ -71,15 +71,16 @@ def group(resource: Resource) -> str:
 def calls(source: str) -> Iterator[tuple[str, str, bool]]:
     """(method, constant, whether on the status) of each call of the Kubernetes adapter in a module.
 
-    A method called with a variable counts for the constants that the module puts first into tuples: the plans of what
-    to apply.
+    A method called with a variable counts for the constants that the module puts first into tuples, the plans of what to
+    apply, and for those of tuples that it goes through.
     """
     tree = ast.parse(source)
-    planned = {
-        node.elts[0].id
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Tuple) and node.elts and isinstance(node.elts[0], ast.Name)
-    } & RESOURCES.keys()
+    firsts = (node.elts[:1] for node in ast.walk(tree) if isinstance(node, ast.Tuple))
+    gone_through = (
+        node.iter.elts for node in ast.walk(tree) if isinstance(node, ast.For) and isinstance(node.iter, ast.Tuple)
+    )
+    names = {one.id for elements in (*firsts, *gone_through) for one in elements if isinstance(one, ast.Name)}
+    planned = names & RESOURCES.keys()
     for node in ast.walk(tree):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in VERBS):
             continue

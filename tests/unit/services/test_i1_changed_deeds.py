@@ -14,7 +14,7 @@ from unit.world.wallets import FakeWallet
 
 def noted_files(world: World, key: SessionKey) -> set[str | None]:
     store = world.operator.store
-    return {slot.wallet_file for slot in store.slots_of_session(store.sessions[key].uid)}
+    return {slot.wallet_file for slot in store.slots_of_session(key.namespace, store.sessions[key].uid)}
 
 
 async def test_i1_slots_that_a_session_has_do_not_take_the_wallets_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
