@@ -71,8 +71,8 @@ def group(resource: Resource) -> str:
 def calls(source: str) -> Iterator[tuple[str, str, bool]]:
     """(method, constant, whether on the status) of each call of the Kubernetes adapter in a module.
 
-    A method called with a variable counts for the constants that the module puts first into tuples, the plans of what to
-    apply, and for those of tuples that it goes through.
+    A method called with a variable counts for the constants that the module puts first into tuples, the plans of what
+    to apply, and for those of tuples that it goes through.
     """
     tree = ast.parse(source)
     firsts = (node.elts[:1] for node in ast.walk(tree) if isinstance(node, ast.Tuple))
