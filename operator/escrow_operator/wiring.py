@@ -198,9 +198,14 @@ class Operator:
             concurrency=LOOKS_AT_ONCE,
             meters=self.meters,
             urgent=self.is_urgent,
+            group=lambda key: key.namespace,
         )
         self.pool_queue: WorkQueue[PoolKey] = WorkQueue(
-            "pools", self.pool_service.reconcile, concurrency=POOLS_AT_ONCE, meters=self.meters
+            "pools",
+            self.pool_service.reconcile,
+            concurrency=POOLS_AT_ONCE,
+            meters=self.meters,
+            group=lambda key: key.namespace,
         )
         self.daemon_queue: WorkQueue[DaemonKey] = WorkQueue(
             "daemons", self.ask_daemon, concurrency=DAEMONS_AT_ONCE, meters=self.meters

@@ -262,7 +262,7 @@ class Kube:
 
         Raises KubeError for one that is a refusal, and TooLong for one of more bytes than ``longest``.
         """
-        async with self._turns.turn(urgent=_URGENT.get()):
+        async with self._turns.turn(urgent=_URGENT.get(), group=_namespace(path)):
             with unavailable():
                 response = await self._request(method, resource, path, **request)
                 data = await read(response, longest)
@@ -302,6 +302,11 @@ def urgently() -> Iterator[None]:
         yield
     finally:
         _URGENT.reset(token)
+
+
+def _namespace(path: str) -> str:
+    """The namespace in a path, empty without one: each waits in a line of its own."""
+    return path.partition("/namespaces/")[2].partition("/")[0]
 
 
 def _segment(what: str, text: str) -> str:

@@ -36,8 +36,8 @@ class _Waiting(NamedTuple):
 class WorkQueue(Generic[K]):
     """``handler(key)`` returns the seconds after which to look again by itself, or None.
 
-    ``concurrency`` looks begin at once, those of ``urgent`` keys first. One that takes long, as it waits for somebody
-    who hangs, makes room for others after ``LONGEST_PLACE``.
+    ``concurrency`` looks begin at once, those of ``urgent`` keys first, and those of each ``group`` of keys in turn.
+    One that takes long, as it waits for somebody who hangs, makes room for others after ``LONGEST_PLACE``.
     """
 
     def __init__(
@@ -48,11 +48,13 @@ class WorkQueue(Generic[K]):
         concurrency: int,
         meters: Meters,
         urgent: Callable[[K], bool] = lambda _: False,
+        group: Callable[[K], str] = lambda _: "",
     ) -> None:
         self._log = logging.getLogger(f"{__name__}.{name}")
         self._wait, self._work = meters.queue_wait.labels(queue=name), meters.queue_work.labels(queue=name)
         self._handler = handler
         self._urgent = urgent
+        self._group = group
         self._places = Turns(concurrency)
         self._waiting: dict[K, _Waiting] = {}
         self._tasks: dict[K, asyncio.Task[None]] = {}
@@ -96,7 +98,7 @@ class WorkQueue(Generic[K]):
     async def _run(self, key: K, due: float) -> None:
         delay: float | None = None
         try:
-            async with self._places.turn(urgent=self._urgent(key), longest=LONGEST_PLACE):
+            async with self._places.turn(urgent=self._urgent(key), longest=LONGEST_PLACE, group=self._group(key)):
                 self._wait.observe(asyncio.get_running_loop().time() - due)
                 with self._work.time():
                     delay = await self._handler(key)

@@ -14,8 +14,8 @@ class Bench:
         self.most = 0
         self._now = 0
 
-    async def ask(self, name: str, *, urgent: bool = False) -> None:
-        async with self.turns.turn(urgent=urgent):
+    async def ask(self, name: str, *, urgent: bool = False, group: str = "") -> None:
+        async with self.turns.turn(urgent=urgent, group=group):
             self.order.append(name)
             self._now += 1
             self.most = max(self.most, self._now)
@@ -77,3 +77,13 @@ async def test_a_turn_given_to_one_who_gives_up_at_that_moment_is_passed_on() ->
     await asyncio.gather(holder, waiting, return_exceptions=True)
     await asyncio.wait_for(bench.ask("later"), 1)
     assert bench.order == ["later"]
+
+
+async def test_i10_a_namespace_that_floods_waits_for_itself() -> None:
+    bench = Bench(1)
+    flood = [bench.ask(f"f{n}", urgent=True, group="flood") for n in range(1_000)]
+    others = [bench.ask(name, urgent=True, group=name) for name in ("shop", "bank")]
+    shop = bench.ask("shop again", urgent=True, group="shop")
+    await asyncio.gather(*flood, *others, shop)
+    assert {bench.order.index(name) for name in ("shop", "bank", "shop again")} == {2, 3, 5}
+    assert [name for name in bench.order if name.startswith("f")] == [f"f{n}" for n in range(1_000)]

@@ -147,6 +147,27 @@ async def test_urgent_keys_go_first() -> None:
     await queue.close()
 
 
+async def test_i10_a_namespace_with_thousands_of_keys_waits_for_itself() -> None:
+    seen: list[str] = []
+    done = asyncio.Event()
+
+    async def look(key: str) -> None:
+        seen.append(key)
+        if key.startswith("shop"):
+            done.set()
+        await asyncio.sleep(0)
+
+    queue = WorkQueue(
+        "test", look, concurrency=4, meters=Meters(CollectorRegistry()), group=lambda key: key.partition("/")[0]
+    )
+    for number in range(2_000):
+        queue.add(f"flood/{number}")
+    queue.add("shop/trade")
+    await asyncio.wait_for(done.wait(), 5)
+    assert seen.index("shop/trade") < 10
+    await queue.close()
+
+
 @pytest.mark.parametrize("error", [asyncio.CancelledError(), BaseExceptionGroup("both", [asyncio.CancelledError()])])
 async def test_a_handler_that_hears_of_anothers_cancellation_is_called_again(
     monkeypatch: pytest.MonkeyPatch, error: BaseException
