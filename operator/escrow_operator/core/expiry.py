@@ -20,6 +20,9 @@ def last_use(session: Session, *, now: datetime) -> datetime:
         return now
     noted = (session.created_at, status["openedAt"], status.get("lastActivityTime"))
     moments = [parse_time(text) for text in noted if text]
+    if len(moments) == len(noted) and moments[-1] <= now:
+        # What is later is of a clock that is ahead: as of now it would be news at every look, and another write.
+        moments = [moment for moment in moments if moment <= now]
     touched = fresh_touch(session, now=now)
     # A note from an operator whose clock was ahead counts as now: it must not keep a session open for ever.
     return min(max([*moments, *([touched] if touched else [])]), now)

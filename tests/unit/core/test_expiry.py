@@ -113,3 +113,15 @@ def test_durations(text: str, seconds: int) -> None:
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
         parse_duration(text)
+
+
+def test_behind_the_clock_of_others_the_last_use_does_not_move_by_itself() -> None:
+    ahead = session(
+        created=at(5000), status={"openedAt": format_time(at(5010)), "lastActivityTime": format_time(at(1000))}
+    )
+    assert last_use(ahead, now=at(1030)) == last_use(ahead, now=at(1060)) == at(1000)
+    assert last_use(ahead, now=at(6000)) == at(5010), "once the clocks agree it has what it is due"
+    noted_ahead = session(
+        created=at(0), status={"openedAt": format_time(at(10)), "lastActivityTime": format_time(at(5000))}
+    )
+    assert last_use(noted_ahead, now=at(1030)) == at(1030)
