@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from escrow_operator.core.funding import FUNDED
 from escrow_operator.core.settlement import is_followed
 from escrow_operator.models.session import FundingState, Session
@@ -41,3 +44,11 @@ def may_hold_money(session: Session) -> bool:
     if balance is None:
         return bool(funding.get("received", "0") != "0")
     return bool(balance.get("total", "0") != "0")
+
+
+def has_new_payment(session: Session, seen: Mapping[str, Any]) -> bool:
+    """Whether a look saw a payment come, or reach its confirmations (``seen``: funding): that is use of the escrow."""
+    noted = session.status.get("funding")
+    if noted is None:
+        return False
+    return bool((noted.get("received"), noted.get("state")) != (seen.get("received"), seen.get("state")))

@@ -18,7 +18,7 @@ from escrow_operator.core.expiry import expires_at, last_use, read_touch
 from escrow_operator.core.funding import FUNDED, assess
 from escrow_operator.core.health import health, is_open, unknown_funding
 from escrow_operator.core.patience import look_again_after
-from escrow_operator.core.protection import is_protected
+from escrow_operator.core.protection import has_new_payment, is_protected
 from escrow_operator.core.report import READY, Report, after
 from escrow_operator.core.settlement import SETTLED, final_phase
 from escrow_operator.models.common import ROLES, Label, format_time
@@ -235,7 +235,7 @@ class SessionService:
         fields |= self._clocks(
             session,
             now,
-            used=now if _is_payment(session, fields) else None,
+            used=now if has_new_payment(session, fields["funding"]) else None,
             protected=is_protected(after(session, report, now=now)),
         )
         session = await self._reporter.report(session, report)
@@ -332,11 +332,3 @@ class SessionService:
     @property
     def _idle_ttl(self) -> timedelta:
         return self._settings.sessions.idle_ttl
-
-
-def _is_payment(session: Session, fields: dict[str, Any]) -> bool:
-    """Whether a look has seen a payment come, or reach its confirmations: that is use of the escrow."""
-    old, new = session.status.get("funding"), fields["funding"]
-    if old is None:
-        return False
-    return bool((old.get("received"), old.get("state")) != (new.get("received"), new.get("state")))
