@@ -16,7 +16,7 @@ from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.pool import Pool
 from escrow_operator.models.session import Session
 from escrow_operator.models.slot import Slot
-from escrow_operator.services.blocked import RETRY_SECONDS, Blocked, Failed
+from escrow_operator.services.blocked import RETRY_SECONDS, Blocked, Failed, SlotBroken
 from escrow_operator.services.store import Store
 from escrow_operator.services.together import gather_all
 from escrow_operator.services.wallets import Wallets
@@ -74,4 +74,10 @@ class Prober:
                 f"Whether the {slot.role} wallet {file} exists could not be found out: {error}. It is tried again.",
                 retry_after=RETRY_SECONDS,
             ) from None
-        raise AssertionError("a random password opened a wallet")
+        # Whatever runs in it (the pool names the image), it is no slot for anybody's wallet now.
+        raise SlotBroken(
+            slot,
+            f"Pod {slot.name} opened the {slot.role} wallet {file} with a password that nobody has: it is no"
+            " monero-wallet-rpc. See spec.image of the WalletPool.",
+            reason="WalletError",
+        )

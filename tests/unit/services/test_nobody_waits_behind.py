@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from escrow_operator.adapters.kube import SECRETS, SESSIONS
+from escrow_operator.adapters.kube import PODS, SECRETS, SESSIONS
 from escrow_operator.errors import WalletTimeout
 from escrow_operator.models.common import ROLES
 from escrow_operator.models.session import Session
@@ -94,3 +94,23 @@ async def test_one_whose_wallets_do_not_open_gives_way_past_the_deadline(
     await world.settle("second")
     phases = world.status("stuck")["phase"], world.status("second")["phase"]
     assert phases == (("Suspended", "Active") if eviction == "LRU" else ("Opening", "Pending"))
+
+
+async def test_a_pod_that_opens_wallets_with_any_password_is_told_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def opens(*_: object, **__: object) -> None:
+        return None
+
+    world = World(monkeypatch, max_active=1)
+    await world.start()
+    world.warm(number=2)
+    world.apply("holder", eviction="Never")
+    await world.settle("holder")
+    secret = {"metadata": {"name": "passwords", "labels": {"xmr-escrow.dev/secret-use": "wallet-password"}}}
+    world.kube.put(SECRETS, SHOP, secret | {"data": {"password": "b3Blbg=="}})
+    wallets = {role.value: {"file": "made-elsewhere", "secretRef": {"name": "passwords"}} for role in ROLES}
+    world.apply("prober", setup="Open", wallets=wallets)
+    pods = len(world.kube.all(PODS))
+    monkeypatch.setattr(FakeWallet, "open_wallet", opens)
+    await world.look("prober")
+    assert world.condition("Ready", "prober") == ("False", "WalletError")
+    assert len(world.kube.all(PODS)) == pods - 1
