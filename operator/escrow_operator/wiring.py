@@ -12,7 +12,9 @@ from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.kube import Kube
 from escrow_operator.adapters.metrics import MetricsServer
 from escrow_operator.core.cap import is_leaving
+from escrow_operator.core.daemon import daemon_condition
 from escrow_operator.core.funding import awaits_money
+from escrow_operator.core.report import is_told
 from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.session import OPEN_PHASES, SessionKey
 from escrow_operator.models.slot import Slot
@@ -321,11 +323,20 @@ class Operator:
         """monerod has a new block, another mempool, or another state: the pool's sessions may have news.
 
         What is new in the mempool concerns those who wait for a payment or follow one; the others hear of it at their
-        next look by themselves. Those that are closed or failed hold no wallet that could have any.
+        next look by themselves. Those that are closed or failed hold no wallet that could have any, nor do those that
+        wait for something else: they hear of another state only.
         """
         self.wake_pool(key)
+        pool = self.store.pools.get(key)
+        state = daemon_condition(self.daemons.view(key), pool.spec.daemon) if pool else None
         known = (self.store.sessions.get(name) for name in self.store.sessions_of_pool(key))
-        sessions = [session for session in known if session and not is_leaving(session)]
+        sessions = [
+            session
+            for session in known
+            if session
+            and not is_leaving(session)
+            and (self.store.is_holder(session.uid) or state is None or not is_told(session, state))
+        ]
         self.wake_sessions(session.key for session in sessions if awaits_money(session))
         if not only_mempool:
             self.wake_sessions(session.key for session in sessions if not awaits_money(session))

@@ -23,7 +23,7 @@ from escrow_operator.services import upkeep
 from escrow_operator.services.queue import LONGEST_DELAY
 from escrow_operator.settings import Settings
 from escrow_operator.wiring import Operator
-from unit.factories import session, session_body, slot_body
+from unit.factories import pool_body, session, session_body, slot_body
 from unit.services.cluster import FakeCluster
 
 POOL = PoolKey("shop", "default")
@@ -83,6 +83,24 @@ async def test_closed_and_failed_sessions_cost_nothing_at_a_new_mempool_or_block
     operator.daemon_changed(POOL, only_mempool)
 
     assert set(names) == {"pending", "opening", "active", "settling"}
+
+
+async def test_i10_a_block_wakes_none_of_those_who_wait_for_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenant's monerod says that there is another one each second, and each look asks for Secrets."""
+    operator = operator_on(FakeCluster())
+    operator.store.see_pool(pool_body())
+    for name, reason in (("told", "NotChecked"), ("not-told", "Synced")):
+        daemon = {"type": "DaemonSynced", "status": "Unknown", "reason": reason}
+        operator.store.see_session(session_body(name, phase=Phase.PENDING, status={"conditions": [daemon]}))
+    operator.store.see_session(session_body("fresh", phase=Phase.PENDING))
+    holder = session("holder", phase=Phase.OPENING, status={"conditions": [{"type": "DaemonSynced"}]})
+    operator.store.see_session(session_body("holder", phase=Phase.OPENING))
+    operator.store.see_slot(slot_body("p", owner=holder))
+    names = woken(operator, monkeypatch)
+
+    operator.daemon_changed(POOL, False)
+
+    assert set(names) == {"not-told", "fresh", "holder"}
 
 
 async def test_an_index_that_names_an_unknown_session_wakes_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

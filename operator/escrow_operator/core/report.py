@@ -43,6 +43,11 @@ def are_told_open(session: Session, slots: Mapping[Role, Slot]) -> bool:
     )
 
 
+def is_told(session: Session, condition: Condition) -> bool:
+    """Whether the status has the condition with this reason already."""
+    return (session.condition(condition.type) or {}).get("reason") == condition.reason
+
+
 def compose_status(session: Session, report: Report, *, now: datetime) -> dict[str, Any]:
     """The whole status to write."""
     status = dict(session.status)
