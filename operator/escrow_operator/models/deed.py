@@ -18,6 +18,7 @@ class Deed:
     ``address`` is None until the wallet was proven to open with this password and to have it.
     ``restore_height`` is the block height when the wallet was made: a restore from keys starts there.
     ``attempt`` counts the sets of files in which a key exchange was begun, this one included.
+    ``terms`` are what the address was published for; None in deeds of before they were noted.
     ``version`` is the Secret's resourceVersion, which changes when the user mends it. One that is ``sealed`` can be
     deleted and restored, but not changed (the Secret is immutable). ``settled`` says how the trade ended that the
     wallet served, None while it has not.
@@ -30,6 +31,7 @@ class Deed:
     restore_height: int = 0
     pool: str | None = None
     attempt: int = 1
+    terms: str | None = None
     version: str = ""
     settled: str | None = None
     sealed: bool = False
@@ -38,12 +40,13 @@ class Deed:
         """The Secret's data, as text."""
         data = {"file": self.file, "password": self.password, "restoreHeight": str(self.restore_height)}
         data |= {"attempt": str(self.attempt)} if self.attempt > 1 else {}
-        return data | ({"address": self.address} if self.address else {}) | ({"pool": self.pool} if self.pool else {})
+        known = {"address": self.address, "pool": self.pool, "terms": self.terms}
+        return data | {key: value for key, value in known.items() if value}
 
     @classmethod
     def from_secret(cls, role: Role, secret: Mapping[str, Any]) -> Self:
         """From the API's JSON. Raises SecretDataError for a Secret that is no deed."""
-        data = secret_data(secret, "file", "password", "address", "restoreHeight", "pool", "attempt")
+        data = secret_data(secret, "file", "password", "address", "restoreHeight", "pool", "attempt", "terms")
         height, attempt = data.get("restoreHeight") or "0", data.get("attempt") or "1"
         if not data.keys() >= {"file", "password"} or not (_NUMBER.fullmatch(height) and _NUMBER.fullmatch(attempt)):
             raise SecretDataError("it lacks what a deed has")
@@ -55,6 +58,7 @@ class Deed:
             restore_height=int(height),
             pool=data.get("pool"),
             attempt=int(attempt),
+            terms=data.get("terms") or None,
             version=secret["metadata"]["resourceVersion"],
             settled=settled_mark(secret),
             sealed=secret.get("immutable") is True,

@@ -20,6 +20,7 @@ from escrow_operator.core.manifests.session import DEED_TYPE, deed_secret, settl
 from escrow_operator.core.secretuse import SECRET_NOT_MARKED, SecretUse, how_to_mark, is_marked
 from escrow_operator.models.common import ROLES, Role, is_name, printable
 from escrow_operator.models.deed import Deed, SecretDataError, secret_data, settled_mark
+from escrow_operator.models.monero import format_xmr, parse_xmr
 from escrow_operator.models.session import Session, Setup
 from escrow_operator.services.blocked import RECHECK_SECONDS, Blocked, Failed
 from escrow_operator.services.together import gather_all
@@ -132,8 +133,19 @@ class DeedService:
                 retry_after=RECHECK_SECONDS,
             )
 
+        terms = {deed.terms for deed in found.values() if deed and deed.terms} - {terms_of(session)}
+        if terms:
+            raise Blocked(
+                "DeedsDisagree",
+                f"The address of the name {session.key.name} was published for another trade than"
+                f" {terms_of(session)}: whoever paid, and whoever delivers when Funded is True, relied on that. Set"
+                " spec.amount and spec.confirmations as they were, or open the wallets under another name, by setup"
+                " Open.",
+                retry_after=RECHECK_SECONDS,
+            )
+
     async def record_address(self, session: Session, deeds: Mapping[Role, Deed], address: str) -> None:
-        """Write the proven address into every deed that lacks it, before it is published, and seal it.
+        """Write the proven address, and what it is for, into every deed that lacks it, before it is published; seal it.
 
         From then on money may depend on what the deed says: nobody overwrites it, not even with the operator's rights.
         """
@@ -141,7 +153,7 @@ class DeedService:
             return
         await asyncio.gather(
             *(
-                self._write(session, dataclasses.replace(deed, address=address, sealed=True))
+                self._write(session, dataclasses.replace(deed, address=address, terms=terms_of(session), sealed=True))
                 for deed in deeds.values()
                 if deed.address != address or not deed.sealed
             )
@@ -286,6 +298,11 @@ def _given_deed(session: Session, role: Role, secret: dict[str, Any] | None) -> 
         address=session.spec.address or session.status.get("address"),
         version=secret["metadata"]["resourceVersion"],
     )
+
+
+def terms_of(session: Session) -> str:
+    """What cannot change once the address is known, not by another session of the same name either."""
+    return f"{format_xmr(parse_xmr(session.spec.amount))} XMR, {session.spec.confirmations} confirmations"
 
 
 def _secret_name(session: Session, role: Role) -> str:

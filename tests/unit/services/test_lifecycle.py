@@ -486,3 +486,30 @@ async def test_i10_a_session_that_names_no_secret_asks_ever_less_for_it(monkeypa
     assert world.condition("Ready") == ("False", "SecretNotFound")
     world.clock.seconds += 1200
     assert (first, await world.look()) == (5.0, 120.0)
+
+
+async def gone(world: World, name: str = "trade") -> None:
+    world.kube.remove(SESSIONS, SHOP, name)
+    for _ in range(5):
+        await world.look(name)
+    assert world.kube.find(SESSIONS, SHOP, name) is None
+
+
+@pytest.mark.parametrize("terms", [{"amount": "0.01"}, {"confirmations": 1}])
+async def test_i13_a_session_made_anew_cannot_make_less_the_payment(
+    monkeypatch: pytest.MonkeyPatch, terms: dict[str, Any]
+) -> None:
+    """The amount cannot change once the address is there: not by deleting the session and applying it again either."""
+    world = await active(monkeypatch)
+    address = world.status()["address"]
+    world.pay(address, "0.01", confirmations=1)
+    await gone(world)
+    world.warm()
+    world.apply(**terms)
+    await world.look()
+    assert world.condition("Ready") == ("False", "DeedsDisagree")
+    assert world.condition("Funded") == ("", "")
+    await gone(world)
+    world.warm()
+    world.apply(amount="0.350")
+    assert (await world.settle())["address"] == address
