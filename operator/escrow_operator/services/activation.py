@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from escrow_operator.adapters.kube import ENDPOINT_SLICES, SECRETS, SESSIONS, Kube, urgently
+from escrow_operator.adapters.kube_errors import ConflictError
 from escrow_operator.core.health import health
 from escrow_operator.core.manifests.common import connection_name, endpoint_slice_name, endpoint_url
 from escrow_operator.core.manifests.session import connection_secret, endpoint_slice
@@ -116,6 +117,9 @@ class Activator:
         self._stages.mark(session.uid, Stage.STATUS)
         with self._warm_ups.opening():
             deeds, slots, address = await self._open(session, slots, deeds, height)
+        if self._store.sessions.get(session.key, session).generation != session.generation:
+            # What the address is for is written into its deeds for good: not what somebody corrected meanwhile.
+            raise ConflictError(409, "Conflict", "the spec was changed while the wallets were opened")
         await self._deeds.record_address(session, deeds, address)
         await self._publish(session, slots)
         self._stages.mark(session.uid, Stage.OPEN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -513,3 +514,27 @@ async def test_i13_a_session_made_anew_cannot_make_less_the_payment(
     world.warm()
     world.apply(amount="0.350")
     assert (await world.settle())["address"] == address
+
+
+async def test_an_amount_that_is_corrected_while_the_wallets_open_is_the_one_that_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(monkeypatch)
+    await world.start()
+    world.warm()
+    world.apply()
+    opens = world.operator.opener.open_all
+    amounts = ["0.7"]
+
+    async def edited(*args: Any) -> str:
+        if amounts:
+            body = copy.deepcopy(world.kube.objects[SESSIONS.plural, SHOP, "trade"])
+            body["spec"]["amount"] = amounts.pop()
+            body["metadata"]["generation"] = body["metadata"].get("generation", 1) + 1
+            world.kube.put(SESSIONS, SHOP, body)
+        return await opens(*args)
+
+    monkeypatch.setattr(world.operator.opener, "open_all", edited)
+    status = await world.settle(until=lambda s: s.get("phase") == "Active")
+    assert status["address"]
+    assert world.condition("Ready") == ("True", "WalletsOpen")
