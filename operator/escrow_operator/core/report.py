@@ -52,7 +52,7 @@ def compose_status(session: Session, report: Report, *, now: datetime) -> dict[s
     """The whole status to write."""
     status = dict(session.status)
     status.update(report.fields)
-    if not _is_true(report.conditions, READY, WALLETS_OPEN):
+    if "balance" not in report.fields or not _is_true(report.conditions, WALLETS_OPEN):
         status["balance"] = _as_of(status.get("balance"), session.condition(READY), now)
     status["phase"] = report.phase.value
     status["observedGeneration"] = session.generation

@@ -59,23 +59,20 @@ class Inspector:
             raise Blocked(condition.reason, condition.message, retry_after=RETRY_SECONDS)
         return view.mark
 
-    async def read(self, escrow: Escrow) -> Reading:
-        """What the wallets hold at monerod's height. Raises Blocked when the two cannot be brought together."""
+    async def read(self, escrow: Escrow) -> tuple[Reading, Blocked | None]:
+        """What two of the wallets hold at monerod's height, and what is wrong with the third.
+
+        Two are enough to know of the money: one that hangs, or whose party keeps it busy, hides nothing. Raises Blocked
+        when no two can be brought together with monerod.
+        """
         session = escrow.session
         daemon = self.daemon(session)
         if daemon.status is not True:
             raise Blocked(daemon.reason, daemon.message, retry_after=RETRY_SECONDS)
         survey, chain = await self._at_one_height(escrow)
-        reading = Reading(survey.money, chain)
-        if survey.trouble is None:
-            return reading
         if isinstance(survey.trouble, CutOff):
             self._must_have_secrets_of_now(escrow)
-        view = self.payout(session, reading)
-        if view is None or not view.is_final:
-            raise survey.trouble
-        # One wallet that does not answer must not keep a trade open that two others, and the chain, know to be over.
-        return reading
+        return Reading(survey.money, chain), survey.trouble
 
     async def _at_one_height(self, escrow: Escrow) -> tuple[Survey, ChainFacts]:
         """What the wallets say, and what monerod says of it, brought together; else raises Blocked."""

@@ -30,6 +30,10 @@ from escrow_operator.services.wallets import Wallets
 REFRESH_SECONDS = 20.0
 """For one look. A wallet that has more to scan goes on scanning; the session says WalletSyncing meanwhile."""
 
+STRAGGLER_SECONDS = 5.0
+"""To wait for the third wallet when two have said what they hold. They differ by milliseconds, unless one waits for a
+connection to monerod that is gone: Monero does so for minutes."""
+
 CUT_OFF = (
     "monerod answers the operator, but not the wallets. Each open wallet holds an RPC connection: see that monerod's"
     " --rpc-max-connections (100 when not set) and --rpc-max-connections-per-private-ip (25) or -per-public-ip (3)"
@@ -177,16 +181,9 @@ class Monitor:
         self, slots: Mapping[Role, Slot], address: str, chain: ChainMark
     ) -> tuple[Survey, dict[Role, WalletView]]:
         """Ask all three; those at another height than two others, or than monerod, have no say."""
-        asked = await asyncio.gather(*(self._view(slots[role], address) for role in ROLES), return_exceptions=True)
-        views: dict[Role, WalletView] = {}
-        troubles: list[Blocked] = []
-        for role, said in zip(ROLES, asked, strict=True):
-            if isinstance(said, Blocked):
-                troubles.append(said)
-            elif isinstance(said, BaseException):
-                raise said
-            else:
-                views[role] = said
+        asked = await self._ask_all(slots, address)
+        views = {role: said for role, said in asked.items() if isinstance(said, WalletView)}
+        troubles = [said for said in asked.values() if isinstance(said, Blocked)]
         heights = Counter(view.height for view in views.values())
         height, number = max(heights.items(), key=lambda item: (item[1], item[0] == chain.height), default=(0, 0))
         troubles += [_trails(role, view, chain) for role, view in views.items() if view.height != height]
@@ -194,6 +191,29 @@ class Monitor:
         if number < ENOUGH:
             raise troubles[0]
         return Survey(agree(views), height, troubles[0] if troubles else None), views
+
+    async def _ask_all(self, slots: Mapping[Role, Slot], address: str) -> dict[Role, WalletView | Blocked]:
+        """What each wallet says, or why it does not. One that hangs does not keep back what two others said."""
+        tasks = {role: asyncio.create_task(self._view(slots[role], address)) for role in ROLES}
+        try:
+            waits = set(tasks.values())
+            while waits and sum(map(_has_said, tasks.values())) < ENOUGH:
+                _, waits = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            if waits:
+                await asyncio.wait(waits, timeout=STRAGGLER_SECONDS)
+        finally:
+            for task in tasks.values():
+                task.cancel()
+            await asyncio.gather(*tasks.values(), return_exceptions=True)
+        asked: dict[Role, WalletView | Blocked] = {}
+        for role, task in tasks.items():
+            try:
+                asked[role] = task.result()
+            except Blocked as blocked:
+                asked[role] = blocked
+            except asyncio.CancelledError:
+                asked[role] = _busy(slots[role])
+        return asked
 
     async def _view(self, slot: Slot, address: str) -> WalletView:
         await self._must_hold(slot, address)
@@ -230,11 +250,7 @@ class Monitor:
             case WalletDaemonUnavailable():
                 return CutOff(CUT_OFF)
             case WalletTimeout():
-                return Blocked(
-                    "WalletSyncing",
-                    f"The {slot.role} wallet is scanning blocks or busy with a client's call.",
-                    retry_after=RETRY_SECONDS,
-                )
+                return _busy(slot)
             case WalletUnreachable():
                 return Blocked(
                     "WalletUnreachable",
@@ -242,6 +258,18 @@ class Monitor:
                     retry_after=RETRY_SECONDS,
                 )
         return Blocked("WalletError", f"The {slot.role} wallet: {error}.", retry_after=RETRY_SECONDS)
+
+
+def _has_said(task: asyncio.Task[WalletView]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
+
+
+def _busy(slot: Slot) -> Blocked:
+    return Blocked(
+        "WalletSyncing",
+        f"The {slot.role} wallet is scanning blocks or busy with a client's call.",
+        retry_after=RETRY_SECONDS,
+    )
 
 
 def _trails(role: Role, view: WalletView, chain: ChainMark) -> Blocked:

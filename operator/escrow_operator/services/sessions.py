@@ -15,7 +15,7 @@ from escrow_operator.adapters.kube_errors import ConflictError, KubeError, Unava
 from escrow_operator.core.conditions import Condition
 from escrow_operator.core.daemon import NOT_CHECKED
 from escrow_operator.core.expiry import expires_at, last_use, read_touch
-from escrow_operator.core.funding import FUNDED, assess
+from escrow_operator.core.funding import FUNDED, Reading, assess
 from escrow_operator.core.health import health, is_open, unknown_funding
 from escrow_operator.core.patience import look_again_after
 from escrow_operator.core.protection import has_new_payment, is_protected
@@ -202,10 +202,11 @@ class SessionService:
             "failure": None,
             "opening": None,
         }
-        daemon = self._inspector.daemon(session)
         try:
-            reading = await self._inspector.read(escrow)
+            reading, trouble = await self._inspector.read(escrow)
             view = self._inspector.payout(session, reading)
+            if trouble and trouble.reason not in STILL_OPEN and not (view and view.is_final):
+                raise trouble
             self._stages.mark(session.uid, Stage.VERIFY)
         except Blocked as blocked:
             if blocked.reason not in STILL_OPEN:
@@ -216,7 +217,15 @@ class SessionService:
             conditions = self._not_ready(session, phase, blocked, wallets_open=None)
             await self._reporter.report(session, Report(phase, conditions, fields | self._clocks(session, now)))
             return blocked.retry_after
-        self._behind.pop(session.key, None)
+        return await self._tell(escrow, reading, trouble, fields)
+
+    async def _tell(
+        self, escrow: Escrow, reading: Reading, trouble: Blocked | None, fields: dict[str, Any]
+    ) -> float | None:
+        """Say what two of the wallets, and monerod, say of the money, whatever is wrong with the third."""
+        session, now = escrow.session, self._clock.now()
+        daemon = self._inspector.daemon(session)
+        view = self._inspector.payout(session, reading)
         funding = assess(
             reading,
             amount=session.spec.amount,
@@ -229,7 +238,11 @@ class SessionService:
             final = final_phase(session.spec.settlement.outcome)
             return await self._endings.settle(session, Report(final, money, fields))
         phase = view.phase if view else Phase.ACTIVE
-        opened = health(phase, "WalletsOpen", "All three wallets are open and up to date.", wallets_open=True)
+        waits = trouble is not None and self._is_about_to_catch_up(session, trouble)
+        if trouble and not waits:
+            opened = health(phase, trouble.reason, trouble.message, wallets_open=None)
+        else:
+            opened = health(phase, "WalletsOpen", "All three wallets are open and up to date.", wallets_open=True)
         report = Report(phase, (*opened, *money, daemon), fields)
         # What was just read decides whether the clocks stand still, and not what the status said before.
         fields |= self._clocks(
@@ -239,6 +252,9 @@ class SessionService:
             protected=is_protected(after(session, report, now=now)),
         )
         session = await self._reporter.report(session, report)
+        if trouble:
+            return CATCH_UP_SECONDS if waits else trouble.retry_after
+        self._behind.pop(session.key, None)
         self._stages.mark(session.uid, Stage.STATUS)
         self._stages.ready(session.uid)
         interval = self._settings.intervals.monitor.total_seconds()

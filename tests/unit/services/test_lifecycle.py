@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from escrow_operator.adapters.kube import ENDPOINT_SLICES, PODS, SECRETS, SESSIONS, Resource
+from escrow_operator.errors import WalletTimeout
 from escrow_operator.models.common import FINALIZER, ROLES, Label, Role
 from unit.world.kube import Body
 from unit.world.place import SHOP, World
+from unit.world.wallets import FakeWallet
 
 PAYOUT = "e" * 64
 Act = Callable[[World], Awaitable[None]]
@@ -78,6 +80,28 @@ async def test_p07_so_does_one_whose_monerod_is_away(monkeypatch: pytest.MonkeyP
     await world.settle()
     assert world.condition("Funded") == ("True", "Confirmed")
     assert "asOf" not in world.status()["balance"]
+
+
+async def test_i8_one_wallet_that_hangs_keeps_no_reorganisation_from_being_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = await funded(monkeypatch)
+
+    async def hangs(wallet: FakeWallet, **_: object) -> int:
+        if wallet.role is Role.BUYER:
+            raise WalletTimeout("no answer")
+        return 0
+
+    monkeypatch.setattr(FakeWallet, "refresh", hangs)
+    world.chain.outputs.clear()
+    world.chain.height += 1
+    await world.look()
+    assert world.condition("Funded") == ("False", "AwaitingPayment")
+    world.clock.seconds += 60
+    await world.look()
+    assert world.condition("Ready") == ("False", "WalletSyncing")
+    assert world.condition("Funded") == ("False", "AwaitingPayment")
+    assert world.status()["balance"] == {"total": "0", "unlocked": "0", "blocksToUnlock": 0}
 
 
 @pytest.mark.parametrize("how", ["touch", "spec"])

@@ -76,6 +76,7 @@ class FakeWallet:
         self._disk = disk
         self._chain = chain
         self._slot = slot
+        self.role = slot.role
         self.calls: list[str] = []
 
     @property
