@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from escrow_operator.models.common import parse_time
-from harness.api import Body
+from harness.api import Body, is_ready
 from harness.operator import OperatorUnderTest
 from harness.place import Place
 from harness.waiting import wait_for
@@ -58,10 +58,6 @@ def _runs_for(pod: Body) -> timedelta:
     return datetime.now(UTC) - parse_time(running["startedAt"]) if running else timedelta()
 
 
-def _is_ready(pod: Body) -> bool:
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"]["conditions"])
-
-
 @pytest.mark.timeout(900, func_only=True)
 async def test_an_operator_without_its_api_server_waits(
     place: Place, world: World, operator: OperatorUnderTest
@@ -85,7 +81,7 @@ async def test_an_operator_without_its_api_server_waits(
         await wait_for(
             next_one_waits, what="the next one to outlive its probe", within=OUTAGE_SECONDS, explain=operator.tail
         )
-        assert not _is_ready(await now())
+        assert not is_ready(await now())
     after = await operator.until_ready()
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     assert _container(after)["restartCount"] == restarts + 1, "only the one that was ended here was started again"

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from escrow_operator.adapters.kube import ENDPOINT_SLICES, PODS, POOLS
 from escrow_operator.models.common import ROLES, Label, Role
-from harness.api import Body
+from harness.api import Body, is_ready
 from harness.escrow import Escrow, condition
 from harness.operator import OperatorUnderTest
 from harness.place import POOL, Place
@@ -46,10 +46,6 @@ def _address(pod: Body) -> str | None:
     return found
 
 
-def _is_ready(pod: Body) -> bool:
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"]["conditions"])
-
-
 async def test_pods_that_come_back_with_other_addresses_are_followed_there(
     place: Place, steady: Escrow, operator: OperatorUnderTest
 ) -> None:
@@ -61,7 +57,7 @@ async def test_pods_that_come_back_with_other_addresses_are_followed_there(
         async def moved() -> list[Body] | None:
             pods = await steady.pods()
             elsewhere = (_address(pod) != _address(former[pod["metadata"]["name"]]) for pod in pods)
-            return pods if all(map(_is_ready, pods)) and all(elsewhere) else None
+            return pods if all(map(is_ready, pods)) and all(elsewhere) else None
 
         pods = await wait_for(moved, what="the pods to have other addresses", explain=place.explain)
         assert {p["metadata"]["uid"] for p in pods} == {p["metadata"]["uid"] for p in former.values()}

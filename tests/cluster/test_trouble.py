@@ -13,7 +13,7 @@ from escrow_operator.core.secretuse import SecretUse
 from escrow_operator.models.common import WALLET_RPC, Label, Role
 from harness.api import Body
 from harness.escrow import Escrow, condition
-from harness.place import POOL, Place
+from harness.place import Place
 
 WARM_SLOTS = 2
 
@@ -128,7 +128,7 @@ async def test_a_wallet_file_that_is_restored_is_found_by_the_next_look(
     await escrow.apply(setup="Open", wallets=_with(made.one, "buyer", file="restored"))
     status = await _is_denied(escrow, "WalletFileNotFound", "restored", "tried again at")
     assert status["failure"]["tries"] == 1
-    pod = (await place.slots(f"{Label.SLOT}=free,{Label.ROLE}=buyer,{Label.POOL}={POOL}"))[0]["metadata"]["name"]
+    pod = await place.free_slot(Role.BUYER)
     for suffix in ("", ".keys"):
         source = f"/wallets/{made.one['buyer']['file']}{suffix}"
         await place.kubectl("exec", pod, "-c", WALLET_RPC, "--", "cp", source, f"/wallets/restored{suffix}")

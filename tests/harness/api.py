@@ -153,3 +153,9 @@ class Api:
         if not response.is_success:
             raise ApiError(response.status_code, answer.get("message", response.text))
         return answer
+
+
+def is_ready(pod: Body) -> bool:
+    """Whether a pod says so: that its containers run is part of it."""
+    conditions = pod.get("status", {}).get("conditions") or ()
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

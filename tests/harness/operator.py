@@ -11,7 +11,7 @@ from testbed.cluster import Cluster
 from testbed.helm import Helm
 from testbed.settings import REPO_ROOT
 
-from .api import Api, Body
+from .api import Api, Body, is_ready
 from .waiting import wait_for
 
 NAMESPACE = "xmr-escrow-system"
@@ -109,8 +109,7 @@ class OperatorUnderTest:
         pods = await self.pods()
         if len(pods) != 1 or "deletionTimestamp" in pods[0]["metadata"]:
             return None
-        conditions = pods[0].get("status", {}).get("conditions") or ()
-        return pods[0] if any(c["type"] == "Ready" and c["status"] == "True" for c in conditions) else None
+        return pods[0] if is_ready(pods[0]) else None
 
     async def _gone(self) -> bool:
         return not await self.pods()

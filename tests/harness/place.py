@@ -12,10 +12,10 @@ from typing import Any
 from escrow_operator.adapters.kube import EVENTS, PODS, POOLS, SECRETS, SESSIONS
 from escrow_operator.core.manifests.common import RPC_PORT, SLOT_LABELS
 from escrow_operator.core.secretuse import SecretUse
-from escrow_operator.models.common import API_VERSION, ROLES, Label
+from escrow_operator.models.common import API_VERSION, ROLES, Label, Role
 from testbed import regtest
 
-from .api import NAMESPACES, Api, ApiError, Body
+from .api import NAMESPACES, Api, ApiError, Body, is_ready
 from .chain import forwarded
 from .escrow import Escrow, condition, decode
 from .waiting import PATIENCE, wait_for
@@ -141,6 +141,15 @@ class Place:
     async def free_slots(self) -> list[Body]:
         """Those that nobody has adopted."""
         return await self.slots(f"{Label.SLOT}=free")
+
+    async def free_slot(self, role: Role) -> str:
+        """The name of one that nobody has adopted, once its containers run: new ones need a moment."""
+
+        async def look() -> str | None:
+            free = await self.slots(f"{Label.SLOT}=free,{Label.POOL}={self.pool_name},{Label.ROLE}={role.value}")
+            return next((pod["metadata"]["name"] for pod in free if is_ready(pod)), None)
+
+        return await wait_for(look, what=f"a free {role} slot that is ready", explain=self.explain)
 
     async def secret(
         self, name: str, data: dict[str, str], *, use: SecretUse | None = SecretUse.WALLET_PASSWORD
