@@ -14,7 +14,7 @@ import httpx
 from escrow_operator.adapters.wallet_rpc import WalletRpc
 from escrow_operator.core.login import derive_login
 from escrow_operator.models.common import ROLES, Label, Role
-from harness.api import Body
+from harness.api import Body, is_ready
 from harness.operator import CHART, INTERVALS, NAMESPACE, RELEASE
 from harness.place import POOL, Place
 from harness.waiting import PATIENCE, wait_for
@@ -112,9 +112,7 @@ async def until_free(place: Place, slots: int = 1, *, within: float = PATIENCE) 
 
 
 def _usable(pod: Body) -> bool:
-    conditions = pod.get("status", {}).get("conditions") or ()
-    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-    return ready and "deletionTimestamp" not in pod["metadata"]
+    return is_ready(pod) and "deletionTimestamp" not in pod["metadata"]
 
 
 @asynccontextmanager

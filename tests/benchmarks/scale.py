@@ -20,9 +20,9 @@ import httpx
 from benchmarks.simulation.copies import Copies
 from benchmarks.simulation.numbers import Scrape, growth, per
 from benchmarks.simulation.place import Place
-from benchmarks.simulation.world import World, bring_up, is_ready
+from benchmarks.simulation.world import World, bring_up
 from escrow_operator.adapters.kube import DEPLOYMENTS
-from harness.api import ApiError
+from harness.api import ApiError, is_ready
 from harness.operator import NAMESPACE as OPERATOR_NAMESPACE
 from harness.operator import RELEASE
 from testbed import progress

@@ -155,7 +155,7 @@ class Api:
         return answer
 
 
-def is_ready(pod: Body) -> bool:
-    """Whether a pod says so: that its containers run is part of it."""
-    conditions = pod.get("status", {}).get("conditions") or ()
+def is_ready(body: Body) -> bool:
+    """Whether a pod, a node or a session says so; of a pod, that its containers run is part of it."""
+    conditions = body.get("status", {}).get("conditions") or ()
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

@@ -18,7 +18,7 @@ from escrow_operator.adapters.kube import PODS, SESSIONS
 from escrow_operator.core.manifests.common import owner_reference
 from escrow_operator.models.common import FINALIZER, ROLES, WALLET_RPC, Label, Role, format_time, parse_time
 from escrow_operator.models.session import Session
-from harness.api import Body
+from harness.api import Body, is_ready
 from harness.waiting import wait_for
 from testbed import progress
 
@@ -46,9 +46,8 @@ class Copies:
 
         async def active() -> Body | None:
             found = await api.get(SESSIONS, place.namespace, name)
-            status = found.get("status") or {}
-            ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ())
-            return found if status.get("phase") == "Active" and ready else None
+            phase = found.get("status", {}).get("phase")
+            return found if phase == "Active" and is_ready(found) else None
 
         explain = place.world.operator.tail
         original = await wait_for(active, what="the first session to be Active", within=OPEN_SECONDS, explain=explain)

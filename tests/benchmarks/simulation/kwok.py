@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from harness.api import NODES, Api, Body
+from harness.api import NODES, Api, Body, is_ready
 from harness.waiting import wait_for
 from testbed import progress, tools
 from testbed.cluster import Cluster
@@ -103,10 +103,9 @@ async def _until_ready(api: Api, process: asyncio.subprocess.Process, log: Path)
 
 
 def _is_ready(body: dict[str, Any]) -> bool:
-    conditions = body.get("status", {}).get("conditions") or ()
     # The node controller taints a node until it has seen it Ready.
     fresh = any(taint["key"].startswith("node.kubernetes.io/") for taint in body["spec"].get("taints") or ())
-    return not fresh and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    return not fresh and is_ready(body)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

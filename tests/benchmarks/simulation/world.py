@@ -16,7 +16,7 @@ from benchmarks.simulation.client import Client
 from benchmarks.simulation.kwok import ALL_ADDRESSES, simulated_nodes
 from benchmarks.simulation.numbers import Scrape
 from escrow_operator.adapters.kube import PODS, STORAGE_CLASSES, Resource
-from harness.api import NAMESPACES, Api, ApiError, Body
+from harness.api import NAMESPACES, Api, ApiError, Body, is_ready
 from harness.operator import CHART, CRDS, NAMESPACE, RELEASE, OperatorUnderTest
 from harness.waiting import wait_for
 from testbed import images, progress
@@ -156,12 +156,6 @@ async def _start_fakes(cluster: Cluster, api: Api, image: str, *, begin_open: bo
 
     with progress.step("starting the fake wallets"):
         return await wait_for(address, what="the fake wallets to be ready")
-
-
-def is_ready(pod: Body) -> bool:
-    """Whether a pod says so."""
-    conditions = pod.get("status", {}).get("conditions") or ()
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
 def _fakes(image: str, *, begin_open: bool) -> Body:

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import datetime
 from typing import Any, cast
 
 import pytest
 
-from escrow_operator.adapters.clock import Clock
 from escrow_operator.core.conditions import Condition
 from escrow_operator.core.report import Report, compose_status
 from escrow_operator.models.session import Phase, Session
 from escrow_operator.services.blocked import Failed
 from escrow_operator.services.endings import Endings
 from escrow_operator.settings import Settings
-from unit.factories import at, session
+from unit.clocks import FakeClock
+from unit.factories import session
 
 UNKNOWN = Condition("DaemonSynced", None, "NotChecked", "")
-
-
-class FakeClock(Clock):
-    seconds = 0.0
-
-    def now(self) -> datetime:
-        return at(self.seconds)
 
 
 class Bench:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from escrow_operator.adapters.clock import Clock
 from escrow_operator.core.conditions import Condition
 from escrow_operator.core.patience import OPENING_DEADLINE
 from escrow_operator.core.report import Report, compose_status
@@ -22,21 +21,12 @@ from escrow_operator.services.patience import Patience
 from escrow_operator.services.renewal import Renewal
 from escrow_operator.services.sessions import SessionService
 from escrow_operator.services.store import Store
-from unit.factories import at, pool, session_body, slot_body
+from unit.clocks import FakeClock
+from unit.factories import pool, session_body, slot_body
 
 KEY = SessionKey("shop", "demo")
 POOL = pool()
 FORMER = "former"
-
-
-class FakeClock(Clock):
-    seconds = 0.0
-
-    def now(self) -> datetime:
-        return at(self.seconds)
-
-    def monotonic(self) -> float:
-        return self.seconds
 
 
 class Bench:

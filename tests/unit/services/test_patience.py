@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
-from escrow_operator.adapters.clock import Clock
 from escrow_operator.core.patience import OPENING_DEADLINE
 from escrow_operator.models.common import ROLES, Label, Role
 from escrow_operator.models.session import Phase, Session
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.blocked import Blocked, NotOpened, SlotBroken
 from escrow_operator.services.patience import Patience
-from unit.factories import at, session, session_body, slot
-
-
-class FakeClock(Clock):
-    """Both clocks move together."""
-
-    seconds = 0.0
-
-    def now(self) -> datetime:
-        return at(self.seconds)
-
-    def monotonic(self) -> float:
-        return self.seconds
+from unit.clocks import FakeClock
+from unit.factories import session, session_body, slot
 
 
 class Bench:
