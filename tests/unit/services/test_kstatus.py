@@ -8,8 +8,7 @@ import lupa.lua51 as lua
 import pytest
 import yaml
 
-from escrow_operator.adapters.kube import SECRETS, SESSIONS
-from escrow_operator.models.common import ROLES
+from escrow_operator.adapters.kube import SESSIONS
 from testbed.settings import REPO_ROOT
 from unit.kstatus import CURRENT, FAILED, IN_PROGRESS, TERMINATING, kstatus
 from unit.world.place import SHOP, World
@@ -81,9 +80,7 @@ async def test_what_only_a_person_can_mend_is_failed(monkeypatch: pytest.MonkeyP
     world = World(monkeypatch)
     await world.start()
     world.warm()
-    secret = {"metadata": {"name": "passwords", "labels": {"xmr-escrow.dev/secret-use": "wallet-password"}}}
-    world.kube.put(SECRETS, SHOP, secret | {"data": {"password": "b3Blbg=="}})
-    wallets = {role.value: {"file": "nowhere", "secretRef": {"name": "passwords"}} for role in ROLES}
+    wallets = world.made_elsewhere("nowhere")
     world.apply(setup="Open", wallets=wallets)
     await world.settle(until=lambda s: s.get("phase") == "Failed")
     assert seen(world) == (FAILED, "Degraded")

@@ -255,18 +255,10 @@ async def test_p14_pods_are_started_for_places(monkeypatch: pytest.MonkeyPatch) 
 
 def existing(world: World, *missing: Role) -> dict[str, object]:
     """``spec.wallets`` of wallets that were made elsewhere, with the password that a Secret has."""
-    world.kube.put(
-        SECRETS,
-        SHOP,
-        {
-            "metadata": {"name": "passwords", "labels": {"xmr-escrow.dev/secret-use": "wallet-password"}},
-            "data": {"password": "b3Blbg=="},
-        },
-    )
     for role in ROLES:
         if role not in missing:
             world.wallets.file(role, "made-elsewhere", "open", "4elsewhere")
-    return {role.value: {"file": "made-elsewhere", "secretRef": {"name": "passwords"}} for role in ROLES}
+    return world.made_elsewhere()
 
 
 async def test_p13_nobody_gives_way_for_wallets_that_do_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from escrow_operator.adapters.kube import SECRETS, SESSIONS
+from escrow_operator.adapters.kube import SESSIONS
 from escrow_operator.errors import WalletTimeout
 from escrow_operator.models.common import ROLES
 from unit.world.place import SHOP, World
@@ -36,11 +36,9 @@ async def test_one_that_only_waited_leaves_nothing_in_memory(monkeypatch: pytest
     world.warm(number=2)
     world.apply("holder", eviction="Never")
     await world.settle("holder")
-    secret = {"metadata": {"name": "passwords", "labels": {"xmr-escrow.dev/secret-use": "wallet-password"}}}
-    world.kube.put(SECRETS, SHOP, secret | {"data": {"password": "b3Blbg=="}})
     for role in ROLES:
         world.wallets.file(role, "made-elsewhere", "open", "4elsewhere")
-    wallets = {role.value: {"file": "made-elsewhere", "secretRef": {"name": "passwords"}} for role in ROLES}
+    wallets = world.made_elsewhere()
     key = world.apply(setup="Open", wallets=wallets)
     world.operator.stages.begin(world.operator.store.sessions[key].uid)
     await world.settle()

@@ -6,7 +6,6 @@ import pytest
 
 from escrow_operator.adapters.kube import PODS, SECRETS, SESSIONS
 from escrow_operator.errors import WalletTimeout
-from escrow_operator.models.common import ROLES
 from escrow_operator.models.session import Session
 from escrow_operator.services.deeds import Deeds
 from unit.world.place import SHOP, World
@@ -16,9 +15,7 @@ from unit.world.wallets import FakeWallet
 async def test_one_whose_secret_is_gone_keeps_no_slots_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(monkeypatch)
     await world.start()
-    secret = {"metadata": {"name": "passwords", "labels": {"xmr-escrow.dev/secret-use": "wallet-password"}}}
-    world.kube.put(SECRETS, SHOP, secret | {"data": {"password": "b3Blbg=="}})
-    wallets = {role.value: {"file": "made-elsewhere", "secretRef": {"name": "passwords"}} for role in ROLES}
+    wallets = world.made_elsewhere()
     first = world.apply("first", setup="Open", wallets=wallets)
     await world.settle("first")
     world.clock.seconds += 1
@@ -105,9 +102,7 @@ async def test_a_pod_that_opens_wallets_with_any_password_is_told_and_replaced(m
     world.warm(number=2)
     world.apply("holder", eviction="Never")
     await world.settle("holder")
-    secret = {"metadata": {"name": "passwords", "labels": {"xmr-escrow.dev/secret-use": "wallet-password"}}}
-    world.kube.put(SECRETS, SHOP, secret | {"data": {"password": "b3Blbg=="}})
-    wallets = {role.value: {"file": "made-elsewhere", "secretRef": {"name": "passwords"}} for role in ROLES}
+    wallets = world.made_elsewhere()
     world.apply("prober", setup="Open", wallets=wallets)
     pods = len(world.kube.all(PODS))
     monkeypatch.setattr(FakeWallet, "open_wallet", opens)

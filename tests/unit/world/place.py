@@ -177,6 +177,12 @@ class World:
         self.kube.put(SESSIONS, SHOP, body)
         return SessionKey(SHOP, name)
 
+    def made_elsewhere(self, file: str = "made-elsewhere") -> dict[str, Any]:
+        """``spec.wallets`` that name this file, with a Secret that has the password "open"; no wallet is made."""
+        marked = {"name": "passwords", "labels": {"xmr-escrow.dev/secret-use": "wallet-password"}}
+        self.kube.put(SECRETS, SHOP, {"metadata": marked, "data": {"password": "b3Blbg=="}})
+        return {role.value: {"file": file, "secretRef": {"name": "passwords"}} for role in ROLES}
+
     def touch(self, name: str = "trade", text: str | None = None) -> None:
         """What clients do."""
         body = copy.deepcopy(self.kube.objects[SESSIONS.plural, SHOP, name])
