@@ -98,12 +98,11 @@ class OperatorUnderTest:
         """The end of its log, for people."""
         return f"--- operator log\n{await self.log(tail=TAIL_LINES) or '(none: no pod)'}"
 
-    async def python(self, code: str) -> str:
+    async def python(self, code: str, *args: str) -> str:
         """Run Python inside the operator's pod, which is a place in the cluster's network; what it printed."""
         pod = (await self.until_ready())["metadata"]["name"]
-        return await asyncio.to_thread(
-            self._cluster.kubectl, "exec", "--namespace", self.namespace, pod, "--", "python", "-c", code
-        )
+        command = ("exec", "--namespace", self.namespace, pod, "--", "python", "-c", code, *args)
+        return await asyncio.to_thread(self._cluster.kubectl, *command)
 
     async def _ready(self) -> Body | None:
         pods = await self.pods()

@@ -16,6 +16,7 @@ from testbed.settings import IMAGE_PREFIX, OPERATOR_SUITE, REPO_ROOT, WALLET_SUI
 
 _OPERATOR_PACKAGES = ("python3", "python3-venv", "ca-certificates", "tzdata")
 _WALLET_PACKAGES = ("monero", "ca-certificates")
+_COMPILER_PACKAGES = ("gcc", "libc6-dev", "libssl-dev")
 # Where a person's own certificate authorities may be named, in the order of preference.
 _CA_VARIABLES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 
@@ -66,13 +67,14 @@ def _operator(engine: Engine) -> str:
 def _wallet(engine: Engine) -> str:
     folder = REPO_ROOT / "images" / "wallet"
     stock = registry_reachable(engine)
-    extra = [_flavour(stock, WALLET_SUITE, _WALLET_PACKAGES)]
+    extra = [_flavour(stock, WALLET_SUITE, (*_WALLET_PACKAGES, *_COMPILER_PACKAGES))]
     ref = f"{IMAGE_PREFIX}/wallet:{cache.content_hash([folder], root=REPO_ROOT, extra=extra)}"
     if engine.image_exists(ref):
         return ref
     args = {}
     if not stock:
         args["BASE_IMAGE"] = debian.base_image(engine, "wallet", WALLET_SUITE, _WALLET_PACKAGES)
+        args["BUILD_IMAGE"] = debian.base_image(engine, "compiler", WALLET_SUITE, _COMPILER_PACKAGES)
     engine.build(folder, folder / "Dockerfile", ref, title="wallet image", build_args=args)
     drop_old(engine, "wallet")
     return ref
