@@ -29,7 +29,7 @@ from testbed import progress
 
 NAMESPACE = "simulation-scale"
 
-QUICK = (50, 200, 800)
+QUICK = (50, 400)
 FULL = (100, 1_000, 10_000)
 
 WINDOW_SECONDS = {True: 30.0, False: 90.0}

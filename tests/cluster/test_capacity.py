@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
+import pytest_asyncio
 
 from escrow_operator.adapters.kube import SESSIONS
 from escrow_operator.models.common import ROLES
@@ -35,6 +36,13 @@ async def configured(world: World, **sessions: object) -> AsyncIterator[None]:
     finally:
         world.operator.install(world.images.operator)
         await world.operator.until_ready()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def cap_of_one(world: World) -> AsyncIterator[None]:
+    """Room for one session, for the tests at the end of this file: each change of a setting restarts the operator."""
+    async with configured(world, maxActive=1):
+        yield
 
 
 async def all_active(escrows: Sequence[Escrow]) -> None:
@@ -132,47 +140,47 @@ async def test_suspended_sessions_are_kept_and_resume_when_used(place: Place, wo
 
 
 @pytest.mark.timeout(600, func_only=True)
-async def test_nobody_gives_way_for_wallet_files_that_are_not_there(place: Place, world: World) -> None:
-    async with configured(world, maxActive=1):
-        made = await place.active("made")
-        wallets = await made.deeds_as_wallets()
-        address = (await made.status())["address"]
-        await made.delete()
-        good = await place.active("good")
-        await place.until_free(1)
-        mistaken = place.escrow("mistaken")
-        await mistaken.apply(setup="Open", wallets=wallets | {"vendor": wallets["vendor"] | {"file": "nowhere"}})
-        await mistaken.until_condition("Stalled", "True", "WalletFileNotFound")
-        assert (await good.status())["phase"] == "Active"
-        # The slots that were asked for the files are as free as before.
-        right = place.escrow("right")
-        await right.apply(setup="Open", wallets=wallets)
-        assert (await right.until_active())["address"] == address
-        await good.until_gone()
-        for escrow in (mistaken, right):
-            await escrow.delete()
+@pytest.mark.usefixtures("cap_of_one")
+async def test_nobody_gives_way_for_wallet_files_that_are_not_there(place: Place) -> None:
+    made = await place.active("made")
+    wallets = await made.deeds_as_wallets()
+    address = (await made.status())["address"]
+    await made.delete()
+    good = await place.active("good")
+    await place.until_free(1)
+    mistaken = place.escrow("mistaken")
+    await mistaken.apply(setup="Open", wallets=wallets | {"vendor": wallets["vendor"] | {"file": "nowhere"}})
+    await mistaken.until_condition("Stalled", "True", "WalletFileNotFound")
+    assert (await good.status())["phase"] == "Active"
+    # The slots that were asked for the files are as free as before.
+    right = place.escrow("right")
+    await right.apply(setup="Open", wallets=wallets)
+    assert (await right.until_active())["address"] == address
+    await good.until_gone()
+    for escrow in (mistaken, right):
+        await escrow.delete()
 
 
 @pytest.mark.timeout(600, func_only=True)
+@pytest.mark.usefixtures("cap_of_one")
 async def test_i7_killed_while_evicting_and_while_claiming_the_next_operator_carries_on(
-    place: Place, world: World, operator: OperatorUnderTest
+    place: Place, operator: OperatorUnderTest
 ) -> None:
-    async with configured(world, maxActive=1):
-        old = await place.active("giving-way")
-        new = place.escrow("taking-over")
-        async with old.history() as seen:
-            await new.apply()
+    old = await place.active("giving-way")
+    new = place.escrow("taking-over")
+    async with old.history() as seen:
+        await new.apply()
 
-            async def evicting() -> bool:
-                return any(status.get("phase") == "Evicted" for status in seen)
+        async def evicting() -> bool:
+            return any(status.get("phase") == "Evicted" for status in seen)
 
-            await wait_for(evicting, what="the eviction to begin", explain=new.explain)
-        await operator.kill()
-        await old.until_gone()
-        await new.until_phase("Opening")
-        await operator.kill()
-        await new.until_active()
-        assert len(await new.pods()) == len(ROLES)
-        assert condition(await new.status(), "Ready")["status"] == "True"
-        await new.delete()
+        await wait_for(evicting, what="the eviction to begin", explain=new.explain)
+    await operator.kill()
+    await old.until_gone()
+    await new.until_phase("Opening")
+    await operator.kill()
+    await new.until_active()
+    assert len(await new.pods()) == len(ROLES)
+    assert condition(await new.status(), "Ready")["status"] == "True"
+    await new.delete()
     await place.until_warm()

@@ -12,7 +12,7 @@ from harness.escrow import Escrow, condition
 from harness.place import Place
 from harness.waiting import wait_for
 
-TTL_SECONDS = 20
+TTL_SECONDS = 12
 
 
 async def touch(escrow: Escrow) -> None:
@@ -77,7 +77,7 @@ async def test_i6_reading_is_no_activity_but_a_touch_and_a_change_are(place: Pla
 
 
 async def test_max_age_ends_even_a_session_in_use(place: Place) -> None:
-    escrow = await place.active("aged", ttl=f"{TTL_SECONDS}s", maxAge="30s")
+    escrow = await place.active("aged", ttl=f"{TTL_SECONDS}s", maxAge="20s")
 
     async def keep_using() -> None:
         while True:
