@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sized
+from collections.abc import Callable, Iterable, Sized
 from typing import Self
 
+import aiohttp
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from escrow_operator.adapters.clock import Clock
+from escrow_operator.adapters.json_rpc import rpc_session
 from escrow_operator.adapters.kube import Kube
-from escrow_operator.adapters.metrics import MetricsServer
+from escrow_operator.adapters.metrics import serve_metrics
+from escrow_operator.adapters.web import WebServer
 from escrow_operator.core.cap import is_leaving
 from escrow_operator.core.daemon import daemon_condition
 from escrow_operator.core.funding import awaits_money
@@ -72,19 +75,25 @@ LOOKS_PER_SECOND = 400
 
 
 class Operator:
-    """All services, and the queues that call them."""
+    """All services, and the queues that call them. ``connect`` makes the connections to wallets and monerods."""
 
-    def __init__(self, kube: Kube, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        settings: Settings,
+        clock: Clock,
+        connect: Callable[[], aiohttp.ClientSession] = rpc_session,
+    ) -> None:
         self.settings = settings
         self.kube = kube
         self.clock = clock
         self.store = Store()
         self.metrics = CollectorRegistry()
         self.meters = Meters(self.metrics)
-        self.wallets = Wallets(kube, self.meters)
+        self.wallets = Wallets(kube, self.meters, connect)
         self.opener = Opener(self.wallets)
         self.recorder = Recorder(kube, clock, self.meters)
-        self.daemons = DaemonService(kube, self.meters, self.daemon_changed)
+        self.daemons = DaemonService(kube, self.meters, self.daemon_changed, connect)
         self.deeds = DeedService(kube)
         self.capacity = Capacity(
             self.store,
@@ -217,7 +226,7 @@ class Operator:
             "namespaces", self.namespaces.look, concurrency=POOLS_AT_ONCE, meters=self.meters
         )
         self._expose()
-        self.metrics_server: MetricsServer | None = None
+        self.metrics_server: WebServer | None = None
 
     @classmethod
     async def start(cls, settings: Settings) -> Self:
@@ -227,14 +236,15 @@ class Operator:
         """
         operator = cls(await Kube.connect(), settings, Clock())
         try:
-            await operator._begin()
+            operator.metrics_server = await serve_metrics(operator.metrics, settings.metrics_port)
+            await operator.begin()
         except BaseException:
             await operator.stop()
             raise
         return operator
 
-    async def _begin(self) -> None:
-        self.metrics_server = await MetricsServer.start(self.metrics, self.settings.metrics_port)
+    async def begin(self) -> None:
+        """Look at all there is, then follow it. Raises KubeError when the API server does not let it."""
         versions = await self.upkeep.first_level()
         for key, pool in self.store.pools.items():
             await self.watch_daemon(pool)

@@ -89,8 +89,9 @@ class JsonRpcClient:
     """One server's JSON-RPC endpoint (`base_url` + /json_rpc).
 
     `tls` is the SSL context for https URLs, None trusts the system's certificates. `session` is used instead of one of
-    its own, and stays open; its connector must keep connections. `on_request` is called for every HTTP request, those
-    of a digest challenge included. `longest` is the length in bytes of the longest answer that is read.
+    its own, which `connect` makes, and stays open; its connector must keep connections. `on_request` is called for
+    every HTTP request, those of a digest challenge included. `longest` is the length in bytes of the longest answer
+    that is read.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class JsonRpcClient:
         login: Login | None = None,
         tls: ssl.SSLContext | None = None,
         session: aiohttp.ClientSession | None = None,
+        connect: Callable[[], aiohttp.ClientSession] = rpc_session,
         on_request: Callable[[], None] | None = None,
         longest: int = LONGEST_ANSWER,
     ) -> None:
@@ -112,6 +114,7 @@ class JsonRpcClient:
         self._lock = asyncio.Lock()
         self._tls: ssl.SSLContext | bool = True if tls is None else tls
         self._session = session
+        self._connect = connect
         self._owned: aiohttp.ClientSession | None = None
         self._on_request = on_request
         self._longest = longest
@@ -222,7 +225,7 @@ class JsonRpcClient:
         if self._session is not None:
             return self._session
         if self._owned is None:
-            self._owned = rpc_session()
+            self._owned = self._connect()
         return self._owned
 
     def _fault(self, method: str, error: object) -> Exception:

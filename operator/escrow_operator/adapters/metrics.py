@@ -5,33 +5,19 @@ In the event loop and not on a thread of its own: the numbers are read from what
 
 from __future__ import annotations
 
-from typing import Self
-
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from escrow_operator.adapters.web import WebServer
 
-class MetricsServer:
-    """``GET /metrics`` on all addresses."""
 
-    def __init__(self, runner: web.AppRunner) -> None:
-        self._runner = runner
+async def serve_metrics(registry: CollectorRegistry, port: int) -> WebServer:
+    """``GET /metrics``. Raises OSError when the port is taken."""
 
-    @classmethod
-    async def start(cls, registry: CollectorRegistry, port: int) -> Self:
-        """Raises OSError when the port is taken."""
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-        async def metrics(_: web.Request) -> web.Response:
-            return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-        app = web.Application()
-        app.router.add_get("/metrics", metrics)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, port=port).start()
-        return cls(runner)
-
-    async def close(self) -> None:
-        """Stop serving and free the port."""
-        await self._runner.cleanup()
+    app = web.Application()
+    app.router.add_get("/metrics", metrics)
+    return await WebServer.serve(app, port)

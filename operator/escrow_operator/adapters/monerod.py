@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import aiohttp
 
 from escrow_operator.adapters.answer import Answer
-from escrow_operator.adapters.json_rpc import ErrorTypes, Fault, JsonRpcClient
+from escrow_operator.adapters.json_rpc import ErrorTypes, Fault, JsonRpcClient, rpc_session
 from escrow_operator.errors import (
     DaemonAnswerTooLong,
     DaemonProtocolError,
@@ -46,7 +46,7 @@ _ERRORS = ErrorTypes(
 
 
 class Daemon:
-    """One monerod. `tls`, `session` and `on_request` are JsonRpcClient's."""
+    """One monerod. `tls`, `connect` and `on_request` are JsonRpcClient's."""
 
     def __init__(
         self,
@@ -54,11 +54,11 @@ class Daemon:
         *,
         login: Login | None = None,
         tls: ssl.SSLContext | None = None,
-        session: aiohttp.ClientSession | None = None,
+        connect: Callable[[], aiohttp.ClientSession] = rpc_session,
         on_request: Callable[[], None] | None = None,
     ) -> None:
         self._rpc = JsonRpcClient(
-            base_url, _ERRORS, login=login, tls=tls, session=session, on_request=on_request, longest=LONGEST_INFO
+            base_url, _ERRORS, login=login, tls=tls, connect=connect, on_request=on_request, longest=LONGEST_INFO
         )
 
     async def aclose(self) -> None:

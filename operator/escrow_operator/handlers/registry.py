@@ -8,8 +8,9 @@ from typing import Any
 
 import kopf
 
-from escrow_operator.adapters.health import HealthServer
+from escrow_operator.adapters.health import serve_probes
 from escrow_operator.adapters.kube_errors import KubeError, NotFoundError
+from escrow_operator.adapters.web import WebServer
 from escrow_operator.handlers.memory import collect_rarely, settle_memory
 from escrow_operator.handlers.nodiff import NoDiff
 from escrow_operator.handlers.patience import Patience
@@ -37,7 +38,7 @@ class Handlers:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._operator: Operator | None = None
-        self._health: HealthServer | None = None
+        self._health: WebServer | None = None
         self.registry = kopf.OperatorRegistry()
         kopf.on.login(registry=self.registry, id="pod")(kopf.login_with_service_account)
         kopf.on.login(registry=self.registry, id="kubeconfig")(kopf.login_with_kubeconfig)
@@ -64,7 +65,7 @@ class Handlers:
         settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=f"kopf.{GROUP}")
         settings.persistence.diffbase_storage = NoDiff()
         collect_rarely()
-        self._health = await HealthServer.start(self._settings.probe_port, alive=self.not_alive, ready=self.not_ready)
+        self._health = await serve_probes(self._settings.probe_port, alive=self.not_alive, ready=self.not_ready)
         try:
             self._operator = await self._start()
         except BaseException:

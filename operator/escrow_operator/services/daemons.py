@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import aiohttp
+
+from escrow_operator.adapters.json_rpc import rpc_session
 from escrow_operator.adapters.kube import SECRETS, Kube
 from escrow_operator.adapters.kube_errors import KubeError
 from escrow_operator.adapters.monerod import Daemon
@@ -61,12 +64,22 @@ class _Watched:
 
 
 class DaemonService:
-    """The last view of each monerod. ``changed(pool, only_mempool)`` is called when wallets may have news."""
+    """The last view of each monerod. ``changed(pool, only_mempool)`` is called when wallets may have news.
 
-    def __init__(self, kube: Kube, meters: Meters, changed: Callable[[PoolKey, bool], None]) -> None:
+    ``connect`` makes each monerod's connections.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        meters: Meters,
+        changed: Callable[[PoolKey, bool], None],
+        connect: Callable[[], aiohttp.ClientSession] = rpc_session,
+    ) -> None:
         self._kube = kube
         self._meters = meters
         self._changed = changed
+        self._connect = connect
         self._watched: dict[DaemonKey, _Watched] = {}
         self._keys: dict[PoolKey, DaemonKey] = {}
 
@@ -223,6 +236,7 @@ class DaemonService:
             spec.url,
             login=Login(*login) if login else None,
             tls=client_context(*ca, certificate=certificate),
+            connect=self._connect,
             on_request=self._meters.daemon_requests.inc,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
@@ -43,12 +43,13 @@ class _LoginKey(NamedTuple):
 class Wallets:
     """One client per slot at a time: a digest nonce is tied to its connection, and a wallet has one thread.
 
-    They share a pool of connections, in which each slot's address has its own.
+    They share a pool of connections, made by ``connect``, in which each slot's address has its own.
     """
 
-    def __init__(self, kube: Kube, meters: Meters) -> None:
+    def __init__(self, kube: Kube, meters: Meters, connect: Callable[[], aiohttp.ClientSession] = rpc_session) -> None:
         self._kube = kube
         self._meters = meters
+        self._connect = connect
         self._keys: dict[PoolKey, _LoginKey] = {}
         self._reading: defaultdict[PoolKey, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._clients: WeakValueDictionary[tuple[str, str], WalletRpc] = WeakValueDictionary()
@@ -136,7 +137,7 @@ class Wallets:
             login = await self.login(slot)
             host = f"[{slot.ip}]" if ":" in slot.ip else slot.ip
             if self._session is None:
-                self._session = rpc_session()
+                self._session = self._connect()
             count = self._meters.wallet_requests.inc
             client = WalletRpc(f"http://{host}:{RPC_PORT}", login, session=self._session, on_request=count)
             found = self._clients.setdefault((slot.uid, slot.ip), client)
