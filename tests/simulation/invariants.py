@@ -1,0 +1,176 @@
+"""The invariants of docs/architecture.md as functions of the world: some at every change, others when it is quiet."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from escrow_operator.adapters.kube import PODS, POOLS, SECRETS, SESSIONS
+from escrow_operator.core.manifests.session import DEED_TYPE
+from escrow_operator.models.common import ROLES, Label
+from escrow_operator.models.session import OPEN_PHASES, Phase
+
+from .apiserver import Body, Event
+
+if TYPE_CHECKING:
+    from .world import World
+
+
+class Watchman:
+    """Looks at every change as it happens, and notes what must not be."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.violations: list[str] = []
+        self.addresses: dict[str, str] = {}
+        """Session uid → the address that its status told."""
+        self._secrets: set[str] = set()
+        world.server.subscribers.append(self._see)
+
+    def _see(self, event: Event) -> None:
+        match event.plural:
+            case "escrowsessions":
+                self._see_session(event)
+            case "secrets":
+                self._see_secret(event)
+            case "pods" if event.kind != "DELETED":
+                self._see_pod(event)
+        if event.plural != "secrets":
+            self._tells_no_secret(event.body)
+
+    def _see_session(self, event: Event) -> None:
+        body, meta = event.body, event.body["metadata"]
+        status = body.get("status") or {}
+        if address := status.get("address"):
+            former = self.addresses.setdefault(meta["uid"], address)
+            if former != address:
+                self._note("I4", f"session {meta['name']} had address {former} and has {address}")
+        if event.kind == "DELETED":
+            return
+        conditions = {c["type"]: c["status"] for c in status.get("conditions") or ()}
+        phase = Phase(status["phase"]) if "phase" in status else None
+        if conditions.get("Ready") == "True" and phase in OPEN_PHASES:
+            pods = self._world.pods_of(meta["name"])
+            mine = [pod for pod in pods if pod["metadata"]["labels"].get(Label.SESSION_UID) == meta["uid"]]
+            if len(mine) < len(ROLES):
+                self._note("I2", f"session {meta['name']} is Ready with {len(mine)} pods")
+        if conditions.get("Funded") == "True":
+            self._must_be_funded(meta["name"], body)
+        if phase in (Phase.COMPLETED, Phase.REFUNDED):
+            self._must_be_settled(meta["name"], body)
+        busy = [s for s in self._world.server.all(SESSIONS) if (s.get("status") or {}).get("phase") in OPEN_PHASES]
+        if len(busy) > self._world.settings.sessions.max_active:
+            self._note("I5", f"{len(busy)} sessions are open")
+
+    def _must_be_funded(self, name: str, body: Body) -> None:
+        address = body["status"]["address"]
+        paid = (output for transaction in self._world.chain.mined() for output in transaction.outputs)
+        if not any(output.address == address for output in paid):
+            self._note("I8", f"session {name} is Funded with nothing on the chain")
+
+    def _must_be_settled(self, name: str, body: Body) -> None:
+        txid = body["spec"].get("settlement", {}).get("txid")
+        found = self._world.chain.find(txid) if txid else None
+        if found is None or found[1] is None:
+            self._note("I8", f"session {name} is settled by {txid}, which is in no block")
+
+    def _see_secret(self, event: Event) -> None:
+        body = event.body
+        if body.get("type") == DEED_TYPE:
+            if event.kind == "DELETED":
+                self._note("I4", f"deed {body['metadata']['name']} was deleted")
+            if body["metadata"].get("ownerReferences"):
+                self._note("I4", f"deed {body['metadata']['name']} has an owner")
+        for key in ("password", "key"):
+            if value := (body.get("data") or {}).get(key):
+                self._secrets.add(base64.b64decode(value).decode())
+
+    def _see_pod(self, event: Event) -> None:
+        meta, before = event.body["metadata"], event.before
+        uid = meta["labels"].get(Label.SESSION_UID)
+        former = before["metadata"]["labels"].get(Label.SESSION_UID) if before else None
+        if former and uid != former:
+            self._note("I2", f"pod {meta['name']} was of session {former} and is of {uid}")
+
+    def _tells_no_secret(self, body: Body) -> None:
+        text = json.dumps(body)
+        for secret in self._secrets:
+            if len(secret) > 8 and secret in text:
+                self._note("I9", f"{body['metadata']['name']} tells a secret")
+
+    def _note(self, invariant: str, what: str) -> None:
+        text = f"{invariant}: {what}"
+        if text not in self.violations:
+            self.violations.append(text)
+
+    def at_any_time(self) -> list[str]:
+        """What was seen until now."""
+        return self.violations + [
+            f"I1: {name} was open twice in {claim}"
+            for (_, claim), volume in self._world.volumes.items()
+            for name in volume.opened_twice
+        ]
+
+    def at_rest(self) -> list[str]:
+        """The same, and what must hold once nothing is under way."""
+        return [*self.at_any_time(), *self._no_slot_leaks(), *self._money_can_be_reached(), *self._status_is_true()]
+
+    def _no_slot_leaks(self) -> list[str]:
+        world, found = self._world, []
+        sessions = {body["metadata"]["uid"]: body for body in world.server.all(SESSIONS)}
+        held: Counter[str] = Counter()
+        free: Counter[str] = Counter()
+        for pod in world.server.all(PODS):
+            meta = pod["metadata"]
+            uid = meta["labels"].get(Label.SESSION_UID)
+            if "deletionTimestamp" in meta:
+                found.append(f"I3: pod {meta['name']} never ends")
+            elif uid is None:
+                free[meta["labels"][Label.ROLE]] += 1
+            elif uid not in sessions:
+                found.append(f"I3: pod {meta['name']} has no living owner")
+            else:
+                held[uid] += 1
+        for uid, body in sessions.items():
+            name, status = body["metadata"]["name"], body.get("status") or {}
+            is_open = status.get("phase") in OPEN_PHASES
+            if held[uid] != (len(ROLES) if is_open else 0):
+                found.append(f"I3: session {name} ({status.get('phase')}) has {held[uid]} pods at rest")
+        for pool in world.server.all(POOLS):
+            wanted = pool["spec"]["warmSlots"]
+            found += [f"I3: {free[role]} free slots of {role}, not {wanted}" for role in ROLES if free[role] != wanted]
+        return found
+
+    def _money_can_be_reached(self) -> list[str]:
+        """Of each address that was ever told, three deeds that open three wallet files of that address."""
+        world, known = self._world, {role: dict[str, Body]() for role in ROLES}
+        for secret in world.server.all(SECRETS):
+            if secret.get("type") == DEED_TYPE:
+                data = {key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()}
+                for role in ROLES:
+                    if secret["metadata"]["labels"][Label.ROLE] == role and data.get("address"):
+                        known[role][data["address"]] = data
+        found = []
+        for address in set(self.addresses.values()):
+            for role in ROLES:
+                deed = known[role].get(address)
+                if deed is None:
+                    found.append(f"I4: no deed of {role} has address {address}")
+                elif not world.volume(role).can_open(deed["file"], deed["password"], address):
+                    found.append(f"I4: the deed of {role} opens no wallet of {address}")
+        return found
+
+    def _status_is_true(self) -> list[str]:
+        world, found = self._world, []
+        for body in world.server.all(SESSIONS):
+            name, status = body["metadata"]["name"], body.get("status") or {}
+            address = status.get("address")
+            if status.get("phase") not in OPEN_PHASES or not address:
+                if world.is_true(name, "Funded") and status.get("phase") not in (Phase.COMPLETED, Phase.REFUNDED):
+                    found.append(f"I8: session {name} is closed and Funded")
+                continue
+            if not world.wallets_are_open(name):
+                found.append(f"I8: session {name} is {status['phase']}, and not all of its wallets are open")
+        return found

@@ -1,0 +1,190 @@
+"""The operator's way to the API server, at the interface of escrow_operator.adapters.kube.Kube."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from escrow_operator.adapters.kube import EVENTS, PAGE_SIZE, WATCH_SECONDS, JsonPatch, Listing, Resource
+from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError, UnavailableError
+
+from .apiserver import ApiServer, Body, Event
+from .process import Process
+
+LATENCY = 0.004
+"""Seconds for a request and its answer."""
+
+BOOKMARK_SECONDS = 60.0
+POLL_SECONDS = 0.002
+"""After which a watch sees what happened."""
+
+
+@dataclass
+class View:
+    """How processes see the cluster through their watches."""
+
+    delay: float = 0.0
+    """Seconds by which every event is late."""
+    lose_every: int = 0
+    """Every n-th event is lost until the next list (0: none)."""
+    swap_every: int = 0
+    """Every n-th event comes after the one that follows it, of two versions of one object the older last (0: never)."""
+    _told: int = 0
+    _kept: Event | None = None
+
+    def disturbed(self, events: Sequence[Event]) -> list[Event]:
+        """What is told of what happened; with nothing new what was kept back."""
+        told: list[Event] = []
+        for event in events:
+            self._told += 1
+            if self.lose_every and self._told % self.lose_every == 0:
+                continue
+            if self.swap_every and self._told % self.swap_every == 0 and self._kept is None:
+                self._kept = event
+                continue
+            told += [event] if self._kept is None else [event, self._kept]
+            self._kept = None
+        if not events and self._kept is not None:
+            told, self._kept = [self._kept], None
+        return told
+
+
+class SimKube:
+    """Requests of one process. ``refuse`` may raise what a request is answered with, before it happens."""
+
+    def __init__(self, server: ApiServer, process: Process, view: View | None = None) -> None:
+        self._server = server
+        self._process = process
+        self._view = view or View()
+        self.requests: Counter[tuple[str, str]] = Counter()
+        self.refuse: Callable[[str, Resource, str], None] = lambda *_: None
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> Body:
+        """One object. Raises NotFoundError."""
+        resource.path(namespace, name)
+        await self._read("get", resource)
+        return self._server.get(resource, namespace, name)
+
+    async def list(
+        self, resource: Resource, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
+    ) -> Listing:
+        """All objects as of one version."""
+        await self._read("list", resource)
+        return Listing(self._server.list(resource, namespace, labels), str(self._server.version))
+
+    async def pages(
+        self, resource: Resource, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Listing]:
+        """The same in parts; other requests happen in between."""
+        found = await self.list(resource, namespace, labels=labels)
+        for start in range(0, max(1, len(found.items)), PAGE_SIZE):
+            if start:
+                await self._read("list", resource)
+            yield Listing(found.items[start : start + PAGE_SIZE], found.version)
+
+    async def watch(
+        self, resource: Resource, namespace: str | None, *, version: str, labels: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Body]:
+        """What happens after a version, as late and as incomplete as the view says."""
+        await self._read("watch", resource)
+        loop = asyncio.get_running_loop()
+        ends, marks = loop.time() + WATCH_SECONDS, loop.time() + BOOKMARK_SECONDS
+        seen, changed = int(version), asyncio.Event()
+        view = replace(self._view)
+
+        def wake(_: object) -> None:
+            changed.set()
+
+        self._server.subscribers.append(wake)
+        try:
+            while loop.time() < ends:
+                changed.clear()
+                events = self._server.since(seen, resource, namespace, labels)
+                if events:
+                    await asyncio.sleep(view.delay)
+                for event in view.disturbed(events):
+                    self._process.reads()
+                    yield {"type": event.kind, "object": copy.deepcopy(event.body)}
+                if events:
+                    seen = events[-1].version
+                    continue
+                try:
+                    async with asyncio.timeout(max(0.0, min(ends, marks) - loop.time())):
+                        await changed.wait()
+                        await asyncio.sleep(POLL_SECONDS)
+                except TimeoutError:
+                    marks = loop.time() + BOOKMARK_SECONDS
+                    yield {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": str(seen)}}}
+        finally:
+            self._server.subscribers.remove(wake)
+
+    async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> Body:
+        """A new object."""
+        return await self._write(
+            "create", resource, body["metadata"]["name"], lambda: self._server.create(resource, namespace, body)
+        )
+
+    async def apply(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> Body:
+        """Server-side apply."""
+        return await self._write(
+            "apply", resource, body["metadata"]["name"], lambda: self._server.apply(resource, namespace, body)
+        )
+
+    async def patch(
+        self, resource: Resource, namespace: str, name: str, ops: JsonPatch, *, subresource: str | None = None
+    ) -> Body:
+        """A JSON patch."""
+        verb = f"patch {subresource} of" if subresource else "patch"
+        return await self._write(
+            verb, resource, name, lambda: self._server.patch(resource, namespace, name, ops, subresource=subresource)
+        )
+
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, *, uid: str | None = None, version: str | None = None
+    ) -> None:
+        """Delete, unless it is gone or another."""
+
+        def delete() -> None:
+            try:
+                self._server.delete(resource, namespace, name, uid=uid, version=version)
+            except (NotFoundError, ConflictError):
+                return
+
+        await self._write("delete", resource, name, delete)
+
+    async def _read(self, verb: str, resource: Resource) -> None:
+        self._process.reads()
+        self.requests[verb, resource.plural] += 1
+        await asyncio.sleep(LATENCY)
+        self._process.reads()
+        self.refuse(verb, resource, "")
+
+    async def _write(self, verb: str, resource: Resource, name: str, write: Callable[[], Any]) -> Any:
+        self.requests[verb.split(maxsplit=1)[0], resource.plural] += 1
+        if resource is EVENTS:
+            # Stories: losing one loses no state, and their names are random.
+            self._process.reads()
+            await asyncio.sleep(LATENCY)
+            return write()
+        await self._process.before(f"{verb} {resource.plural} {name}")
+        step = len(self._process.steps) - 1
+        await asyncio.sleep(LATENCY / 2)
+        self._process.reads()
+        self.refuse(verb, resource, name)
+        answer = write()
+        await self._process.after(step)
+        await asyncio.sleep(LATENCY / 2)
+        self._process.reads()
+        return answer
+
+
+def unavailable(*_: object) -> None:
+    """For ``refuse``: the API server is away."""
+    raise UnavailableError(0, "Unavailable", "the API server does not answer")

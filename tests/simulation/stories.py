@@ -1,0 +1,152 @@
+"""What users do, one story after the other; the same ones are played with every crash and every stale view."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from escrow_operator.adapters.kube import PODS
+
+from .world import World
+
+ACTIVE, EXPIRED, SUSPENDED, COMPLETED = "Active", "Expired", "Suspended", "Completed"
+
+
+@dataclass(frozen=True)
+class Story:
+    """``play`` returns when what its users wait for has come true."""
+
+    name: str
+    play: Callable[[World], Awaitable[None]]
+    settings: dict[str, Any] = field(default_factory=dict)
+    warm: int = 1
+
+
+async def _active(world: World, *names: str) -> None:
+    for name in names:
+        await world.until(lambda name=name: world.phase(name) == ACTIVE, what=f"{name} to be Active")
+
+
+async def create(world: World) -> None:
+    """A new escrow, and its end."""
+    world.apply("trade")
+    await _active(world, "trade")
+
+
+async def create_and_delete(world: World) -> None:
+    """The same, deleted when it is Active, and applied again: the same address."""
+    await create(world)
+    address = world.status("trade")["address"]
+    world.delete("trade")
+    await world.until(lambda: world.session("trade") is None, what="trade to be gone")
+    world.apply("trade")
+    await _active(world, "trade")
+    assert world.status("trade")["address"] == address
+
+
+async def delete_while_it_opens(world: World) -> None:
+    """A user who changes his mind."""
+    world.apply("trade")
+    await world.until(lambda: world.phase("trade") == "Opening", what="trade to be Opening")
+    world.delete("trade")
+    await world.until(lambda: world.session("trade") is None, what="trade to be gone")
+
+
+async def pay_and_settle(world: World) -> None:
+    """A trade from its first payment to its payout."""
+    await create(world)
+    world.pay("trade", "0.35", confirmations=10)
+    await world.until(lambda: world.is_true("trade", "Funded"), what="trade to be Funded")
+    txid = world.pay_out("trade", confirmations=1)
+    world.apply("trade", settlement={"outcome": "Release", "txid": txid})
+    await world.until(lambda: world.phase("trade") == "Settling", what="trade to be Settling")
+    world.chain.mine(12)
+    await world.until(lambda: world.phase("trade") == COMPLETED, what="trade to be Completed")
+
+
+async def expire_and_come_back(world: World) -> None:
+    """Nobody uses a session; then somebody does."""
+    world.apply("trade", ttl="60s")
+    await _active(world, "trade")
+    await world.until(lambda: world.phase("trade") == EXPIRED, what="trade to expire")
+    world.touch("trade")
+    await _active(world, "trade")
+    world.apply("trade", ttl="2h")
+
+
+async def evict(world: World) -> None:
+    """A newcomer at the cap takes the place of the least recently used."""
+    world.apply("old")
+    await _active(world, "old")
+    world.apply("new")
+    await _active(world, "new")
+    await world.until(lambda: world.session("old") is None, what="old to be gone")
+
+
+async def suspend_and_resume(world: World) -> None:
+    """The same, with sessions that are kept; the one that gave way is used again."""
+    world.apply("old")
+    await _active(world, "old")
+    world.apply("new")
+    await _active(world, "new")
+    await world.until(lambda: world.phase("old") == SUSPENDED, what="old to be Suspended")
+    await asyncio.sleep(2)
+    world.touch("old")
+    await _active(world, "old")
+    await world.until(lambda: world.phase("new") == SUSPENDED, what="new to be Suspended")
+
+
+async def lose_a_pod(world: World) -> None:
+    """A node takes a slot with it."""
+    await create(world)
+    world.cluster.lose(world.pods_of("trade")[1])
+    await asyncio.sleep(0.1)
+    await world.until(lambda: world.wallets_are_open("trade"), what="all wallets to be open again")
+    await _active(world, "trade")
+
+
+async def reboot_a_node(world: World) -> None:
+    """The same pod, with an empty process at another address."""
+    await create(world)
+    world.cluster.restart(world.pods_of("trade")[0])
+    await world.until(lambda: world.wallets_are_open("trade"), what="all wallets to be open again")
+    await _active(world, "trade")
+
+
+async def make_the_pool_again(world: World) -> None:
+    """A pool is deleted under a session, waits for it, and is made again."""
+    await create(world)
+    world.delete_pool()
+    await asyncio.sleep(5)
+    world.delete("trade")
+    await world.until(lambda: not world.server.all(PODS), what="all pods to be gone")
+    world.make_pool()
+    world.apply("trade")
+    await _active(world, "trade")
+
+
+async def three_at_once(world: World) -> None:
+    """They want the same slots."""
+    for name in ("one", "two", "three"):
+        world.apply(name)
+    await _active(world, "one", "two", "three")
+
+
+SHORT_STAY = {"min_stay": timedelta(seconds=1)}
+
+STORIES = (
+    Story("create", create),
+    Story("create-and-delete", create_and_delete),
+    Story("delete-while-it-opens", delete_while_it_opens),
+    Story("pay-and-settle", pay_and_settle),
+    Story("expire-and-come-back", expire_and_come_back),
+    Story("evict", evict, {"max_active": 1, **SHORT_STAY}),
+    Story("suspend-and-resume", suspend_and_resume, {"max_active": 1, "eviction_policy": "Suspend", **SHORT_STAY}),
+    Story("lose-a-pod", lose_a_pod),
+    Story("reboot-a-node", reboot_a_node),
+    Story("make-the-pool-again", make_the_pool_again),
+    Story("three-at-once", three_at_once, warm=2),
+)

@@ -1,0 +1,281 @@
+"""The simulated world: a cluster with one pool, Monero, users, and operator processes that come and go.
+
+Call it inside ``run``: time is the event loop's, and costs nothing to pass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar, cast
+
+import aiohttp
+import looptime
+
+from escrow_operator.adapters.clock import Clock
+from escrow_operator.adapters.kube import PODS, POOLS, SECRETS, SESSIONS, Kube
+from escrow_operator.adapters.kube_errors import KubeError, NotFoundError
+from escrow_operator.handlers.registry import Handlers
+from escrow_operator.models.common import API_VERSION, ROLES, Label, Role, format_time
+from escrow_operator.models.monero import parse_xmr
+from escrow_operator.settings import IntervalSettings, SessionSettings, Settings
+from escrow_operator.wiring import Operator
+
+from .apiserver import ApiServer, Body
+from .chain import Chain
+from .cluster import Cluster, WalletServer
+from .httpclient import ProcessSession
+from .invariants import Watchman
+from .kubeclient import SimKube, View
+from .monerod import Monerod
+from .network import Network
+from .process import CrashPoint, Process, task_factory
+from .wallet_files import Volume
+from .wallet_rpc import WalletProcess
+
+SHOP = "shop"
+POOL = "default"
+DAEMON = "monerod:18081"
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+QUIET_SECONDS = 20.0
+"""Without a change in the API server: nothing more is under way."""
+
+T = TypeVar("T")
+
+
+def run(work: Coroutine[Any, Any, T], *, seed: int = 0) -> T:
+    """Run one world to its end on a virtual clock of its own; from the same seed always the same way."""
+    random.seed(seed)
+    loop = looptime.new_event_loop(start=0.0, noop_cycles=0, idle_timeout=0.0)
+    loop.set_task_factory(cast("Any", task_factory))
+    try:
+        return loop.run_until_complete(work)
+    finally:
+        rest = asyncio.all_tasks(loop)
+        for task in rest:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+class SimClock(Clock):
+    """The loop's time; ``ahead`` is by how much the wall clock jumped."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def now(self) -> datetime:
+        return (EPOCH + timedelta(seconds=self.monotonic()) + self.ahead).replace(microsecond=0)
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+class World:
+    """``sessions`` are settings of the operator; ``locking`` tells whether the storage's file locks hold."""
+
+    def __init__(
+        self, *, seed: int = 0, warm: int = 1, locking: bool = False, view: View | None = None, **sessions: Any
+    ) -> None:
+        self.chance = random.Random(seed)
+        self.clock = SimClock()
+        self.server = ApiServer(self.clock.now)
+        self.network = Network()
+        self.chain = Chain()
+        self.monerod = Monerod(self.chain)
+        self.network.listen(DAEMON, self.monerod)
+        self.volumes: dict[tuple[str, str], Volume] = {}
+        self._locking = locking
+        self.view = view or View()
+        self.cluster = Cluster(
+            self.server,
+            self.chance,
+            self.clock.now,
+            start_wallet=self._start_wallet,
+            stop_listening=self.network.close,
+        )
+        self.settings = Settings(
+            sessions=SessionSettings(**sessions),
+            intervals=IntervalSettings(),
+            slot_login_image="login",
+        )
+        self.watchman = Watchman(self)
+        self.processes: list[Process] = []
+        self.operators: dict[str, Operator] = {}
+        self.make_pool(warm=warm)
+
+    # Operators
+
+    async def start_operator(self, crash: CrashPoint | None = None) -> Process:
+        """One more process; it looks at all there is, then follows it."""
+        process = Process(f"operator-{len(self.processes)}", crash)
+        self.processes.append(process)
+        kube = SimKube(self.server, process, self.view)
+
+        def connect() -> aiohttp.ClientSession:
+            return cast("aiohttp.ClientSession", ProcessSession(self.network, process))
+
+        async def main() -> None:
+            operator = Operator(cast("Kube", kube), self.settings, self.clock, connect)
+            self.operators[process.name] = operator
+            handlers = Handlers(self.settings)
+            handlers._operator = operator
+            while True:
+                try:
+                    await operator.begin()
+                    break
+                except KubeError:
+                    await asyncio.sleep(2.0)
+            await _follow_pools(kube, handlers)
+
+        process.spawn(main())
+        return process
+
+    # Users
+
+    def make_pool(self, name: str = POOL, *, warm: int = 1, **spec: Any) -> None:
+        """What ``kubectl apply`` does with a pool."""
+        daemon = {"address": DAEMON, "network": "regtest", "trusted": True}
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": "WalletPool",
+            "metadata": {"name": name},
+            "spec": {"image": "wallet", "daemon": daemon, "warmSlots": warm, **spec},
+        }
+        self.server.apply(POOLS, SHOP, body)
+
+    def apply(self, name: str, **spec: Any) -> None:
+        """What ``kubectl apply`` does with a session."""
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": "EscrowSession",
+            "metadata": {"name": name},
+            "spec": {"poolRef": {"name": POOL}, "amount": "0.35", **spec},
+        }
+        self.server.apply(SESSIONS, SHOP, body)
+
+    def delete(self, name: str) -> None:
+        """What ``kubectl delete --wait=false`` does."""
+        try:
+            self.server.delete(SESSIONS, SHOP, name)
+        except NotFoundError:
+            return
+
+    def delete_pool(self, name: str = POOL) -> None:
+        """The same with a pool."""
+        try:
+            self.server.delete(POOLS, SHOP, name)
+        except NotFoundError:
+            return
+
+    def touch(self, name: str) -> None:
+        """Use a session, as a client tells that it does."""
+        annotations = {Label.TOUCH: format_time(self.clock.now())}
+        self.server.apply(SESSIONS, SHOP, {"metadata": {"name": name, "annotations": annotations}})
+
+    def pay(self, name: str, xmr: str, *, confirmations: int = 0) -> str:
+        """A customer pays into an escrow; the txid."""
+        txid = self.chain.pay(self.status(name)["address"], parse_xmr(xmr))
+        self.chain.mine(confirmations)
+        return txid
+
+    def pay_out(self, name: str, *, confirmations: int = 0) -> str:
+        """Two parties sign a payout of all that is in the escrow; the txid."""
+        txid = self.chain.pay_out(self.status(name)["address"])
+        self.chain.mine(confirmations)
+        return txid
+
+    # Looking
+
+    def session(self, name: str) -> Body | None:
+        """The object as it is."""
+        return self.server.find(SESSIONS, SHOP, name)
+
+    def status(self, name: str) -> Body:
+        """Its status, empty without."""
+        return (self.session(name) or {}).get("status") or {}
+
+    def phase(self, name: str) -> str | None:
+        """Its phase; None without an object."""
+        return self.status(name).get("phase")
+
+    def is_true(self, name: str, kind: str) -> bool:
+        """Whether a condition is True."""
+        return any(c["type"] == kind and c["status"] == "True" for c in self.status(name).get("conditions") or ())
+
+    def pods_of(self, name: str) -> list[Body]:
+        """The pods that a session has adopted."""
+        return [pod for pod in self.server.all(PODS, SHOP) if pod["metadata"]["labels"].get(Label.SESSION) == name]
+
+    def secret(self, name: str) -> Body | None:
+        """A Secret, as it is."""
+        return self.server.find(SECRETS, SHOP, name)
+
+    def volume(self, role: Role, pool: str = POOL) -> Volume:
+        """The wallet files of a role."""
+        return self.volumes.setdefault((SHOP, f"{pool}-{role.value}-wallets"), Volume(locking=self._locking))
+
+    async def until(self, holds: Callable[[], Any], *, what: str, within: float = 600.0) -> None:
+        """Let time pass until something is so. Raises AssertionError when it takes longer than so many seconds."""
+        ends = self.clock.monotonic() + within
+        while not holds():
+            if self.clock.monotonic() > ends:
+                raise AssertionError(f"after {within:g} s still not so: {what}\n{self.story()}")
+            await asyncio.sleep(0.05)
+
+    async def quiet(self, *, within: float = 900.0) -> None:
+        """Let time pass until nothing has changed for QUIET_SECONDS."""
+        ends, version, since = self.clock.monotonic() + within, self.server.version, self.clock.monotonic()
+        while self.clock.monotonic() - since < QUIET_SECONDS:
+            if self.clock.monotonic() > ends:
+                raise AssertionError(f"it never came to rest\n{self.story()}")
+            await asyncio.sleep(0.5)
+            now = sum(1 for event in self.server.log[-200:] if event.plural != "events" and event.version > version)
+            if now:
+                version, since = self.server.version, self.clock.monotonic()
+
+    def story(self, last: int = 40) -> str:
+        """The last things that happened, for people."""
+        lines = []
+        for event in self.server.log[-last:]:
+            body = event.body
+            note = (body.get("status") or {}).get("phase") or body.get("reason") or ""
+            lines.append(f"{event.version} {event.kind} {event.plural} {body['metadata']['name']} {note}")
+        steps = [f"{process.name}: {process.steps[-8:]}" for process in self.processes]
+        return "\n".join([*lines, *steps])
+
+    # Wallets
+
+    def _start_wallet(self, pod: Body, address: str) -> WalletServer:
+        role = Role(pod["metadata"]["labels"][Label.ROLE])
+        volume = self.volume(role, pod["metadata"]["labels"][Label.POOL])
+        process = WalletProcess(volume, self.chain, daemon=self.monerod)
+        self.network.listen(address, process)
+        return process
+
+    def wallets_are_open(self, name: str) -> bool:
+        """Whether each of a session's pods has a wallet open."""
+        pods = self.pods_of(name)
+        return len(pods) == len(ROLES) and all(
+            (process := self.cluster.process_of(pod)) and cast("WalletProcess", process).file for pod in pods
+        )
+
+
+async def _follow_pools(kube: SimKube, handlers: Handlers) -> None:
+    """What kopf does for its one handler of events: a list, then watches, and again after each that ended."""
+    while True:
+        try:
+            found = await kube.list(POOLS)
+            for body in found.items:
+                await handlers.pool_event(event={"type": None, "object": body})
+            version = found.version
+            while True:
+                async for event in kube.watch(POOLS, None, version=version):
+                    version = event["object"]["metadata"]["resourceVersion"]
+                    if event["type"] != "BOOKMARK":
+                        await handlers.pool_event(event=event)
+        except KubeError:
+            await asyncio.sleep(1.0)
