@@ -1,7 +1,7 @@
 """A Monero chain in memory: blocks, a transaction pool, payments and what spends them.
 
 Every id is a hash of a counter, so that two runs of the same story have the same ids. Key images are a function of an
-output's public key here; whether a wallet may know one is the wallet's business (``wallet_state.py``).
+output's public key here; whether a wallet may know one is the wallet's business (``wallet_cache.py``).
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ class Chain:
         return transaction.txid
 
     def _conflicts(self, transaction: Transaction) -> bool:
-        return any(image in self.spent() for image in transaction.spends)
+        return not transaction.spends.isdisjoint(self.spent())
 
     def _transaction(
         self, paid: Collection[tuple[str, int]], spends: frozenset[str], *, unlock_time: int = 0

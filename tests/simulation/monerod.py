@@ -24,9 +24,9 @@ class DaemonAway(Exception):
 class Monerod:
     """One of a chain. Its attributes are its troubles, and may be changed at any time.
 
-    ``down``: neither operator nor wallets reach it; ``cut_off``: wallets do not. ``behind``: blocks that it has not got
-    yet, though it knows of them. ``busy``: it says so instead of answering. ``nettype`` may be another network's.
-    ``lies`` replaces fields of get_info, of which wallets see nothing; ``hides`` are transactions that it denies
+    ``down``: neither operator nor wallets reach it; ``cut_off``: wallets do not, and notice after ``away_seconds``.
+    ``behind``: blocks that it has not got yet, though it knows of them. ``busy``: it says so instead of answering.
+    ``nettype`` may be another network's. ``lies`` replaces fields of get_info, of which wallets see nothing; ``hides`` are transactions that it denies
     to the operator; ``seconds`` is how long a call takes.
     """
 
@@ -36,6 +36,7 @@ class Monerod:
         self.restricted = restricted
         self.down = False
         self.cut_off = False
+        self.away_seconds = 0.0
         self.behind = 0
         self.busy = False
         self.lies: dict[str, Any] = {}

@@ -10,29 +10,19 @@ import asyncio
 import errno
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Generator, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import TracebackType
 from typing import Any, NamedTuple, Protocol, cast
-from urllib.parse import urlsplit
 
 import aiohttp
-from aiohttp.client_middleware_digest_auth import DigestAuthMiddleware
 from aiohttp.client_reqrep import ConnectionKey
 
 from escrow_operator.models.monero import Login
+from simulation.http_session import Reply, Session
 
 CONNECT_SECONDS = 5.0
 """Until a client gives up on an address that does not even refuse; the client's own timeout comes first."""
-
-
-class Reply(NamedTuple):
-    """An HTTP answer."""
-
-    status: int
-    body: bytes
 
 
 class Ended(Exception):
@@ -140,7 +130,7 @@ class Network:
 
     def session(self) -> aiohttp.ClientSession:
         """A client's connections."""
-        return cast("aiohttp.ClientSession", _Session(self))
+        return cast("aiohttp.ClientSession", Session(self.exchange))
 
     async def exchange(self, address: str, path: str, data: bytes, login: Login | None) -> Reply:
         """One request and its answer, for the sessions."""
@@ -223,72 +213,3 @@ def _refused(address: str) -> aiohttp.ClientConnectorError:
 
 async def _answer(server: Server, path: str, request: dict[str, Any]) -> Reply:
     return await server.answer(path, request)
-
-
-class _Content:
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    async def iter_any(self) -> AsyncIterator[bytes]:
-        if self._body:
-            yield self._body
-
-
-class _Response:
-    def __init__(self, reply: Reply) -> None:
-        self.status = reply.status
-        self.content = _Content(reply.body)
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-class _Post(AbstractAsyncContextManager[_Response]):
-    def __init__(self, response: Awaitable[_Response]) -> None:
-        self._response = response
-
-    def __await__(self) -> Generator[Any, None, _Response]:
-        return self._response.__await__()
-
-    async def __aenter__(self) -> _Response:
-        return await self._response
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing is open."""
-
-
-class _Session:
-    """The part of aiohttp.ClientSession that JsonRpcClient uses."""
-
-    def __init__(self, network: Network) -> None:
-        self._network = network
-        self.closed = False
-
-    def post(self, url: str, *, data: bytes, middlewares: Iterable[Any] = (), **_: Any) -> _Post:
-        return _Post(self._post(url, data, tuple(middlewares)))
-
-    async def close(self) -> None:
-        self.closed = True
-
-    async def _post(self, url: str, data: bytes, middlewares: tuple[Any, ...]) -> _Response:
-        if self.closed:
-            raise RuntimeError("Session is closed")
-        parts = urlsplit(url)
-        login = _login(middlewares)
-
-        async def send(_: object) -> _Response:
-            return _Response(await self._network.exchange(parts.netloc, parts.path, data, login))
-
-        # The client's own middleware, which counts requests. The one for digest logins wants a real challenge.
-        own = [one for one in middlewares if not isinstance(one, DigestAuthMiddleware)]
-        response: _Response = await own[-1](None, send) if own else await send(None)
-        return response
-
-
-def _login(middlewares: tuple[Any, ...]) -> Login | None:
-    for one in middlewares:
-        if isinstance(one, DigestAuthMiddleware):
-            return Login(one._login_str, one._password_bytes.decode())
-    return None
