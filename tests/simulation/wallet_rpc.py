@@ -1,0 +1,154 @@
+"""A monero-wallet-rpc process: one thread, one open wallet, JSON-RPC in the words of v0.18.5."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from simulation.monerod import DaemonAway, Monerod
+from simulation.network import Ended, Reply, json_reply, pause
+from simulation.wallet_calls import Calls
+from simulation.wallet_files import FileTrouble, Volume
+from simulation.wallet_reads import ASKS_DAEMON, Fault, Open
+
+SECONDS = {
+    "open_wallet": 0.3,
+    "create_wallet": 0.5,
+    "close_wallet": 0.05,
+    "store": 0.05,
+    "prepare_multisig": 0.003,
+    "make_multisig": 0.3,
+    "exchange_multisig_keys": 0.3,
+    "export_multisig_info": 0.08,
+    "import_multisig_info": 0.15,
+    "refresh": 0.01,
+}
+"""How long calls take, measured on an idle machine; all others are reads."""
+
+READ_SECONDS = 0.002
+
+
+class WalletProcess:
+    """Serves the files of a volume, and scans the chain of a daemon.
+
+    ``daemons`` finds the daemon at an address, for ``set_daemon``. ``factor`` stretches all durations; ``seconds``,
+    those of calls by name, may be changed. A call has its effect in the middle of its time, so that a process that is killed
+    meanwhile may or may not have done it. ``name`` is for those who look at it.
+    """
+
+    def __init__(
+        self,
+        volume: Volume,
+        daemon: Monerod,
+        *,
+        name: str = "",
+        daemons: Callable[[str], Monerod | None] = lambda _: None,
+        factor: float = 1.0,
+    ) -> None:
+        self.name = name
+        self.seconds = dict(SECONDS)
+        self.alive = True
+        self._factor = factor
+        self._calls = Calls(volume, daemon, self, daemons)
+        self._thread = asyncio.Lock()
+        self._runs = asyncio.Event()
+        self._runs.set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    # What is done to it
+
+    def hang(self) -> None:
+        """It stops in the middle of whatever it does."""
+        self._runs.clear()
+
+    def resume(self) -> None:
+        """It goes on where it stopped."""
+        self._runs.set()
+
+    def kill(self) -> None:
+        """SIGKILL: what was not stored is lost, its locks are free."""
+        if not self.alive:
+            return
+        self.alive = False
+        for task in self._tasks:
+            task.cancel()
+        self._calls.end()
+
+    async def stop(self) -> None:
+        """SIGTERM: it finishes the call it is at, stores its wallet if it can, and ends. One that hangs does not."""
+        async with self._thread:
+            await self._work("store")
+            if self.alive:
+                self._calls.store_at_exit()
+        self.kill()
+
+    # What can be seen of it
+
+    @property
+    def open(self) -> Open | None:
+        """The wallet that is open in it: file name, keys, cache."""
+        return self._calls.open
+
+    @property
+    def exports(self) -> int:
+        """How many exports of multisig info it has made: a signing round survives no further one."""
+        return self._calls.exports
+
+    # What it does
+
+    async def answer(self, path: str, request: dict[str, Any]) -> Reply:
+        """See simulation.network.Server."""
+        if not self.alive:
+            raise Ended
+        if path != "/json_rpc":
+            return Reply(404, b"")
+        task = asyncio.current_task()
+        assert task
+        self._tasks.add(task)
+        try:
+            async with self._thread:
+                body = await self._result(str(request.get("method")), request.get("params") or {})
+        finally:
+            self._tasks.discard(task)
+        return json_reply({"jsonrpc": "2.0", "id": request.get("id", "0")} | body)
+
+    async def call(self, method: str, **params: Any) -> dict[str, Any]:
+        """A party's call, over no network: the result. Raises Fault, or Ended."""
+        if not self.alive:
+            raise Ended
+        async with self._thread:
+            body = await self._result(method, params)
+        if "error" in body:
+            raise Fault(body["error"]["code"], body["error"].get("message", ""))
+        result: dict[str, Any] = body["result"]
+        return result
+
+    async def _result(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        handler = self._calls.find(method)
+        if handler is None:
+            return _error(-32601, "Method not found")
+        await self._work(method)
+        if method in ASKS_DAEMON and not self._calls.daemon_answers():
+            await pause(self._calls.away_seconds())
+        try:
+            result = handler(params)
+        except Fault as fault:
+            return _error(fault.code, fault.message)
+        except FileTrouble as trouble:
+            return _error(trouble.code, str(trouble))
+        except DaemonAway:
+            # An exception that leaves the handler.
+            return {"error": {"code": 0, "message": ""}}
+        await self._work(method)
+        return {"result": result}
+
+    async def _work(self, method: str) -> None:
+        """Half of a call's time."""
+        await self._runs.wait()
+        await pause(self._factor * self.seconds.get(method, READ_SECONDS) / 2)
+        await self._runs.wait()
+
+
+def _error(code: int, message: str) -> dict[str, Any]:
+    return {"error": {"code": code, "message": message}}
