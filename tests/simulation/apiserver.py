@@ -145,7 +145,7 @@ class ApiServer:
     ) -> Body:
         """A JSON patch of an object, or of its status alone. Raises NotFoundError, ConflictError, KubeError."""
         old = self.get(resource, namespace, name)
-        fresh = applied(old, ops)
+        fresh = _stored(applied(old, ops))
         if resource.plural in CUSTOM:
             if subresource == "status":
                 fresh = old | {"status": fresh.get("status", {})}
@@ -157,6 +157,8 @@ class ApiServer:
         """Store a new state of an object that exists. The version of what is given does not matter."""
         key = (resource.plural, namespace, fresh["metadata"]["name"])
         old = self.objects[key]
+        if old.get("immutable") and (fresh.get("data"), fresh.get("immutable")) != (old.get("data"), True):
+            raise KubeError(422, "Invalid", f"{key[2]} is immutable")
         if not status_only and fresh.get("spec") != old.get("spec"):
             fresh["metadata"]["generation"] = old["metadata"]["generation"] + 1
         return self._save(resource, key, fresh, before=old)

@@ -17,6 +17,7 @@ from escrow_operator.core.manifests.common import RPC_PORT
 from escrow_operator.models.common import WALLET_RPC
 
 from .apiserver import ApiServer, Body, Event
+from .process import spawn_apart
 
 CONTROLLER_SECONDS = 0.02
 """Until a controller acts on what it saw."""
@@ -103,7 +104,7 @@ class Cluster:
                 await done
 
         if key not in self._tasks:
-            self._tasks[key] = asyncio.get_running_loop().create_task(run())
+            self._tasks[key] = spawn_apart(run())
 
     def _scale_all(self) -> None:
         for deployment in self._server.all(DEPLOYMENTS):

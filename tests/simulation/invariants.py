@@ -13,6 +13,7 @@ from escrow_operator.models.common import ROLES, Label
 from escrow_operator.models.session import OPEN_PHASES, Phase
 
 from .apiserver import Body, Event
+from .wallet_files import WalletFile
 
 if TYPE_CHECKING:
     from .world import World
@@ -158,7 +159,7 @@ class Watchman:
                 deed = known[role].get(address)
                 if deed is None:
                     found.append(f"I4: no deed of {role} has address {address}")
-                elif not world.volume(role).can_open(deed["file"], deed["password"], address):
+                elif not _opens(world.volume(role).files.get(deed["file"]), deed["password"], address):
                     found.append(f"I4: the deed of {role} opens no wallet of {address}")
         return found
 
@@ -174,3 +175,7 @@ class Watchman:
             if not world.wallets_are_open(name):
                 found.append(f"I8: session {name} is {status['phase']}, and not all of its wallets are open")
         return found
+
+
+def _opens(file: WalletFile | None, password: str, address: str) -> bool:
+    return file is not None and file.password == password and file.keys.address == address

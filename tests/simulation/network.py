@@ -20,6 +20,7 @@ from aiohttp.client_reqrep import ConnectionKey
 
 from escrow_operator.models.monero import Login
 from simulation.http_session import Reply, Session
+from simulation.process import spawn_apart
 
 CONNECT_SECONDS = 5.0
 """Until a client gives up on an address that does not even refuse; the client's own timeout comes first."""
@@ -169,7 +170,7 @@ class Network:
         return wrong.reply if wrong is not None and trouble is Trouble.GARBAGE else reply
 
     async def _served(self, listener: _Listener, path: str, request: dict[str, Any]) -> Reply:
-        task = asyncio.create_task(_answer(listener.server, path, request))
+        task = spawn_apart(_answer(listener.server, path, request))
         listener.running.add(task)
         task.add_done_callback(listener.running.discard)
         # The call goes on when its client has gone: wait, unlike await, does not pass on a cancellation.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Coroutine
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 _CURRENT: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
 
@@ -70,6 +72,11 @@ class Process:
     def _must_live(self) -> None:
         if self.dead:
             raise asyncio.CancelledError
+
+
+def spawn_apart(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Run something that belongs to no process: what a request sets going outlives who sent it."""
+    return asyncio.get_running_loop().create_task(work, context=contextvars.Context())
 
 
 def task_factory(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio.Task[Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from escrow_operator.adapters.kube import PODS
+from escrow_operator.adapters.kube import PODS, POOLS
 
 from .world import World
 
@@ -122,7 +122,7 @@ async def make_the_pool_again(world: World) -> None:
     world.delete_pool()
     await asyncio.sleep(5)
     world.delete("trade")
-    await world.until(lambda: not world.server.all(PODS), what="all pods to be gone")
+    await world.until(lambda: not world.server.all(PODS) + world.server.all(POOLS), what="pool and pods to be gone")
     world.make_pool()
     world.apply("trade")
     await _active(world, "trade")

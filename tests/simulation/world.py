@@ -17,9 +17,13 @@ import looptime
 from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.kube import PODS, POOLS, SECRETS, SESSIONS, Kube
 from escrow_operator.adapters.kube_errors import KubeError, NotFoundError
+from escrow_operator.core.login import derive_login
+from escrow_operator.core.manifests.common import login_key_name
 from escrow_operator.handlers.registry import Handlers
 from escrow_operator.models.common import API_VERSION, ROLES, Label, Role, format_time
+from escrow_operator.models.deed import secret_data
 from escrow_operator.models.monero import parse_xmr
+from escrow_operator.models.pool import PoolKey
 from escrow_operator.settings import IntervalSettings, SessionSettings, Settings
 from escrow_operator.wiring import Operator
 
@@ -251,16 +255,18 @@ class World:
 
     def _start_wallet(self, pod: Body, address: str) -> WalletServer:
         role = Role(pod["metadata"]["labels"][Label.ROLE])
-        volume = self.volume(role, pod["metadata"]["labels"][Label.POOL])
-        process = WalletProcess(volume, self.chain, daemon=self.monerod)
-        self.network.listen(address, process)
+        pool = pod["metadata"]["labels"][Label.POOL]
+        volume = self.volume(role, pool)
+        process = WalletProcess(volume, self.monerod, name=pod["metadata"]["name"])
+        key = secret_data(self.server.get(SECRETS, SHOP, login_key_name(PoolKey(SHOP, pool))), "key")["key"]
+        self.network.listen(address, process, login=derive_login(key, pod["metadata"]["uid"]))
         return process
 
     def wallets_are_open(self, name: str) -> bool:
         """Whether each of a session's pods has a wallet open."""
         pods = self.pods_of(name)
         return len(pods) == len(ROLES) and all(
-            (process := self.cluster.process_of(pod)) and cast("WalletProcess", process).file for pod in pods
+            (process := self.cluster.process_of(pod)) and cast("WalletProcess", process).open for pod in pods
         )
 
 
