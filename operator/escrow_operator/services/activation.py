@@ -150,15 +150,14 @@ class Activator:
         return slot.wallet_file is not None and self._opener.is_open(slot, slot.wallet_file)
 
     async def _tell(self, session: Session, slots: Slots, before: set[str]) -> Session:
-        """Events and the phase Opening, once slots were claimed."""
+        """Events and the phase Opening, once slots were claimed; the operator that claimed them may have died of it."""
         fresh = [slot for slot in slots.values() if slot.uid not in before]
-        if not fresh:
+        if fresh:
+            story = "SlotReplaced" if session.phase in OPEN_PHASES else "SlotsClaimed"
+            names = ", ".join(f"{slot.role} {slot.name}" for slot in fresh)
+            self._recorder.record(session, story, f"Adopted {names}.")
+        if session.phase in OPEN_PHASES or (session.phase is Phase.OPENING and not fresh):
             return session
-        names = ", ".join(f"{slot.role} {slot.name}" for slot in fresh)
-        if session.phase in OPEN_PHASES:
-            self._recorder.record(session, "SlotReplaced", f"Adopted {names}.")
-            return session
-        self._recorder.record(session, "SlotsClaimed", f"Adopted {names}.")
         report = Report(
             Phase.OPENING,
             health(Phase.OPENING, OPENING, "The wallets are being opened."),
