@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import copy
 import itertools
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -13,6 +12,7 @@ from escrow_operator.adapters.kube import PODS, POOLS, SESSIONS, JsonPatch, Reso
 from escrow_operator.adapters.kube_errors import ConflictError, ExpiredError, KubeError, NotFoundError
 from escrow_operator.models.common import format_time
 
+from .bodies import copied, plain
 from .jsonpatch import applied
 from .schema import admit
 
@@ -69,13 +69,13 @@ class ApiServer:
         body = self.find(resource, namespace, name)
         if body is None:
             raise NotFoundError(404, "NotFound", f'{resource.plural} "{name}" not found')
-        return copy.deepcopy(body)
+        return copied(body)
 
     def list(self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None = None) -> list[Body]:
         """Copies, in the order of their names."""
         found = [body for body in self.all(resource, namespace) if _matches(body, labels)]
         found.sort(key=lambda body: (body["metadata"].get("namespace") or "", body["metadata"]["name"]))
-        return copy.deepcopy(found)
+        return copied(found)
 
     def since(
         self, version: int, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None
@@ -135,7 +135,7 @@ class ApiServer:
             return self.create(resource, namespace, body)
         if uid and uid != old["metadata"]["uid"]:
             raise ConflictError(409, "Conflict", f"{name}: another uid")
-        fresh = copy.deepcopy(old)
+        fresh = copied(old)
         _merge(fresh, _stored(body))
         fresh["metadata"] |= {key: old["metadata"][key] for key in ("uid", "creationTimestamp", "generation")}
         return self.replace(resource, namespace, fresh)
@@ -194,25 +194,25 @@ class ApiServer:
                 raise KubeError(422, "Invalid", f"{key[2]} is invalid: {wrong}")
         if before is not None and _without_version(fresh) == _without_version(self.objects[key]):
             # A write that changes nothing makes no version.
-            return copy.deepcopy(self.objects[key])
+            return copied(self.objects[key])
         before = self.objects.get(key)
         self.objects[key] = fresh
         fresh["metadata"]["resourceVersion"] = str(self._next())
         meta = fresh["metadata"]
         if "deletionTimestamp" in meta and not meta.get("finalizers") and resource.plural != PODS.plural:
             self._remove(key)
-            return copy.deepcopy(fresh)
+            return copied(fresh)
         self._tell("MODIFIED" if before else "ADDED", key, fresh, before)
-        return copy.deepcopy(fresh)
+        return copied(fresh)
 
     def _remove(self, key: Key) -> None:
         body = self.objects.pop(key)
-        gone = copy.deepcopy(body)
+        gone = copied(body)
         gone["metadata"]["resourceVersion"] = str(self._next())
         self._tell("DELETED", key, gone, body)
 
     def _tell(self, kind: str, key: Key, body: Body, before: Body | None) -> None:
-        event = Event(self._version, kind, key[0], key[1], copy.deepcopy(body), before)
+        event = Event(self._version, kind, key[0], key[1], copied(body), before)
         self.log.append(event)
         for subscriber in self.subscribers:
             subscriber(event)
@@ -239,12 +239,12 @@ def _merge(old: Body, new: Mapping[str, Any]) -> None:
         if isinstance(value, dict) and isinstance(old.get(key), dict) and key != "data":
             _merge(old[key], value)
         else:
-            old[key] = copy.deepcopy(value)
+            old[key] = copied(value)
 
 
 def _stored(body: Mapping[str, Any]) -> Body:
     """``stringData`` becomes ``data``."""
-    fresh = copy.deepcopy(dict(body))
+    fresh = plain(body)
     text = fresh.pop("stringData", None)
     if text is not None:
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in text.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import hashlib
 import itertools
 import json
@@ -17,6 +16,7 @@ from escrow_operator.core.manifests.common import RPC_PORT
 from escrow_operator.models.common import WALLET_RPC
 
 from .apiserver import ApiServer, Body, Event
+from .bodies import copied
 from .process import spawn_apart
 
 CONTROLLER_SECONDS = 0.02
@@ -124,7 +124,7 @@ class Cluster:
         for pod in sorted(current, key=_is_ready)[: max(0, len(current) - spec["replicas"])]:
             self._delete_pod(pod)
         for _ in range(spec["replicas"] - len(current)):
-            body = copy.deepcopy(spec["template"])
+            body = copied(spec["template"])
             body["metadata"]["name"] = f"{meta['name']}-{digest[:4]}-{next(self._numbers):03}"
             body["metadata"]["ownerReferences"] = [
                 {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": digest, "uid": owner, "controller": True}
@@ -153,7 +153,7 @@ class Cluster:
     def _schedule(self, pod: Body) -> None:
         up = [node for node in self.nodes if not node.silent]
         if up:
-            fresh = copy.deepcopy(pod)
+            fresh = copied(pod)
             fresh["spec"]["nodeName"] = min(up, key=lambda node: len(node.processes)).name
             self._server.replace(PODS, pod["metadata"]["namespace"], fresh)
 
@@ -235,7 +235,7 @@ class Cluster:
 
     def _set_status(self, pod: Body, status: Body) -> None:
         meta = pod["metadata"]
-        fresh = copy.deepcopy(self._server.find(PODS, meta["namespace"], meta["name"]) or pod)
+        fresh = copied(self._server.find(PODS, meta["namespace"], meta["name"]) or pod)
         fresh["status"] = status
         self._server.replace(PODS, meta["namespace"], fresh)
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from escrow_operator.adapters.kube_errors import ConflictError, KubeError
 
+from .bodies import copied, plain
+
 
 def applied(body: Mapping[str, Any], ops: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The patched object. Raises ConflictError for a test that fails, KubeError for a path that leads nowhere."""
-    fresh = copy.deepcopy(dict(body))
+    fresh = copied(dict(body))
     for op in ops:
         try:
             _apply(fresh, op)
@@ -36,10 +37,10 @@ def _apply(body: dict[str, Any], op: Mapping[str, Any]) -> None:
         return
     match op["op"]:
         case "add":
-            place[last] = copy.deepcopy(op["value"])
+            place[last] = plain(op["value"])
         case "replace":
             _ = place[last]
-            place[last] = copy.deepcopy(op["value"])
+            place[last] = plain(op["value"])
         case "remove":
             del place[last]
         case "test" if place[last] != op["value"]:
@@ -52,9 +53,9 @@ def _apply_to_list(place: list[Any], last: str, op: Mapping[str, Any]) -> None:
         case "add":
             if number > len(place):
                 raise IndexError(number)
-            place.insert(number, copy.deepcopy(op["value"]))
+            place.insert(number, plain(op["value"]))
         case "replace":
-            place[number] = copy.deepcopy(op["value"])
+            place[number] = plain(op["value"])
         case "remove":
             del place[number]
         case "test" if place[number] != op["value"]:

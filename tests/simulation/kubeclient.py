@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from escrow_operator.adapters.kube import EVENTS, PAGE_SIZE, WATCH_SECONDS, Json
 from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError, UnavailableError
 
 from .apiserver import ApiServer, Body, Event
+from .bodies import copied
 from .process import Process
 
 LATENCY = 0.004
@@ -111,7 +111,7 @@ class SimKube:
                     await asyncio.sleep(view.delay)
                 for event in view.disturbed(events):
                     self._process.reads()
-                    yield {"type": event.kind, "object": copy.deepcopy(event.body)}
+                    yield {"type": event.kind, "object": copied(event.body)}
                 if events:
                     seen = events[-1].version
                     continue

@@ -22,6 +22,8 @@ class Outcome:
     """How a story ended; ``end`` is what must be the same with and without trouble."""
 
     steps: list[str] = field(default_factory=list)
+    begins: int = 0
+    """The step at which the story began: the pool was warm."""
     end: dict[str, Any] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
     story: str = ""
@@ -39,6 +41,8 @@ async def _play(story: Story, crash: CrashPoint | None, view: View | None, seed:
     supervisor = asyncio.create_task(_start_again(world, first))
     outcome = Outcome()
     try:
+        await world.until(world.is_warm, what="the pool to be warm")
+        outcome.begins = len(first.steps)
         await story.play(world)
         await world.quiet()
     except AssertionError as error:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
 _CURRENT: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
+
+
+READS = frozenset(
+    {"get_address", "get_height", "get_transfers", "get_version", "incoming_transfers", "is_multisig", "refresh"}
+)
+"""Calls to wallets that change nothing which another process could see."""
 
 
 class CrashPoint(NamedTuple):
@@ -90,3 +96,11 @@ def task_factory(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> 
         if process.dead:
             task.cancel()
     return task
+
+
+def crash_points(steps: Sequence[str], *, begin: int = 0) -> list[CrashPoint]:
+    """Before and after each step; after what only read it is as before the next."""
+    points = []
+    for number, step in enumerate(steps[begin:], begin):
+        points += [CrashPoint(number, after) for after in (False, True) if not after or step.split()[0] not in READS]
+    return points

@@ -5,7 +5,6 @@ The CEL rules of the CRDs are left out: they guard what users send, and scenario
 
 from __future__ import annotations
 
-import copy
 from functools import cache
 from typing import Any
 
@@ -13,6 +12,8 @@ import jsonschema
 import yaml
 
 from testbed.settings import REPO_ROOT
+
+from .bodies import copied
 
 Schema = dict[str, Any]
 
@@ -28,7 +29,7 @@ def _schema(plural: str) -> tuple[Schema, Any]:
 def admit(plural: str, body: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
     """The object as it would be stored, and what is wrong with it, or None."""
     schema, validator = _schema(plural)
-    fresh = copy.deepcopy(body)
+    fresh = copied(body)
     for part in ("spec", "status"):
         if part in fresh:
             _complete(schema["properties"][part], fresh[part])
@@ -53,5 +54,5 @@ def _complete(schema: Schema, value: Any) -> None:
             del value[name]
     for name, inner in (properties or {}).items():
         if name not in value and "default" in inner:
-            value[name] = copy.deepcopy(inner["default"])
+            value[name] = copied(inner["default"])
             _complete(inner, value[name])
