@@ -29,6 +29,7 @@ class Calls(Reads):
         self._random = daemon.chain.new_id
         self._holder = holder
         self._daemons = daemons
+        self._first_daemon = daemon
 
     def end(self) -> None:
         """The process ends: nothing is open any more."""
@@ -177,3 +178,5 @@ class Calls(Reads):
         if self.open is not None and self.open.name != wallet.name:
             self._volume.release(self.open.name, self._holder)
         self.open = wallet
+        # A party's set_daemon is of the wallet that was open.
+        self._daemon = self._first_daemon

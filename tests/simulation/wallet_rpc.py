@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from simulation.http_session import Reply
 from simulation.monerod import DaemonAway, Monerod
-from simulation.network import Ended, Reply, json_reply, pause
+from simulation.network import Ended, json_reply, pause
 from simulation.wallet_calls import Calls
 from simulation.wallet_files import FileTrouble, Volume
 from simulation.wallet_reads import ASKS_DAEMON, Fault, Open
@@ -33,8 +34,8 @@ class WalletProcess:
     """Serves the files of a volume, and scans the chain of a daemon.
 
     ``daemons`` finds the daemon at an address, for ``set_daemon``. ``factor`` stretches all durations; ``seconds``,
-    those of calls by name, may be changed. A call has its effect in the middle of its time, so that a process that is killed
-    meanwhile may or may not have done it. ``name`` is for those who look at it.
+    those of calls by name, may be changed. A call has its effect in the middle of its time, so that a process that is
+    killed meanwhile may or may not have done it. ``name`` is for those who look at it.
     """
 
     def __init__(
