@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 
 import pytest_asyncio
-from regtest.platform import Platform
 
 from contract.bench import Bench
 from contract.exchange import ExchangeContract
@@ -21,6 +20,7 @@ from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.pool import PoolKey
 from harness.chain import Chain, forwarded
 from harness.place import Place
+from regtest.payout import Platform
 from testbed import regtest
 
 

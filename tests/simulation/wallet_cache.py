@@ -131,8 +131,7 @@ class Cache:
             theirs = {export.outputs[place] for export in exports.values()}
             own = one.output.public_key
             one.key_image = key_image(own) if theirs == {own} else digest("wrong", own, *sorted(theirs))
-        if covered:
-            self.peers |= {signer: export.nonces for signer, export in exports.items()}
+        self.peers |= {signer: export.nonces for signer, export in exports.items()}
         return covered
 
     # Transactions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -50,6 +51,7 @@ class WalletProcess:
         self.name = name
         self.seconds = dict(SECONDS)
         self.alive = True
+        self._stopping = False
         self._factor = factor
         self._calls = Calls(volume, daemon, self, daemons)
         self._thread = asyncio.Lock()
@@ -75,12 +77,18 @@ class WalletProcess:
         for task in self._tasks:
             task.cancel()
         self._calls.end()
+        # Who waits for it hears that it ended.
+        self._runs.set()
 
     async def stop(self) -> None:
-        """SIGTERM: it finishes the call it is at, stores its wallet if it can, and ends. One that hangs does not."""
+        """SIGTERM: it finishes the call it is at, stores its wallet if it can, and ends. One that hangs does not.
+
+        Returns when it has ended, by itself or killed meanwhile.
+        """
+        self._stopping = True
         async with self._thread:
-            await self._work("store")
-            if self.alive:
+            with contextlib.suppress(Ended):
+                await self._work("store")
                 self._calls.store_at_exit()
         self.kill()
 
@@ -126,6 +134,8 @@ class WalletProcess:
         return result
 
     async def _result(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        if self._stopping or not self.alive:
+            raise Ended
         handler = self._calls.find(method)
         if handler is None:
             return _error(-32601, "Method not found")
@@ -149,6 +159,8 @@ class WalletProcess:
         await self._runs.wait()
         await pause(self._factor * self.seconds.get(method, READ_SECONDS) / 2)
         await self._runs.wait()
+        if not self.alive:
+            raise Ended
 
 
 def _error(code: int, message: str) -> dict[str, Any]:

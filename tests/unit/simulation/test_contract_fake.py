@@ -49,6 +49,7 @@ async def bench() -> AsyncIterator[Bench]:
         wallets[role] = WalletRpc(f"http://{role}:18083", None, session=session)
     yield Bench(wallets, Daemon("http://monerod:18081", session=session), _Miner(chain))
     await session.close()
+    assert not network.failures
 
 
 class TestFiles(FilesContract):
