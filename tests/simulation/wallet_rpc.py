@@ -30,6 +30,10 @@ SECONDS = {
 
 READ_SECONDS = 0.002
 
+AUTO_REFRESH_SECONDS = 20.0
+"""Between two scans that a process makes by itself, between any two calls: what two reads say need not be of one
+moment."""
+
 
 class WalletProcess:
     """Serves the files of a volume, and scans the chain of a daemon.
@@ -53,6 +57,7 @@ class WalletProcess:
         self.alive = True
         self._stopping = False
         self._factor = factor
+        self._refreshed = float("-inf")
         self._calls = Calls(volume, daemon, self, daemons)
         self._thread = asyncio.Lock()
         self._runs = asyncio.Event()
@@ -139,9 +144,10 @@ class WalletProcess:
         handler = self._calls.find(method)
         if handler is None:
             return _error(-32601, "Method not found")
+        await self._auto_refresh()
         await self._work(method)
         if method in ASKS_DAEMON and not self._calls.daemon_answers():
-            await pause(self._calls.away_seconds())
+            await self._wait_for_daemon()
         try:
             result = handler(params)
         except Fault as fault:
@@ -153,6 +159,24 @@ class WalletProcess:
             return {"error": {"code": 0, "message": ""}}
         await self._work(method)
         return {"result": result}
+
+    async def _auto_refresh(self) -> None:
+        """As it does when it has nothing else to do. Only calls can tell when it was, so it is done before one."""
+        now = asyncio.get_running_loop().time()
+        if now - self._refreshed < AUTO_REFRESH_SECONDS:
+            return
+        self._refreshed = now
+        if self._calls.open is None:
+            return
+        if not self._calls.daemon_answers():
+            await self._wait_for_daemon()
+        self._calls.refresh_if_possible()
+
+    async def _wait_for_daemon(self) -> None:
+        await pause(self._calls.away_seconds())
+        await self._runs.wait()
+        if not self.alive:
+            raise Ended
 
     async def _work(self, method: str) -> None:
         """Half of a call's time."""

@@ -11,7 +11,7 @@ from simulation.parties import pay_out, share_key_images
 from simulation.wallet_files import Damage, Volume
 from simulation.wallet_keys import complete
 from simulation.wallet_reads import Fault
-from simulation.wallet_rpc import WalletProcess
+from simulation.wallet_rpc import AUTO_REFRESH_SECONDS, WalletProcess
 
 PASSWORD = "password"
 
@@ -221,3 +221,11 @@ def test_two_runs_of_one_story_have_the_same_ids() -> None:
         return txid, chain.top
 
     assert story() == story()
+
+
+async def test_a_wallet_scans_by_itself_now_and_then() -> None:
+    chain = Chain(5)
+    process = await create(Volume(), Monerod(chain))
+    assert await process.call("get_height") == {"height": 1}
+    process._refreshed -= AUTO_REFRESH_SECONDS
+    assert await process.call("get_height") == {"height": 5}
