@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from escrow_operator.errors import WalletDaemonUnavailable
+from escrow_operator.errors import BadMultisigInfo, WalletDaemonUnavailable, WalletError
 from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.monero import NetType, TransferType
 
@@ -51,6 +51,12 @@ class MoneyContract:
         assert found.block_height == height - 1
         assert await daemon.spent([*found.key_images]) == dict.fromkeys(found.key_images, True)
 
+        with pytest.raises(BadMultisigInfo):
+            await wallet.import_multisig_info(["not hexadecimal"])
+        with pytest.raises(BadMultisigInfo):
+            await wallet.import_multisig_info(["ab" * 100])
+        with pytest.raises(BadMultisigInfo):
+            await wallet.import_multisig_info([])
         assert await bench.share_key_images() == [1, 1, 1]
         lists = [await bench.wallets[role].outputs() for role in ROLES]
         assert lists[0][0].key_image
@@ -116,6 +122,9 @@ class MoneyContract:
         await bench.miner.mine()
         await wallet.refresh()
         height, outputs = await wallet.height(), await wallet.outputs()
+        peer = bench.wallet
+        await peer.refresh()
+        info = await peer.export_multisig_info()
         await wallet.call("set_daemon", {"address": "http://127.0.0.1:1", "trusted": True}, 10)
         with pytest.raises(WalletDaemonUnavailable):
             await wallet.refresh()
@@ -126,6 +135,10 @@ class MoneyContract:
         assert (await wallet.height(), await wallet.outputs()) == (height, outputs)
         assert (await wallet.balance()).total == AMOUNT
         assert [found.txid for found in await wallet.transfers(incoming=True)] == [txid]
+        with pytest.raises(WalletError):
+            await wallet.import_multisig_info([info])
+        assert await wallet.outputs() == [], "it was about to scan those blocks again"
+        assert await wallet.height() == height - 1
 
     async def test_what_the_daemon_says_of_itself(self, bench: Bench) -> None:
         info = await bench.daemon.info()

@@ -73,7 +73,7 @@ class _Wrong:
 class _Listener:
     server: Server
     login: Login | None
-    running: set[asyncio.Task[Reply]] = field(default_factory=set)
+    running: dict[asyncio.Task[Reply], None] = field(default_factory=dict)
 
 
 Hook = Callable[[str, str, Mapping[str, Any]], None]
@@ -171,8 +171,8 @@ class Network:
 
     async def _served(self, listener: _Listener, path: str, request: dict[str, Any]) -> Reply:
         task = asyncio.create_task(_answer(listener.server, path, request))
-        listener.running.add(task)
-        task.add_done_callback(listener.running.discard)
+        listener.running[task] = None
+        task.add_done_callback(listener.running.pop)
         task.add_done_callback(self._note)
         # The call goes on when its client has gone: wait, unlike await, does not pass on a cancellation.
         await asyncio.wait({task})

@@ -62,7 +62,8 @@ class WalletProcess:
         self._thread = asyncio.Lock()
         self._runs = asyncio.Event()
         self._runs.set()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        # In the order in which they came: a run is to be the same each time.
+        self._tasks: dict[asyncio.Task[Any], None] = {}
 
     # What is done to it
 
@@ -119,12 +120,12 @@ class WalletProcess:
             return Reply(404, b"")
         task = asyncio.current_task()
         assert task
-        self._tasks.add(task)
+        self._tasks[task] = None
         try:
             async with self._thread:
                 body = await self._result(str(request.get("method")), request.get("params") or {})
         finally:
-            self._tasks.discard(task)
+            del self._tasks[task]
         return json_reply({"jsonrpc": "2.0", "id": request.get("id", "0")} | body)
 
     async def call(self, method: str, **params: Any) -> dict[str, Any]:
