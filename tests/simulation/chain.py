@@ -7,7 +7,7 @@ output's public key here; whether a wallet may know one is the wallet's business
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 FIRST_UNIX_TIME = 500_000_000
@@ -121,7 +121,7 @@ class Chain:
         spent = set(self.spent())
         coins = [
             output
-            for transaction, _ in self._mined.values()
+            for transaction in self.mined()
             if only is None or transaction.txid in only
             for output in transaction.outputs
             if output.address == address and output.key_image not in spent
@@ -186,6 +186,10 @@ class Chain:
             del self.pool[txid]
 
     # What can be seen of it
+
+    def mined(self) -> Iterator[Transaction]:
+        """Transactions in blocks."""
+        return (transaction for transaction, _ in self._mined.values())
 
     def find(self, txid: str, height: int | None = None) -> tuple[Transaction, Block | None] | None:
         """A transaction and its block, None in the pool; of the lowest ``height`` blocks when given."""
