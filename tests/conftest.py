@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytest.register_assert_rewrite("contract")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort is stable: within each half the order stays that of files and lines."""

@@ -83,6 +83,8 @@ class Chain:
         self.rivals: dict[str, Transaction] = {}
         """Double spends of transactions of the pool: made, and in no pool. ``mine(rivals=...)`` mines them."""
         self._ids = 0
+        self._mined: dict[str, tuple[Transaction, Block]] = {}
+        self._spent: dict[str, int] = {}
         self.mine(height)
 
     @property
@@ -154,7 +156,10 @@ class Chain:
             self.pool = {txid: t for txid, t in self.pool.items() if not t.spends & used}
             above = self.blocks[-1] if self.blocks else None
             time = _GENESIS_TIME + SECONDS_PER_BLOCK * self.height
-            self.blocks.append(Block(self.height, self.new_id("block"), time, tuple(chosen), above))
+            block = Block(self.height, self.new_id("block"), time, tuple(chosen), above)
+            self.blocks.append(block)
+            self._mined |= {transaction.txid: (transaction, block) for transaction in chosen}
+            self._spent |= dict.fromkeys(used, block.index)
         return self.height
 
     def reorganise(self, depth: int, *, vanish: Collection[str] = (), grow: int = 0) -> int:
@@ -165,7 +170,12 @@ class Chain:
         """
         gone = self.blocks[-depth:] if depth else []
         del self.blocks[len(self.blocks) - len(gone) :]
-        for transaction in (t for block in gone for t in block.transactions):
+        back = [t for block in gone for t in block.transactions]
+        for transaction in back:
+            del self._mined[transaction.txid]
+            for image in transaction.spends:
+                del self._spent[image]
+        for transaction in back:
             if transaction.txid not in vanish and not self._conflicts(transaction):
                 self.pool[transaction.txid] = transaction
         return self.mine(grow, without=tuple(self.pool))
@@ -177,22 +187,21 @@ class Chain:
 
     # What can be seen of it
 
-    def mined(self, height: int | None = None) -> Iterator[Transaction]:
-        """Transactions in blocks, of the lowest ``height`` blocks when given."""
-        return (t for block in self.blocks[:height] for t in block.transactions)
+    def mined(self) -> Iterator[Transaction]:
+        """Transactions in blocks."""
+        return (transaction for transaction, _ in self._mined.values())
 
     def find(self, txid: str, height: int | None = None) -> tuple[Transaction, Block | None] | None:
-        """A transaction and its block, None in the pool."""
-        for block in self.blocks[:height]:
-            for transaction in block.transactions:
-                if transaction.txid == txid:
-                    return transaction, block
+        """A transaction and its block, None in the pool; of the lowest ``height`` blocks when given."""
+        found = self._mined.get(txid)
+        if found and (height is None or found[1].index < height):
+            return found
         return (self.pool[txid], None) if txid in self.pool else None
 
     def spent(self, height: int | None = None) -> dict[str, bool]:
-        """Spent key images: True in a block, False in the pool."""
+        """Spent key images: True in a block (of the lowest ``height`` when given), False in the pool."""
         found = {image: False for transaction in self.pool.values() for image in transaction.spends}
-        return found | {image: True for transaction in self.mined(height) for image in transaction.spends}
+        return found | {image: True for image, index in self._spent.items() if height is None or index < height}
 
     def _submit(self, transaction: Transaction) -> str:
         if self._conflicts(transaction):

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from simulation.chain import Block, Chain, Transaction
-from simulation.network import Ended, Reply, json_reply, pause
+from simulation.http_session import Reply
+from simulation.network import Ended, json_reply, pause
 
 MOST_TRANSACTIONS = 100
 """That a restricted RPC port tells of at once."""
@@ -26,8 +27,8 @@ class Monerod:
 
     ``down``: neither operator nor wallets reach it; ``cut_off``: wallets do not, and notice after ``away_seconds``.
     ``behind``: blocks that it has not got yet, though it knows of them. ``busy``: it says so instead of answering.
-    ``nettype`` may be another network's. ``lies`` replaces fields of get_info, of which wallets see nothing; ``hides`` are transactions that it denies
-    to the operator; ``seconds`` is how long a call takes.
+    ``nettype`` may be another network's. ``lies`` replaces fields of get_info, of which wallets see nothing; ``hides``
+    are transactions that it denies to the operator; ``seconds`` is how long a call takes.
     """
 
     def __init__(self, chain: Chain, *, nettype: str = "fakechain", restricted: bool = True) -> None:

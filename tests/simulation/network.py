@@ -74,7 +74,7 @@ class _Wrong:
 class _Listener:
     server: Server
     login: Login | None
-    running: set[asyncio.Task[Reply]] = field(default_factory=set)
+    running: dict[asyncio.Task[Reply], None] = field(default_factory=dict)
 
 
 Hook = Callable[[str, str, Mapping[str, Any]], None]
@@ -86,7 +86,7 @@ class Network:
 
     ``before_call`` runs before a request leaves its client, ``after_call`` when its answer has arrived and its client
     has not seen it. A BaseException that is no Exception goes through all of the operator. ``calls`` are all requests
-    that were made, in order.
+    that were made, in order. ``failures`` are exceptions that came out of servers: mistakes in the simulation.
     """
 
     def __init__(self, *, latency: float = 0.0005) -> None:
@@ -94,6 +94,7 @@ class Network:
         self.calls: list[Call] = []
         self.before_call: Hook | None = None
         self.after_call: Hook | None = None
+        self.failures: list[BaseException] = []
         self._listeners: dict[str, _Listener] = {}
         self._wrong: dict[str, list[_Wrong]] = {}
 
@@ -171,8 +172,9 @@ class Network:
 
     async def _served(self, listener: _Listener, path: str, request: dict[str, Any]) -> Reply:
         task = spawn_apart(_answer(listener.server, path, request))
-        listener.running.add(task)
-        task.add_done_callback(listener.running.discard)
+        listener.running[task] = None
+        task.add_done_callback(listener.running.pop)
+        task.add_done_callback(self._note)
         # The call goes on when its client has gone: wait, unlike await, does not pass on a cancellation.
         await asyncio.wait({task})
         if task.cancelled():
@@ -181,6 +183,12 @@ class Network:
             return task.result()
         except Ended:
             raise aiohttp.ServerDisconnectedError from None
+
+    def _note(self, task: asyncio.Task[Reply]) -> None:
+        """Keep what a server failed with: its client may have gone, and takes it for a broken answer otherwise."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, Ended):
+            self.failures.append(error)
 
     async def _until_not_silent(self, address: str) -> None:
         """An answer is held back by a partition that came meanwhile."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from simulation.chain import Block, Transaction, TxOutput, digest, key_image
@@ -110,12 +110,12 @@ class Cache:
         body = asdict(_Export(keys.signer, keys.address, nonces, tuple(outputs)))
         return _MAGIC + json.dumps(body).encode().hex()
 
-    def take_in(self, infos: Sequence[str], keys: Keys, daemon: Monerod) -> int:
+    def take_in(self, infos: Sequence[str], keys: Keys, daemon: Callable[[], Monerod]) -> int:
         """Learn key images from peers' exports; the number of outputs that all of them cover.
 
         They are matched by their place in each wallet's list, and nothing is checked: an export of other outputs gives
-        key images that are nothing's. Outputs are scanned again from the first one on that was not known. Raises
-        BadMessages.
+        key images that are nothing's. The blocks from the first output on that was not known are scanned again. Raises
+        BadMessages, and what ``daemon`` raises: the wallet has forgotten those blocks then.
         """
         exports: dict[str, _Export] = {}
         for export in map(_read, infos):
@@ -125,15 +125,23 @@ class Cache:
                 exports.setdefault(export.signer, export)
         if not keys.threshold - 1 <= len(exports) < len(keys.signers):
             raise BadMessages("Wrong number of multisig sources")
-        self.refresh(daemon, keys)
         covered = min(len(self.received), *(len(export.outputs) for export in exports.values()))
+        self.peers |= {signer: export.nonces for signer, export in exports.items()}
+        if not covered:
+            return 0
+        unknown = next((one.block for one in self.received[:covered] if not one.key_image), None)
+        if unknown is not None:
+            self._detach(unknown.before)
+        self._learn(exports.values(), covered)
+        self.refresh(daemon(), keys)
+        self._learn(exports.values(), covered)
+        return covered
+
+    def _learn(self, exports: Collection[_Export], covered: int) -> None:
         for place, one in enumerate(self.received[:covered]):
-            theirs = {export.outputs[place] for export in exports.values()}
+            theirs = {export.outputs[place] for export in exports}
             own = one.output.public_key
             one.key_image = key_image(own) if theirs == {own} else digest("wrong", own, *sorted(theirs))
-        if covered:
-            self.peers |= {signer: export.nonces for signer, export in exports.items()}
-        return covered
 
     # Transactions
 

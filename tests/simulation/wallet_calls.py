@@ -5,6 +5,7 @@ How long they take is the process's business.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from simulation.monerod import DaemonAway, Monerod
@@ -14,6 +15,7 @@ from simulation.wallet_keys import AlreadyComplete, BadMessages, Keys
 from simulation.wallet_reads import Fault, Open, Params, Reads, Result
 
 VERSION = 1 << 16 | 32
+_HEX = re.compile(r"([0-9a-fA-F]{2})*")
 
 
 class Calls(Reads):
@@ -29,6 +31,7 @@ class Calls(Reads):
         self._random = daemon.chain.new_id
         self._holder = holder
         self._daemons = daemons
+        self._first_daemon = daemon
 
     def end(self) -> None:
         """The process ends: nothing is open any more."""
@@ -53,9 +56,14 @@ class Calls(Reads):
         name, password = params["filename"], params.get("password", "")
         if name in self._volume.files:
             raise Fault(-21, "Cannot create wallet. Already exists.")
-        self._store_open()
         keys = Keys(self._random("wallet"))
         self._volume.create(name, password, keys, self._holder)
+        try:
+            # After the new one was made: a file may be left that nobody opened.
+            self._store_open()
+        except FileTrouble:
+            self._volume.release(name, self._holder)
+            raise
         self._replace(Open(name, password, keys, Cache()))
         return {}
 
@@ -122,6 +130,8 @@ class Calls(Reads):
         wallet = self._wallet()
         if not wallet.keys.multisig:
             raise Fault(-31, "This wallet is not multisig")
+        if len(params["multisig_info"]) + 1 < len(wallet.keys.signers):
+            raise Fault(-33, "Needs multisig info from more participants")
         try:
             wallet.keys = wallet.keys.exchanged(params["multisig_info"])
         except BadMessages as bad:
@@ -151,8 +161,10 @@ class Calls(Reads):
         wallet = self._ready()
         if len(params["info"]) < wallet.keys.threshold - 1:
             raise Fault(-33, "Needs multisig export info from more participants")
+        if not all(map(_HEX.fullmatch, params["info"])):
+            raise Fault(-26, "Failed to parse hex.")
         try:
-            return {"n_outputs": wallet.cache.take_in(params["info"], wallet.keys, self._reached())}
+            return {"n_outputs": wallet.cache.take_in(params["info"], wallet.keys, self._reached)}
         except BadMessages as bad:
             raise Fault(-1, f"Error calling import_multisig: {bad}") from None
         except DaemonAway:
@@ -177,3 +189,5 @@ class Calls(Reads):
         if self.open is not None and self.open.name != wallet.name:
             self._volume.release(self.open.name, self._holder)
         self.open = wallet
+        # A party's set_daemon is of the wallet that was open.
+        self._daemon = self._first_daemon

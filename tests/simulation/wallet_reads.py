@@ -60,6 +60,11 @@ class Reads:
         """How long it takes to notice that it does not."""
         return self._daemon.away_seconds if self._daemon else 0.0
 
+    def refresh_if_possible(self) -> None:
+        """Scan what is new, unless no daemon is there."""
+        if self.open is not None and self.daemon_answers():
+            self.open.cache.refresh(self._reached(), self.open.keys)
+
     def _on_get_address(self, _: Params) -> Result:
         address = self._wallet().keys.address
         first = {"address": address, "address_index": 0, "label": "Primary account", "used": False}

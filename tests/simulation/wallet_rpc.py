@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from simulation.http_session import Reply
 from simulation.monerod import DaemonAway, Monerod
-from simulation.network import Ended, Reply, json_reply, pause
+from simulation.network import Ended, json_reply, pause
 from simulation.wallet_calls import Calls
 from simulation.wallet_files import FileTrouble, Volume
 from simulation.wallet_reads import ASKS_DAEMON, Fault, Open
@@ -28,13 +30,17 @@ SECONDS = {
 
 READ_SECONDS = 0.002
 
+AUTO_REFRESH_SECONDS = 20.0
+"""Between two scans that a process makes by itself, between any two calls: what two reads say need not be of one
+moment."""
+
 
 class WalletProcess:
     """Serves the files of a volume, and scans the chain of a daemon.
 
     ``daemons`` finds the daemon at an address, for ``set_daemon``. ``factor`` stretches all durations; ``seconds``,
-    those of calls by name, may be changed. A call has its effect in the middle of its time, so that a process that is killed
-    meanwhile may or may not have done it. ``name`` is for those who look at it.
+    those of calls by name, may be changed. A call has its effect in the middle of its time, so that a process that is
+    killed meanwhile may or may not have done it. ``name`` is for those who look at it.
     """
 
     def __init__(
@@ -49,12 +55,15 @@ class WalletProcess:
         self.name = name
         self.seconds = dict(SECONDS)
         self.alive = True
+        self._stopping = False
         self._factor = factor
+        self._refreshed = float("-inf")
         self._calls = Calls(volume, daemon, self, daemons)
         self._thread = asyncio.Lock()
         self._runs = asyncio.Event()
         self._runs.set()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        # In the order in which they came: a run is to be the same each time.
+        self._tasks: dict[asyncio.Task[Any], None] = {}
 
     # What is done to it
 
@@ -74,12 +83,18 @@ class WalletProcess:
         for task in self._tasks:
             task.cancel()
         self._calls.end()
+        # Who waits for it hears that it ended.
+        self._runs.set()
 
     async def stop(self) -> None:
-        """SIGTERM: it finishes the call it is at, stores its wallet if it can, and ends. One that hangs does not."""
+        """SIGTERM: it finishes the call it is at, stores its wallet if it can, and ends. One that hangs does not.
+
+        Returns when it has ended, by itself or killed meanwhile.
+        """
+        self._stopping = True
         async with self._thread:
-            await self._work("store")
-            if self.alive:
+            with contextlib.suppress(Ended):
+                await self._work("store")
                 self._calls.store_at_exit()
         self.kill()
 
@@ -105,12 +120,12 @@ class WalletProcess:
             return Reply(404, b"")
         task = asyncio.current_task()
         assert task
-        self._tasks.add(task)
+        self._tasks[task] = None
         try:
             async with self._thread:
                 body = await self._result(str(request.get("method")), request.get("params") or {})
         finally:
-            self._tasks.discard(task)
+            del self._tasks[task]
         return json_reply({"jsonrpc": "2.0", "id": request.get("id", "0")} | body)
 
     async def call(self, method: str, **params: Any) -> dict[str, Any]:
@@ -125,12 +140,15 @@ class WalletProcess:
         return result
 
     async def _result(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        if self._stopping or not self.alive:
+            raise Ended
         handler = self._calls.find(method)
         if handler is None:
             return _error(-32601, "Method not found")
+        await self._auto_refresh()
         await self._work(method)
         if method in ASKS_DAEMON and not self._calls.daemon_answers():
-            await pause(self._calls.away_seconds())
+            await self._wait_for_daemon()
         try:
             result = handler(params)
         except Fault as fault:
@@ -143,11 +161,31 @@ class WalletProcess:
         await self._work(method)
         return {"result": result}
 
+    async def _auto_refresh(self) -> None:
+        """As it does when it has nothing else to do. Only calls can tell when it was, so it is done before one."""
+        now = asyncio.get_running_loop().time()
+        if now - self._refreshed < AUTO_REFRESH_SECONDS:
+            return
+        self._refreshed = now
+        if self._calls.open is None:
+            return
+        if not self._calls.daemon_answers():
+            await self._wait_for_daemon()
+        self._calls.refresh_if_possible()
+
+    async def _wait_for_daemon(self) -> None:
+        await pause(self._calls.away_seconds())
+        await self._runs.wait()
+        if not self.alive:
+            raise Ended
+
     async def _work(self, method: str) -> None:
         """Half of a call's time."""
         await self._runs.wait()
         await pause(self._factor * self.seconds.get(method, READ_SECONDS) / 2)
         await self._runs.wait()
+        if not self.alive:
+            raise Ended
 
 
 def _error(code: int, message: str) -> dict[str, Any]:
