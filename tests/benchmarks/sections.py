@@ -233,8 +233,8 @@ Confirmations are read with `get_transfers`, which the wallet answers by itself 
 _OPEN = """\
 From `kubectl apply` of a session with existing wallets to Ready, seen by a client's watch. The baseline is the three
 `open_wallet` calls alone, at the same time, on the same wallets and the same kind of pods. The difference is what the
-operator adds, and what the machine does meanwhile. Rounds vary by more than a factor of two on both sides: each
-`open_wallet` makes an RSA key, which takes as long as luck will have it (*Wallets and their monerod*, below)."""
+operator adds, and what the machine does meanwhile. Both sides use the project's wallet image, which makes smaller
+throw-away TLS keys at each `open_wallet` than Monero does by itself (*Wallets and their monerod*, below)."""
 
 _PAYMENT = """\
 A customer pays into an Active session. The clock runs from when monerod has the transaction, or the block, to when a
@@ -247,9 +247,10 @@ without TCP_NODELAY, so the second one waits until the first was acknowledged, w
 long as it may. On TLS connections Monero sets TCP_NODELAY. That this is the reason was seen with
 `ip route change … quickack 1` in the network namespace of the plain monerod: its calls took 1.7 ms then.
 
-TLS has its price: `open_wallet` makes an RSA key of 4096 bits for every TLS client the wallet has, and its time is
-mostly that (it varies by luck). One is made in any case, for a messaging system that nobody uses and no option turns
-off; TLS to monerod makes it two, unless the wallets are given a certificate to show (`daemon.tls.clientSecretRef`)."""
+TLS has its price: `open_wallet` makes an RSA key for every TLS client the wallet has, which takes as long as luck will
+have it. One is made in any case, for a messaging system that nobody uses and no option turns off; TLS to monerod makes
+it two, unless the wallets are given a certificate to show (`daemon.tls.clientSecretRef`). Here they are made with 2048
+bits, by the library that the wallet image preloads (`images/wallet/tls_key.c`), and not with Monero's 4096."""
 
 _CAPACITY = """\
 Real sessions, each with three wallets of its own made by key exchange, in waves until the target or until something is

@@ -26,7 +26,8 @@ def metric(text: str, name: str, **labels: str) -> float:
 async def test_one_session_of_ten(place: Place, operator: OperatorUnderTest) -> None:
     escrow = await place.active("one")
     opened = (await escrow.status())["openedAt"]
-    await place.until_pool("Ready", "True")
+    # Replacements start when the wallets are open, which is sooner than they are ready.
+    await place.until_refilled()
 
     async def counted() -> Body | None:
         pool = await place.pool()

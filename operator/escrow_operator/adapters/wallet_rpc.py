@@ -37,8 +37,9 @@ READ_DEADLINE = 10.0
 """Seconds for calls that take milliseconds, but wait while the process's one thread scans blocks."""
 
 FILE_DEADLINE = 60.0
-"""Seconds to create, open, store or close. Opening burns 0.3 to 2 s of CPU, most of it to make an RSA key, takes many
-times that on a throttled pod beside others, and a mainnet wallet's cache of tens of MB may lie on a network volume."""
+"""Seconds to create, open, store or close. Opening burns 0.3 to 2 s of CPU (in images other than the project's own most
+of it is to make an RSA key), takes many times that on a throttled pod beside others, and a mainnet wallet's cache of
+tens of MB may lie on a network volume."""
 
 MULTISIG_DEADLINE = 60.0
 """Seconds for a step of the key exchange or of a signing round: up to 1.1 s of CPU on an idle machine."""
