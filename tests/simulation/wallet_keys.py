@@ -58,19 +58,22 @@ class Keys:
 
     @property
     def address(self) -> str:
-        """Its own, or the common one; in an exchange one that nobody has the keys of."""
+        """Its own, or the common one.
+
+        In an exchange one that nobody has the keys of, although all three have the same.
+        """
         if self.ready:
             return address_of("multisig", self.threshold, *self.signers)
         if self.multisig:
-            return address_of("placeholder", self.secret, self.rounds)
+            return address_of("placeholder", self.threshold, *self.signers)
         return address_of("single", self.secret)
 
-    @property
-    def message(self) -> str:
-        """For the peers, in the next round; empty when there is none."""
+    def message(self, salt: str) -> str:
+        """For the peers, in the next round; empty when there is none. ``salt`` changes its text and nothing else."""
         if self.ready:
             return ""
-        body = {"round": self.rounds + self.multisig, "signer": self.signer, "of": [*self.signers, self.threshold]}
+        number = self.rounds + self.multisig
+        body = {"round": number, "signer": self.signer, "of": [*self.signers, self.threshold], "salt": salt}
         return (_LATER if self.multisig else _FIRST) + json.dumps(body).encode().hex()
 
     def made(self, infos: Sequence[str], threshold: int) -> Keys:
@@ -108,7 +111,7 @@ class Keys:
 def complete(seed: object, parties: int = 3, threshold: int = 2) -> tuple[Keys, ...]:
     """The keys of one multisig that was made elsewhere."""
     fresh = [Keys(digest("made elsewhere", seed, number)) for number in range(parties)]
-    made = [one.made([peer.message for peer in fresh if peer is not one], threshold) for one in fresh]
+    made = [one.made([peer.message("") for peer in fresh if peer is not one], threshold) for one in fresh]
     return tuple(replace(one, rounds=ROUNDS) for one in made)
 
 
