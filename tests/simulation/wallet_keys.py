@@ -58,11 +58,11 @@ class Keys:
 
     @property
     def address(self) -> str:
-        """Its own, or the common one.
+        """Its own, or the common one, which it has before its exchange is complete: the last round only verifies.
 
-        In an exchange one that nobody has the keys of, although all three have the same.
+        After make_multisig it is one that nobody has the keys of, although all three have the same.
         """
-        if self.ready:
+        if self.rounds:
             return address_of("multisig", self.threshold, *self.signers)
         if self.multisig:
             return address_of("placeholder", self.threshold, *self.signers)
