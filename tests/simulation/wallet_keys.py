@@ -69,10 +69,11 @@ class Keys:
         return address_of("single", self.secret)
 
     def message(self, salt: str) -> str:
-        """For the peers, in the next round; empty when there is none. ``salt`` changes its text and nothing else."""
-        if self.ready:
-            return ""
-        number = self.rounds + self.multisig
+        """For the peers, in the next round. ``salt`` changes its text and nothing else.
+
+        One that is complete goes on saying what it said in the last round, for a peer that is late.
+        """
+        number = min(self.rounds + self.multisig, ROUNDS)
         body = {"round": number, "signer": self.signer, "of": [*self.signers, self.threshold], "salt": salt}
         return (_LATER if self.multisig else _FIRST) + json.dumps(body).encode().hex()
 
