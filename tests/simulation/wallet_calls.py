@@ -112,7 +112,7 @@ class Calls(Reads):
             raise Fault(-28, "This wallet is already multisig")
         if not params.get("enable_multisig_experimental"):
             raise Fault(-48, "This wallet is not multisig-enabled")
-        return {"multisig_info": wallet.keys.message}
+        return {"multisig_info": wallet.keys.message(self._random("signature"))}
 
     def _on_make_multisig(self, params: Params) -> Result:
         wallet = self._wallet()
@@ -147,7 +147,8 @@ class Calls(Reads):
         self._volume.write_keys(wallet.name, wallet.keys)
         self._store_open()
         between = wallet.keys.rounds and not wallet.keys.ready
-        return {"address": "" if between else wallet.keys.address, "multisig_info": wallet.keys.message}
+        info = wallet.keys.message(self._random("signature"))
+        return {"address": "" if between else wallet.keys.address, "multisig_info": info}
 
     def _on_export_multisig_info(self, _: Params) -> Result:
         wallet = self._ready()

@@ -58,19 +58,23 @@ class Keys:
 
     @property
     def address(self) -> str:
-        """Its own, or the common one; in an exchange one that nobody has the keys of."""
-        if self.ready:
+        """Its own, or the common one, which it has before its exchange is complete: the last round only verifies.
+
+        After make_multisig it is one that nobody has the keys of, although all three have the same.
+        """
+        if self.rounds:
             return address_of("multisig", self.threshold, *self.signers)
         if self.multisig:
-            return address_of("placeholder", self.secret, self.rounds)
+            return address_of("placeholder", self.threshold, *self.signers)
         return address_of("single", self.secret)
 
-    @property
-    def message(self) -> str:
-        """For the peers, in the next round; empty when there is none."""
-        if self.ready:
-            return ""
-        body = {"round": self.rounds + self.multisig, "signer": self.signer, "of": [*self.signers, self.threshold]}
+    def message(self, salt: str) -> str:
+        """For the peers, in the next round. ``salt`` changes its text and nothing else.
+
+        One that is complete goes on saying what it said in the last round, for a peer that is late.
+        """
+        number = min(self.rounds + self.multisig, ROUNDS)
+        body = {"round": number, "signer": self.signer, "of": [*self.signers, self.threshold], "salt": salt}
         return (_LATER if self.multisig else _FIRST) + json.dumps(body).encode().hex()
 
     def made(self, infos: Sequence[str], threshold: int) -> Keys:
@@ -108,7 +112,7 @@ class Keys:
 def complete(seed: object, parties: int = 3, threshold: int = 2) -> tuple[Keys, ...]:
     """The keys of one multisig that was made elsewhere."""
     fresh = [Keys(digest("made elsewhere", seed, number)) for number in range(parties)]
-    made = [one.made([peer.message for peer in fresh if peer is not one], threshold) for one in fresh]
+    made = [one.made([peer.message("") for peer in fresh if peer is not one], threshold) for one in fresh]
     return tuple(replace(one, rounds=ROUNDS) for one in made)
 
 
