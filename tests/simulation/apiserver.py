@@ -71,7 +71,7 @@ class ApiServer:
             raise NotFoundError(404, "NotFound", f'{resource.plural} "{name}" not found')
         return copied(body)
 
-    def list(self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None = None) -> list[Body]:
+    def select(self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None = None) -> list[Body]:
         """Copies, in the order of their names."""
         found = [body for body in self.all(resource, namespace) if _matches(body, labels)]
         found.sort(key=lambda body: (body["metadata"].get("namespace") or "", body["metadata"]["name"]))
@@ -244,7 +244,7 @@ def _merge(old: Body, new: Mapping[str, Any]) -> None:
 
 def _stored(body: Mapping[str, Any]) -> Body:
     """``stringData`` becomes ``data``."""
-    fresh = plain(body)
+    fresh: Body = plain(body)
     text = fresh.pop("stringData", None)
     if text is not None:
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in text.items()}

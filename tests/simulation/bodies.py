@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import marshal
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 
 
 def copied(body: T) -> T:
     """An independent copy of what consists of JSON's own types."""
-    copy: T = marshal.loads(marshal.dumps(body))  # noqa: S302 - it was made in this line
+    copy: T = marshal.loads(marshal.dumps(cast("Any", body)))  # noqa: S302 - it was made in this line
     return copy
 
 

@@ -9,6 +9,7 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from escrow_operator.adapters.kube import CLAIMS, DEPLOYMENTS, PODS, SECRETS, Resource
@@ -89,7 +90,7 @@ class Cluster:
             case "secrets" | "persistentvolumeclaims":
                 for pod in self._server.all(PODS):
                     namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
-                    self._soon(("pod", namespace, name), lambda n=namespace, p=name: self._tend(n, p))
+                    self._soon(("pod", namespace, name), partial(self._tend, namespace, name))
         if event.kind == "DELETED" or event.before is None:
             self._soon("garbage", self._collect)
 

@@ -116,7 +116,14 @@ class Watchman:
 
     def at_rest(self) -> list[str]:
         """The same, and what must hold once nothing is under way."""
-        return [*self.at_any_time(), *self._no_slot_leaks(), *self._money_can_be_reached(), *self._status_is_true()]
+        failures = [f"the simulation itself: {error!r}" for error in self._world.network.failures]
+        return [
+            *failures,
+            *self.at_any_time(),
+            *self._no_slot_leaks(),
+            *self._money_can_be_reached(),
+            *self._status_is_true(),
+        ]
 
     def _no_slot_leaks(self) -> list[str]:
         world, found = self._world, []

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from escrow_operator.adapters.kube import EVENTS, PAGE_SIZE, WATCH_SECONDS, JsonPatch, Listing, Resource
 from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError, UnavailableError
@@ -17,6 +17,8 @@ from .process import Process
 
 LATENCY = 0.004
 """Seconds for a request and its answer."""
+
+T = TypeVar("T")
 
 BOOKMARK_SECONDS = 60.0
 POLL_SECONDS = 0.002
@@ -77,7 +79,7 @@ class SimKube:
     ) -> Listing:
         """All objects as of one version."""
         await self._read("list", resource)
-        return Listing(self._server.list(resource, namespace, labels), str(self._server.version))
+        return Listing(self._server.select(resource, namespace, labels), str(self._server.version))
 
     async def pages(
         self, resource: Resource, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
@@ -166,7 +168,7 @@ class SimKube:
         self._process.reads()
         self.refuse(verb, resource, "")
 
-    async def _write(self, verb: str, resource: Resource, name: str, write: Callable[[], Any]) -> Any:
+    async def _write(self, verb: str, resource: Resource, name: str, write: Callable[[], T]) -> T:
         self.requests[verb.split(maxsplit=1)[0], resource.plural] += 1
         if resource is EVENTS:
             # Stories: losing one loses no state, and their names are random.

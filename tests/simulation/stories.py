@@ -26,8 +26,7 @@ class Story:
 
 
 async def _active(world: World, *names: str) -> None:
-    for name in names:
-        await world.until(lambda name=name: world.phase(name) == ACTIVE, what=f"{name} to be Active")
+    await world.until(lambda: {world.phase(name) for name in names} == {ACTIVE}, what=f"{names} to be Active")
 
 
 async def create(world: World) -> None:

@@ -47,7 +47,7 @@ async def bench() -> AsyncIterator[Bench]:
     for role in ROLES:
         network.listen(f"{role}:18083", WalletProcess(Volume(), daemon, name=role, factor=0))
         wallets[role] = WalletRpc(f"http://{role}:18083", None, session=session)
-    yield Bench(wallets, Daemon("http://monerod:18081", session=session), _Miner(chain))
+    yield Bench(wallets, Daemon("http://monerod:18081", connect=network.session), _Miner(chain))
     await session.close()
     assert not network.failures
 
