@@ -9,18 +9,29 @@ export PYTHONPATH := operator:tests
 STAMP := $(VENV)/.made-from-$(shell cat requirements/dev.txt | cksum | tr -d ' ')
 
 .DEFAULT_GOAL := help
-.PHONY: help test unit lint cluster-tests demo bench bench-quick clean
+.PHONY: help test unit simulation lint cluster-tests demo bench bench-quick clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-test: lint ## everything: linters, unit tests, tests on a real cluster, budgets (leaves the clusters up)
-	$(RUN) -m pytest
+# The simulated world has a clock of its own, so it may have what the real cluster leaves of the machine.
+test: lint unit ## everything: linters, unit tests, simulated and real clusters, budgets (leaves the clusters up)
+	@mkdir -p logs
+	@nice -n 19 $(RUN) -m pytest -m simulation > logs/simulation.txt 2>&1 & simulation=$$!; \
+	trap 'kill $$simulation 2> /dev/null' INT TERM; \
+	echo "the simulated world runs meanwhile (logs/simulation.txt)"; \
+	$(RUN) -m pytest -m cluster; real=$$?; \
+	wait $$simulation; simulated=$$?; \
+	cat logs/simulation.txt; \
+	exit $$((real | simulated))
 	$(RUN) -m benchmarks claims --quick
 	$(RUN) -m benchmarks scale --quick
 
-unit: $(STAMP) ## unit tests alone: seconds, no cluster
-	$(RUN) -m pytest -m "not cluster"
+unit: $(STAMP) ## unit tests alone: a minute, no cluster
+	$(RUN) -m pytest -m "not cluster and not simulation"
+
+simulation: $(STAMP) ## a whole operator in a simulated world, killed at every step: minutes, no cluster
+	$(RUN) -m pytest -m simulation
 
 cluster-tests: $(STAMP) ## tests on a real cluster alone
 	$(RUN) -m pytest -m cluster

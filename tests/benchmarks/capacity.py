@@ -22,8 +22,8 @@ from harness.waiting import wait_for
 from harness.world import World, bring_up
 from testbed import progress
 
+from .fleet.numbers import Scrape
 from .measuring import Metrics, configured, operator_metrics, until_free
-from .simulation.numbers import Scrape
 
 TARGET, QUICK_TARGET = 60, 12
 WAVE = 6

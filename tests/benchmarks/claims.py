@@ -11,11 +11,11 @@ import os
 import time
 from typing import Any
 
-from benchmarks.simulation.load import Load, Sent, offer
-from benchmarks.simulation.numbers import Scrape, per, percentiles
-from benchmarks.simulation.place import Place
-from benchmarks.simulation.raw import adopt_raw
-from benchmarks.simulation.world import bring_up
+from benchmarks.fleet.load import Load, Sent, offer
+from benchmarks.fleet.numbers import Scrape, per, percentiles
+from benchmarks.fleet.place import Place
+from benchmarks.fleet.raw import adopt_raw
+from benchmarks.fleet.world import bring_up
 from escrow_operator.models.common import ROLES
 from harness.waiting import wait_for
 from testbed import progress

@@ -22,7 +22,7 @@ from harness.world import World
 from testbed.helm import Helm
 from testbed.portforward import PortForward
 
-from .simulation.numbers import Scrape
+from .fleet.numbers import Scrape
 
 METRICS_PORT = 9090
 

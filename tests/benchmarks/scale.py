@@ -17,10 +17,10 @@ from typing import Any
 import aiohttp
 import httpx
 
-from benchmarks.simulation.copies import Copies
-from benchmarks.simulation.numbers import Scrape, growth, per
-from benchmarks.simulation.place import Place
-from benchmarks.simulation.world import World, bring_up
+from benchmarks.fleet.copies import Copies
+from benchmarks.fleet.numbers import Scrape, growth, per
+from benchmarks.fleet.place import Place
+from benchmarks.fleet.world import World, bring_up
 from escrow_operator.adapters.kube import DEPLOYMENTS
 from harness.api import ApiError, is_ready
 from harness.operator import NAMESPACE as OPERATOR_NAMESPACE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks import claims
-from benchmarks.simulation.numbers import Scrape
+from benchmarks.fleet.numbers import Scrape
 
 RAW: dict[str, Any] = {
     "10/s": {

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks import scale
-from benchmarks.simulation.numbers import Scrape
+from benchmarks.fleet.numbers import Scrape
 
 REQUESTS = "# TYPE xmr_escrow_api_requests counter\n" + "\n".join(
     f'xmr_escrow_api_requests_total{{verb="{verb}",resource="{resource}"}} {number}'

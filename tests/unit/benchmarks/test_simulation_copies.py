@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.simulation import objects
-from benchmarks.simulation.copies import Copies, running_status
+from benchmarks.fleet import objects
+from benchmarks.fleet.copies import Copies, running_status
 from escrow_operator.models.common import ROLES, Label, Role, SlotState
 from escrow_operator.models.pool import PoolKey
 from escrow_operator.models.session import Session

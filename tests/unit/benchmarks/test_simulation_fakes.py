@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from benchmarks.simulation.fakes import HEIGHT, Wallets, serve
+from benchmarks.fleet.fakes import HEIGHT, Wallets, serve
 from escrow_operator.adapters.monerod import Daemon
 from escrow_operator.adapters.wallet_rpc import WalletRpc
 from escrow_operator.errors import NoWalletOpen

@@ -6,9 +6,9 @@ import asyncio
 
 import yaml
 
-from benchmarks.simulation.client import Adoptions, in_parallel
-from benchmarks.simulation.kwok import STAGES, node
-from benchmarks.simulation.load import Load, offer
+from benchmarks.fleet.client import Adoptions, in_parallel
+from benchmarks.fleet.kwok import STAGES, node
+from benchmarks.fleet.load import Load, offer
 from escrow_operator.models.common import Label
 from harness.api import ApiError, Body
 

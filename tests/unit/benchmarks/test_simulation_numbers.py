@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.simulation.numbers import Scrape, growth, per, percentiles
+from benchmarks.fleet.numbers import Scrape, growth, per, percentiles
 
 METRICS = """\
 # TYPE xmr_escrow_api_requests_total counter

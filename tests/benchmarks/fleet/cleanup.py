@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.simulation.client import JSON_PATCH, Client, in_parallel
-from benchmarks.simulation.kwok import remove_nodes
-from benchmarks.simulation.objects import LABELS, STORAGE_CLASS
+from benchmarks.fleet.client import JSON_PATCH, Client, in_parallel
+from benchmarks.fleet.kwok import remove_nodes
+from benchmarks.fleet.objects import LABELS, STORAGE_CLASS
 from escrow_operator.adapters.kube import (
     DEPLOYMENTS,
     ENDPOINT_SLICES,

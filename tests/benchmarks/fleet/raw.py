@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from benchmarks.simulation.client import JSON_PATCH
-from benchmarks.simulation.load import Load, offer
-from benchmarks.simulation.numbers import percentiles
-from benchmarks.simulation.place import Place
+from benchmarks.fleet.client import JSON_PATCH
+from benchmarks.fleet.load import Load, offer
+from benchmarks.fleet.numbers import percentiles
+from benchmarks.fleet.place import Place
 from escrow_operator.adapters.kube import PODS
 from escrow_operator.core.manifests.session import adoption
 from escrow_operator.models.common import ROLES

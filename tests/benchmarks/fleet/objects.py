@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.simulation.fakes import DAEMON_PORT
-from benchmarks.simulation.kwok import SELECTOR, TOLERATIONS
+from benchmarks.fleet.fakes import DAEMON_PORT
+from benchmarks.fleet.kwok import SELECTOR, TOLERATIONS
 from escrow_operator.core.manifests.common import claim_name
 from escrow_operator.core.secretuse import SecretUse
 from escrow_operator.models.common import API_VERSION, ROLES, Label

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from ipaddress import ip_network
 from typing import Any
 
-from benchmarks.simulation import objects
-from benchmarks.simulation.client import MERGE_PATCH, Client, in_parallel
-from benchmarks.simulation.kwok import NODE_COUNT, STATUS_ANNOTATION
-from benchmarks.simulation.place import Place
-from benchmarks.simulation.world import IDLE_TTL
+from benchmarks.fleet import objects
+from benchmarks.fleet.client import MERGE_PATCH, Client, in_parallel
+from benchmarks.fleet.kwok import NODE_COUNT, STATUS_ANNOTATION
+from benchmarks.fleet.place import Place
+from benchmarks.fleet.world import IDLE_TTL
 from escrow_operator.adapters.kube import PODS, SESSIONS
 from escrow_operator.core.manifests.common import owner_reference
 from escrow_operator.models.common import FINALIZER, ROLES, WALLET_RPC, Label, Role, format_time, parse_time

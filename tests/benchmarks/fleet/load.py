@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import aiohttp
 
-from benchmarks.simulation.client import Adoptions
+from benchmarks.fleet.client import Adoptions
 from harness.api import ApiError
 
 

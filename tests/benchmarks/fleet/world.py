@@ -10,11 +10,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from benchmarks.simulation import fakes, objects
-from benchmarks.simulation.cleanup import remove_all
-from benchmarks.simulation.client import Client
-from benchmarks.simulation.kwok import ALL_ADDRESSES, simulated_nodes
-from benchmarks.simulation.numbers import Scrape
+from benchmarks.fleet import fakes, objects
+from benchmarks.fleet.cleanup import remove_all
+from benchmarks.fleet.client import Client
+from benchmarks.fleet.kwok import ALL_ADDRESSES, simulated_nodes
+from benchmarks.fleet.numbers import Scrape
 from escrow_operator.adapters.kube import PODS, STORAGE_CLASSES, Resource
 from harness.api import NAMESPACES, Api, ApiError, Body, is_ready
 from harness.operator import CHART, CRDS, NAMESPACE, RELEASE, OperatorUnderTest

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from benchmarks.simulation import objects
-from benchmarks.simulation.cleanup import VOLUMES
-from benchmarks.simulation.client import PAGE, in_parallel
-from benchmarks.simulation.world import World
+from benchmarks.fleet import objects
+from benchmarks.fleet.cleanup import VOLUMES
+from benchmarks.fleet.client import PAGE, in_parallel
+from benchmarks.fleet.world import World
 from escrow_operator.adapters.kube import PODS, POOLS, SECRETS, SESSIONS
 from escrow_operator.models.common import Label, Role
 from escrow_operator.models.pool import PoolKey
