@@ -8,8 +8,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from escrow_operator.adapters.kube import PODS, POOLS, SECRETS, SESSIONS
-from escrow_operator.core.manifests.session import DEED_TYPE
+from escrow_operator.core.manifests.session import CONNECTION_TYPE, DEED_TYPE
 from escrow_operator.models.common import ROLES, Label
+from escrow_operator.models.monero import parse_xmr
 from escrow_operator.models.session import OPEN_PHASES, Phase
 
 from .apiserver import Body, Event
@@ -31,6 +32,14 @@ class Watchman:
         world.server.subscribers.append(self._see)
 
     def _see(self, event: Event) -> None:
+        try:
+            self._look_at(event)
+        except Exception as error:
+            # It would come out of the operator's own request, which tries that again.
+            self.violations.append(f"the watchman itself: {error!r}")
+            raise
+
+    def _look_at(self, event: Event) -> None:
         match event.plural:
             case "escrowsessions":
                 self._see_session(event)
@@ -57,7 +66,7 @@ class Watchman:
             mine = [pod for pod in pods if pod["metadata"]["labels"].get(Label.SESSION_UID) == meta["uid"]]
             if len(mine) < len(ROLES):
                 self._note("I2", f"session {meta['name']} is Ready with {len(mine)} pods")
-        if conditions.get("Funded") == "True":
+        if conditions.get("Funded") == "True" and not _was_funded(event.before):
             self._must_be_funded(meta["name"], body)
         if phase in (Phase.COMPLETED, Phase.REFUNDED):
             self._must_be_settled(meta["name"], body)
@@ -66,10 +75,12 @@ class Watchman:
             self._note("I5", f"{len(busy)} sessions are open")
 
     def _must_be_funded(self, name: str, body: Body) -> None:
-        address = body["status"]["address"]
-        paid = (output for transaction in self._world.chain.mined() for output in transaction.outputs)
-        if not any(output.address == address for output in paid):
-            self._note("I8", f"session {name} is Funded with nothing on the chain")
+        """When it becomes so: what a reorganisation takes away later is told at the next look."""
+        chain, address = self._world.chain, body["status"]["address"]
+        deep = (t for b in chain.blocks[: chain.height - body["spec"]["confirmations"] + 1] for t in b.transactions)
+        paid = sum(o.amount for transaction in deep for o in transaction.outputs if o.address == address)
+        if paid < parse_xmr(body["spec"]["amount"]):
+            self._note("I8", f"session {name} is Funded, and only {paid} piconero are as deep as it asks")
 
     def _must_be_settled(self, name: str, body: Body) -> None:
         txid = body["spec"].get("settlement", {}).get("txid")
@@ -84,9 +95,18 @@ class Watchman:
                 self._note("I4", f"deed {body['metadata']['name']} was deleted")
             if body["metadata"].get("ownerReferences"):
                 self._note("I4", f"deed {body['metadata']['name']} has an owner")
+        if body.get("type") == CONNECTION_TYPE and body.get("data"):
+            self._must_be_proven(body)
         for key in ("password", "key"):
             if value := (body.get("data") or {}).get(key):
                 self._secrets.add(base64.b64decode(value).decode())
+
+    def _must_be_proven(self, connection: Body) -> None:
+        """A client could hand out an address of which the next attempt would know nothing."""
+        name = connection["metadata"]["labels"][Label.SESSION]
+        deeds = [self._world.secret(f"{name}-{role.value}-wallet") for role in ROLES]
+        if any(deed is None or "address" not in deed["data"] for deed in deeds):
+            self._note("I4", f"clients can connect to session {name} before its deeds have an address")
 
     def _see_pod(self, event: Event) -> None:
         meta, before = event.body["metadata"], event.before
@@ -186,3 +206,8 @@ class Watchman:
 
 def _opens(file: WalletFile | None, password: str, address: str) -> bool:
     return file is not None and file.password == password and file.keys.address == address
+
+
+def _was_funded(body: Body | None) -> bool:
+    conditions = ((body or {}).get("status") or {}).get("conditions") or ()
+    return any(c["type"] == "Funded" and c["status"] == "True" for c in conditions)

@@ -134,6 +134,48 @@ async def three_at_once(world: World) -> None:
     await _active(world, "one", "two", "three")
 
 
+async def pay_slowly(world: World) -> None:
+    """A payment that waits in the mempool, and is confirmed block by block."""
+    await create(world)
+    world.pay("trade", "0.35")
+    for _ in range(10):
+        await asyncio.sleep(10)
+        assert not world.is_true("trade", "Funded")
+        world.chain.mine()
+    await world.until(lambda: world.is_true("trade", "Funded"), what="trade to be Funded")
+
+
+async def give_way_with_money(world: World) -> None:
+    """Who holds money is suspended where others are deleted, and nobody while a payment is under way."""
+    world.apply("old")
+    await _active(world, "old")
+    world.pay("old", "0.35")
+    await world.until(lambda: world.status("old").get("funding", {}).get("pending"), what="the payment to be seen")
+    world.apply("new")
+    await asyncio.sleep(60)
+    assert world.phase("old") == ACTIVE
+    world.chain.mine(10)
+    await world.until(lambda: world.phase("old") == SUSPENDED, what="old to be Suspended")
+    await _active(world, "new")
+
+
+async def touch_in_the_far_future(world: World) -> None:
+    """A client whose clock is wrong keeps nothing open for ever."""
+    world.apply("trade", ttl="60s")
+    await _active(world, "trade")
+    world.touch("trade", "2999-01-01T00:00:00Z")
+    await world.until(lambda: world.phase("trade") == EXPIRED, what="trade to expire")
+
+
+async def use_a_settled_name_again(world: World) -> None:
+    """The parties of the old trade may hold the keys of its wallets."""
+    await pay_and_settle(world)
+    world.delete("trade")
+    await world.until(lambda: world.session("trade") is None, what="trade to be gone")
+    world.apply("trade")
+    await world.until(lambda: world.reason("trade", "Ready") == "NameSettled", what="the name to be refused")
+
+
 SHORT_STAY = {"min_stay": timedelta(seconds=1)}
 
 STORIES = (
@@ -148,4 +190,8 @@ STORIES = (
     Story("reboot-a-node", reboot_a_node),
     Story("make-the-pool-again", make_the_pool_again),
     Story("three-at-once", three_at_once, warm=2),
+    Story("pay-slowly", pay_slowly),
+    Story("give-way-with-money", give_way_with_money, {"max_active": 1, **SHORT_STAY}),
+    Story("touch-in-the-far-future", touch_in_the_far_future),
+    Story("use-a-settled-name-again", use_a_settled_name_again),
 )

@@ -189,9 +189,9 @@ class World:
         except NotFoundError:
             return
 
-    def touch(self, name: str) -> None:
+    def touch(self, name: str, text: str | None = None) -> None:
         """Use a session, as a client tells that it does."""
-        annotations = {Label.TOUCH: format_time(self.clock.now())}
+        annotations = {Label.TOUCH: text or format_time(self.clock.now())}
         self.server.apply(SESSIONS, SHOP, {"metadata": {"name": name, "annotations": annotations}})
 
     def pay(self, name: str, xmr: str, *, confirmations: int = 0) -> str:
@@ -222,7 +222,14 @@ class World:
 
     def is_true(self, name: str, kind: str) -> bool:
         """Whether a condition is True."""
-        return any(c["type"] == kind and c["status"] == "True" for c in self.status(name).get("conditions") or ())
+        return self._condition(name, kind).get("status") == "True"
+
+    def reason(self, name: str, kind: str) -> str | None:
+        """The reason of a condition."""
+        return self._condition(name, kind).get("reason")
+
+    def _condition(self, name: str, kind: str) -> Body:
+        return next((c for c in self.status(name).get("conditions") or () if c["type"] == kind), {})
 
     def pods_of(self, name: str) -> list[Body]:
         """The pods that a session has adopted."""
