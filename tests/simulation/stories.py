@@ -176,6 +176,15 @@ async def use_a_settled_name_again(world: World) -> None:
     await world.until(lambda: world.reason("trade", "Ready") == "NameSettled", what="the name to be refused")
 
 
+async def two_sessions_on_one_wallet(world: World) -> None:
+    """The second one waits until the first has closed its wallets."""
+    await create(world)
+    world.apply_with_wallets_of("trade", "second")
+    await world.until(lambda: world.reason("second", "Ready") == "WalletInUse", what="second to wait")
+    world.delete("trade")
+    await _active(world, "second")
+
+
 SHORT_STAY = {"min_stay": timedelta(seconds=1)}
 
 STORIES = (
@@ -194,4 +203,5 @@ STORIES = (
     Story("give-way-with-money", give_way_with_money, {"max_active": 1, **SHORT_STAY}),
     Story("touch-in-the-far-future", touch_in_the_far_future),
     Story("use-a-settled-name-again", use_a_settled_name_again),
+    Story("two-sessions-on-one-wallet", two_sessions_on_one_wallet, warm=2),
 )

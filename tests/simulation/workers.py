@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 from unittest.mock import patch
 
+from .defects import DEFECTS
 from .kubeclient import View
 from .play import Outcome, play
 from .process import CrashPoint
@@ -21,6 +22,7 @@ class Trouble(NamedTuple):
 
     crash: CrashPoint | None = None
     view: View | None = None
+    defect: str | None = None
 
     def __str__(self) -> str:
         return " and ".join(str(part) for part in self if part is not None)
@@ -57,11 +59,20 @@ def must_end_as_without(story: Story, troubles: Sequence[Trouble], pool: Executo
     assert not wrong, f"{len(wrong)} of {len(troubles)} worlds\n\n" + "\n\n".join(wrong[:3])
 
 
+def wrong_with(trouble: Trouble, smooth: Mapping[str, Outcome], pool: Executor) -> list[str]:
+    """What is wrong with stories that are played with one trouble; ``smooth`` is how they are without any."""
+    rough = pool.map(_play, [(name, trouble) for name in smooth])
+    pairs = zip(smooth.items(), rough, strict=True)
+    return [f"{name}: {problem}" for (name, one), other in pairs if (problem := _what_is_wrong(other, one))]
+
+
 def _play(job: tuple[str, Trouble]) -> Outcome:
     """A story by its name: functions do not travel between processes."""
     name, trouble = job
     story = next(story for story in STORIES if story.name == name)
-    return play(story, crash=trouble.crash, view=trouble.view)
+    defect = next((defect for defect in DEFECTS if defect.name == trouble.defect), None)
+    with defect.put_back() if defect else nullcontext():
+        return play(story, crash=trouble.crash, view=trouble.view)
 
 
 def _what_is_wrong(found: Outcome, smooth: Outcome) -> str | None:

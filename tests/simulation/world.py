@@ -21,6 +21,7 @@ from escrow_operator.adapters.kube import PODS, POOLS, SECRETS, SESSIONS, Kube
 from escrow_operator.adapters.kube_errors import KubeError, NotFoundError
 from escrow_operator.core.login import derive_login
 from escrow_operator.core.manifests.common import login_key_name
+from escrow_operator.core.secretuse import SecretUse
 from escrow_operator.handlers.registry import Handlers
 from escrow_operator.models.common import API_VERSION, ROLES, Label, Role, format_time
 from escrow_operator.models.deed import secret_data
@@ -174,6 +175,16 @@ class World:
             "spec": {"poolRef": {"name": POOL}, "amount": "0.35", **spec},
         }
         self.server.apply(SESSIONS, SHOP, body)
+
+    def apply_with_wallets_of(self, other: str, name: str) -> None:
+        """A session that opens the wallets of another one, with copies of their passwords."""
+        wallets = {}
+        for role in ROLES:
+            deed = self.server.get(SECRETS, SHOP, f"{other}-{role.value}-wallet")
+            copy = {"name": f"{name}-{role.value}", "labels": {Label.SECRET_USE: SecretUse.WALLET_PASSWORD.value}}
+            self.server.apply(SECRETS, SHOP, {"metadata": copy, "data": {"password": deed["data"]["password"]}})
+            wallets[role.value] = {"file": secret_data(deed, "file")["file"], "secretRef": {"name": copy["name"]}}
+        self.apply(name, setup="Open", wallets=wallets)
 
     def delete(self, name: str) -> None:
         """What ``kubectl delete --wait=false`` does."""

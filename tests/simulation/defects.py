@@ -1,0 +1,86 @@
+"""Defects that the operator once had, put back: a checker that finds none of them checks nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from unittest.mock import patch
+
+from escrow_operator.core import expiry, funding
+from escrow_operator.models.session import Session
+from escrow_operator.services.activation import Activator
+
+PACKAGE = "escrow_operator"
+
+
+@dataclass(frozen=True)
+class Defect:
+    """``changes``: what stands in for which names of the operator's modules."""
+
+    name: str
+    changes: dict[str, Any]
+
+    @contextmanager
+    def put_back(self) -> Iterator[None]:
+        """While the block runs the operator has it."""
+        with ExitStack() as stack:
+            for target, change in self.changes.items():
+                stack.enter_context(patch(f"{PACKAGE}.{target}", change))
+            yield
+
+
+async def _nothing(*_: Any, **__: Any) -> None:
+    """Forgotten."""
+
+
+def _no(*_: Any, **__: Any) -> bool:
+    return False
+
+
+def _by_any_touch(session: Session, *, now: datetime) -> datetime:
+    """A touch counts as what it says."""
+    touched = expiry.read_touch(session.touch) if session.touch else None
+    used = _last_use(session, now=now)
+    return max(used, touched) if touched else used
+
+
+_last_use: Callable[..., datetime] = expiry.last_use
+
+
+_create: Callable[..., Any] = Activator._create
+
+
+async def _create_after_publishing(activator: Activator, session: Session, slots: Any, *others: Any) -> Any:
+    """Clients could connect while the keys were exchanged."""
+    await activator._publish(session, slots)
+    return await _create(activator, session, slots, *others)
+
+
+_sum: Callable[..., int] = funding._Payments.sum
+
+
+def _sum_of_all(payments: Any, *, deep: bool | None = None, certain: bool = False) -> int:  # noqa: ARG001 - forgotten
+    """However deep they are."""
+    return _sum(payments, certain=certain)
+
+
+DEFECTS = (
+    Defect("a payment counts before it is deep enough", {"core.funding._Payments.sum": _sum_of_all}),
+    Defect("a closed session says Funded", {"services.endings.unwatched": lambda *_, **__: ()}),
+    Defect("a settled name opens the old trade's wallets", {"services.deeds.DeedService.mark_settled": _nothing}),
+    Defect(
+        "clients can connect before the address is proven",
+        {"services.activation.Activator._create": _create_after_publishing},
+    ),
+    Defect("deeds lack the address", {"services.deeds.DeedService.record_address": _nothing}),
+    Defect(
+        "a touch in the future keeps a session for ever",
+        {f"services.{module}.last_use": _by_any_touch for module in ("sessions", "endings")},
+    ),
+    Defect("a payment under way does not keep a session open", {"core.cap.is_protected": _no}),
+    Defect("an expired session does not come back", {"services.endings.is_wanted_again": _no}),
+    Defect("who has a wallet open is not asked", {"services.claims.wallet_holders": lambda *_, **__: {}}),
+)
