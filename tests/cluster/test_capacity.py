@@ -38,6 +38,17 @@ async def configured(world: World, **sessions: object) -> AsyncIterator[None]:
         await world.operator.until_ready()
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="session", autouse=True)
+async def nobody_else(world: World, place: Place) -> None:
+    """The cap is the cluster's, and the namespaces of the tests before end in their own time."""
+
+    async def alone() -> bool:
+        sessions = await world.api.list(SESSIONS, None)
+        return {body["metadata"]["namespace"] for body in sessions} <= {place.namespace}
+
+    await wait_for(alone, what="the sessions of other tests to be gone", within=3 * MINUTES)
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def cap_of_one(world: World) -> AsyncIterator[None]:
     """Room for one session, for the tests at the end of this file: each change of a setting restarts the operator."""
