@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from escrow_operator.adapters.kube import EVENTS, PAGE_SIZE, WATCH_SECONDS, JsonPatch, Listing, Resource
-from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError, UnavailableError
+from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
 
 from .apiserver import ApiServer, Body, Event
 from .bodies import copied
@@ -185,8 +185,3 @@ class SimKube:
         await asyncio.sleep(LATENCY / 2)
         self._process.reads()
         return answer
-
-
-def unavailable(*_: object) -> None:
-    """For ``refuse``: the API server is away."""
-    raise UnavailableError(0, "Unavailable", "the API server does not answer")

@@ -22,6 +22,7 @@ class Outcome:
     """How a story ended; ``end`` is what must be the same with and without trouble."""
 
     steps: list[str] = field(default_factory=list)
+    killed: bool = False
     begins: int = 0
     """The step at which the story began: the pool was warm."""
     end: dict[str, Any] = field(default_factory=dict)
@@ -48,7 +49,7 @@ async def _play(story: Story, crash: CrashPoint | None, view: View | None, seed:
     except AssertionError as error:
         outcome.violations.append(f"story: {error}")
     supervisor.cancel()
-    outcome.steps = first.steps
+    outcome.steps, outcome.killed = first.steps, first.dead
     outcome.end = ending(world)
     outcome.violations += world.watchman.at_rest()
     outcome.story = world.story()

@@ -52,7 +52,7 @@ def must_end_as_without(story: Story, troubles: Sequence[Trouble], pool: Executo
     wrong = []
     jobs = [(story.name, trouble) for trouble in troubles]
     for trouble, found in zip(troubles, pool.map(_play, jobs, chunksize=4), strict=True):
-        problem = _what_is_wrong(found, smooth)
+        problem = _what_is_wrong(found, smooth) or _did_not_come(trouble, found)
         if problem:
             where = f" ({smooth.steps[trouble.crash.step]})" if trouble.crash else ""
             wrong.append(f"{story.name}, {trouble}{where}:\n  {problem}\n{found.story}")
@@ -73,6 +73,11 @@ def _play(job: tuple[str, Trouble]) -> Outcome:
     defect = next((defect for defect in DEFECTS if defect.name == trouble.defect), None)
     with defect.put_back() if defect else nullcontext():
         return play(story, crash=trouble.crash, view=trouble.view)
+
+
+def _did_not_come(trouble: Trouble, found: Outcome) -> str | None:
+    """A crash that never came would show nothing."""
+    return "it was not killed" if trouble.crash and not found.killed else None
 
 
 def _what_is_wrong(found: Outcome, smooth: Outcome) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 from escrow_operator.adapters.kube import EVENTS, PODS, JsonPatch, Listing, Resource
 from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError, UnavailableError
 from escrow_operator.models.common import format_time
+from simulation.jsonpatch import applied
 
 Body = dict[str, Any]
 Key = tuple[str, str | None, str]
@@ -100,9 +101,7 @@ class FakeKube:
 
         def write() -> Body:
             old = self.objects[key]
-            body = copy.deepcopy(old)
-            for op in ops:
-                _apply(body, op)
+            body = applied(old, ops)
             if subresource != "status":
                 body["status"] = old.get("status", {})
                 body["metadata"]["generation"] = old["metadata"]["generation"] + (body.get("spec") != old.get("spec"))
@@ -179,27 +178,3 @@ def _stored(body: Mapping[str, Any]) -> Body:
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in text.items()}
         fresh["data"] = (fresh.get("data") or {}) | encoded
     return fresh
-
-
-def _apply(body: Body, op: Mapping[str, Any]) -> None:
-    """One operation of RFC 6902: test, add, replace or remove."""
-    *way, last = [part.replace("~1", "/").replace("~0", "~") for part in op["path"].split("/")[1:]]
-    place: Any = body
-    for part in way:
-        place = place[int(part)] if isinstance(place, list) else place[part]
-    if isinstance(place, list):
-        number = len(place) if last == "-" else int(last)
-        if op["op"] == "add":
-            place.insert(number, op["value"])
-        elif op["op"] == "remove":
-            del place[number]
-        elif place[number] != op["value"]:
-            raise ConflictError(422, "Invalid", f"test of {op['path']} failed")
-        return
-    if op["op"] == "test":
-        if place.get(last) != op["value"]:
-            raise ConflictError(422, "Invalid", f"test of {op['path']} failed")
-    elif op["op"] == "remove":
-        del place[last]
-    else:
-        place[last] = copy.deepcopy(op["value"])
