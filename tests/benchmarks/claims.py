@@ -31,7 +31,7 @@ READY_SECONDS = 120.0
 PER_SESSION = ("escrowsessions", "pods", "secrets", "endpointslices", "events")
 """Resources that the operator asks for because of one session; the rest is the pools' and the lists' share."""
 
-QUICK = (Load(2, 10), Load(10, 60), Load(None, 60))
+QUICK = (Load(10, 60), Load(None, 60))
 FULL = (Load(1, 30), Load(5, 150), Load(10, 200), Load(25, 300), Load(None, 300))
 RAW_QUICK = (Load(10, 40), Load(None, 40))
 RAW_FULL = (Load(10, 100), Load(None, 300))

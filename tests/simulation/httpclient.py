@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from typing import Any
 
 from .network import Network
@@ -26,17 +26,18 @@ class ProcessSession:
     @asynccontextmanager
     async def post(self, url: str, *, data: bytes, **options: Any) -> AsyncIterator[Any]:
         """One request."""
-        step = None
-        if url.endswith(f":18083{COUNTED}"):
-            host = url.partition("//")[2].partition(":")[0]
-            await self._process.before(f"{json.loads(data)['method']} at {host}")
-            step = len(self._process.steps) - 1
         self._process.reads()
-        async with self._session.post(url, data=data, **options) as response:
-            if step is not None:
-                await self._process.after(step)
+        async with AsyncExitStack() as stack:
+            async with self._as_step(url, data):
+                response = await stack.enter_async_context(self._session.post(url, data=data, **options))
             self._process.reads()
             yield response
+
+    def _as_step(self, url: str, data: bytes) -> AbstractAsyncContextManager[None]:
+        if not url.endswith(f":18083{COUNTED}"):
+            return nullcontext()
+        host = url.partition("//")[2].partition(":")[0]
+        return self._process.step(f"{json.loads(data)['method']} at {host}")
 
     async def close(self) -> None:
         """End the connections."""

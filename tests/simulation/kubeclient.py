@@ -175,13 +175,11 @@ class SimKube:
             self._process.reads()
             await asyncio.sleep(LATENCY)
             return write()
-        await self._process.before(f"{verb} {resource.plural} {name}")
-        step = len(self._process.steps) - 1
-        await asyncio.sleep(LATENCY / 2)
-        self._process.reads()
-        self.refuse(verb, resource, name)
-        answer = write()
-        await self._process.after(step)
+        async with self._process.step(f"{verb} {resource.plural} {name}"):
+            await asyncio.sleep(LATENCY / 2)
+            self._process.reads()
+            self.refuse(verb, resource, name)
+            answer = write()
         await asyncio.sleep(LATENCY / 2)
         self._process.reads()
         return answer

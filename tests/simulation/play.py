@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from escrow_operator.adapters.kube import SESSIONS
 
+from .forks import Forks
 from .kubeclient import View
-from .process import CrashPoint, Process
+from .process import CrashPoint, Dies, Process
 from .stories import Story
 from .world import World, run
 
@@ -22,9 +24,6 @@ class Outcome:
     """How a story ended; ``end`` is what must be the same with and without trouble."""
 
     steps: list[str] = field(default_factory=list)
-    killed: bool = False
-    begins: int = 0
-    """The step at which the story began: the pool was warm."""
     end: dict[str, Any] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
     story: str = ""
@@ -33,23 +32,47 @@ class Outcome:
 
 def play(story: Story, *, crash: CrashPoint | None = None, view: View | None = None, seed: int = 0) -> Outcome:
     """One world from its beginning to its rest."""
-    return run(_play(story, crash, view, seed), seed=seed)
+    return run(_play(story, lambda point: point == crash, view, seed), seed=seed)
 
 
-async def _play(story: Story, crash: CrashPoint | None, view: View | None, seed: int) -> Outcome:
+def play_with_crashes(
+    story: Story, *, from_the_start: bool, limit: int = 1, seed: int = 0
+) -> tuple[Outcome, dict[CrashPoint, Outcome]]:
+    """The world without a crash, and for each crash point the one with it; ``limit`` of those are played at a time.
+
+    Crashes begin when the pool is warm, or ``from_the_start``: how the pool is made is the same in all stories.
+    """
+    forks = Forks(limit)
+
+    def begins(world: World, warm: bool) -> None:
+        if warm or from_the_start:
+            forks.arm(world.moment)
+
+    async def branch() -> Outcome:
+        found = await _play(story, forks.dies, None, seed, begins)
+        forks.end(found)
+        return found
+
+    return forks.play(lambda: run(branch(), seed=seed))
+
+
+async def _play(
+    story: Story, dies: Dies, view: View | None, seed: int, begins: Callable[[World, bool], None] = lambda *_: None
+) -> Outcome:
     world = World(seed=seed, warm=story.warm, view=view, **story.settings)
-    first = await world.start_operator(crash)
+    begins(world, False)
+    first = await world.start_operator(dies)
     supervisor = asyncio.create_task(_start_again(world, first))
     outcome = Outcome()
     try:
         await world.until(world.is_warm, what="the pool to be warm")
-        outcome.begins = len(first.steps)
+        begins(world, True)
         await story.play(world)
         await world.quiet()
     except AssertionError as error:
         outcome.violations.append(f"story: {error}")
     supervisor.cancel()
-    outcome.steps, outcome.killed = first.steps, first.dead
+    outcome.steps = first.steps
     outcome.end = ending(world)
     outcome.violations += world.watchman.at_rest()
     outcome.story = world.story()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -28,15 +29,19 @@ class CrashPoint(NamedTuple):
         return f"{'after' if self.after else 'before'} step {self.step}"
 
 
+Dies = Callable[[CrashPoint], bool]
+"""Asked at every moment at which a process may be killed."""
+
+
 class Process:
     """Steps are writes to the API server and calls to wallets: what another process could see of this one."""
 
-    def __init__(self, name: str, crash: CrashPoint | None = None) -> None:
+    def __init__(self, name: str, dies: Dies = lambda _: False) -> None:
         self.name = name
         self.steps: list[str] = []
         self.dead = False
         self.crashed = asyncio.Event()
-        self._crash = crash
+        self._dies = dies
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -45,17 +50,19 @@ class Process:
         context.run(_CURRENT.set, self)
         return asyncio.get_running_loop().create_task(work, context=context)
 
-    async def before(self, what: str) -> None:
-        """A step is about to happen: the process may die of it first."""
+    @asynccontextmanager
+    async def step(self, what: str) -> AsyncIterator[None]:
+        """Around what another process could see; it may be killed before, and after with the answer (or error) lost."""
         self._must_live()
+        number = len(self.steps)
         self.steps.append(what)
-        if self._crash == CrashPoint(len(self.steps) - 1, False):
-            await self._die()
-
-    async def after(self, step: int) -> None:
-        """A step has happened, and nothing was heard of it yet."""
-        if self._crash == CrashPoint(step, True):
-            await self._die()
+        await self._may_die(CrashPoint(number, after=False))
+        try:
+            yield
+        finally:
+            # After what only reads it is as before the next step.
+            if what.split(maxsplit=1)[0] not in READS:
+                await self._may_die(CrashPoint(number, after=True))
         self._must_live()
 
     def reads(self) -> None:
@@ -70,7 +77,9 @@ class Process:
                 task.cancel()
             await asyncio.wait(tasks)
 
-    async def _die(self) -> None:
+    async def _may_die(self, point: CrashPoint) -> None:
+        if not self._dies(point):
+            return
         self.dead = True
         self.crashed.set()
         await asyncio.Event().wait()
@@ -96,11 +105,3 @@ def task_factory(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> 
         if process.dead:
             task.cancel()
     return task
-
-
-def crash_points(steps: Sequence[str], *, begin: int = 0) -> list[CrashPoint]:
-    """Before and after each step; after what only read it is as before the next."""
-    points = []
-    for number, step in enumerate(steps[begin:], begin):
-        points += [CrashPoint(number, after) for after in (False, True) if not after or step.split()[0] not in READS]
-    return points

@@ -6,14 +6,11 @@ from concurrent.futures import Executor
 
 import pytest
 
-from simulation.process import crash_points
 from simulation.stories import STORIES, Story
-from simulation.workers import Trouble, must_end_as_without, played
+from simulation.workers import must_survive_crashes
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
 def test_i7_a_crash_at_any_step_changes_nothing(story: Story, pool: Executor) -> None:
-    smooth = played(story, pool)
     # How the pool is made is the same in all of them.
-    begin = 0 if story is STORIES[0] else smooth.begins
-    must_end_as_without(story, [Trouble(crash=crash) for crash in crash_points(smooth.steps, begin=begin)], pool)
+    must_survive_crashes(story, pool, from_the_start=story is STORIES[0])

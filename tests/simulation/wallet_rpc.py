@@ -10,6 +10,7 @@ from typing import Any
 from simulation.http_session import Reply
 from simulation.monerod import DaemonAway, Monerod
 from simulation.network import Ended, json_reply, pause
+from simulation.process import READS
 from simulation.wallet_calls import Calls
 from simulation.wallet_files import FileTrouble, Volume
 from simulation.wallet_reads import ASKS_DAEMON, Fault, Open
@@ -55,6 +56,8 @@ class WalletProcess:
         self.name = name
         self.seconds = dict(SECONDS)
         self.alive = True
+        self.changes = 0
+        """Grows when a call that does more than read arrives, and when it ends."""
         self._stopping = False
         self._factor = factor
         self._refreshed = float("-inf")
@@ -121,11 +124,15 @@ class WalletProcess:
         task = asyncio.current_task()
         assert task
         self._tasks[task] = None
+        method = str(request.get("method"))
+        changes = method not in READS
+        self.changes += changes
         try:
             async with self._thread:
-                body = await self._result(str(request.get("method")), request.get("params") or {})
+                body = await self._result(method, request.get("params") or {})
         finally:
             del self._tasks[task]
+            self.changes += changes
         return json_reply({"jsonrpc": "2.0", "id": request.get("id", "0")} | body)
 
     async def call(self, method: str, **params: Any) -> dict[str, Any]:

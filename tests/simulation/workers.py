@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 from .defects import DEFECTS
 from .kubeclient import View
-from .play import Outcome, play
+from .play import Outcome, play, play_with_crashes
 from .process import CrashPoint
 from .stories import STORIES, Story
 
@@ -20,7 +20,6 @@ from .stories import STORIES, Story
 class Trouble(NamedTuple):
     """What is done to a story."""
 
-    crash: CrashPoint | None = None
     view: View | None = None
     defect: str | None = None
 
@@ -44,19 +43,29 @@ def played(story: Story, pool: Executor, trouble: Trouble | None = None) -> Outc
     return pool.submit(_play, (story.name, trouble or Trouble())).result()
 
 
+def must_survive_crashes(story: Story, pool: Executor, *, from_the_start: bool) -> None:
+    """Play a story with each crash. Raises AssertionError where an invariant broke, or its users see another end."""
+    smooth, crashed = pool.submit(_crash, story.name, from_the_start).result()
+    _must_be_well(smooth)
+    wrong = [
+        f"{point} ({smooth.steps[point.step]}):\n  {problem}\n{found.story}"
+        for point, found in crashed.items()
+        if (problem := _what_is_wrong(found, smooth))
+    ]
+    _must_be_none(wrong, len(crashed))
+
+
 def must_end_as_without(story: Story, troubles: Sequence[Trouble], pool: Executor) -> None:
-    """Play a story with each trouble. Raises AssertionError where an invariant broke, or its users see another end."""
+    """The same with each trouble."""
     smooth = played(story, pool)
-    assert not smooth.violations, f"without any trouble: {smooth.violations}\n{smooth.story}"
-    assert troubles
-    wrong = []
+    _must_be_well(smooth)
     jobs = [(story.name, trouble) for trouble in troubles]
-    for trouble, found in zip(troubles, pool.map(_play, jobs, chunksize=4), strict=True):
-        problem = _what_is_wrong(found, smooth) or _did_not_come(trouble, found)
-        if problem:
-            where = f" ({smooth.steps[trouble.crash.step]})" if trouble.crash else ""
-            wrong.append(f"{story.name}, {trouble}{where}:\n  {problem}\n{found.story}")
-    assert not wrong, f"{len(wrong)} of {len(troubles)} worlds\n\n" + "\n\n".join(wrong[:3])
+    wrong = [
+        f"{trouble}:\n  {problem}\n{found.story}"
+        for trouble, found in zip(troubles, pool.map(_play, jobs), strict=True)
+        if (problem := _what_is_wrong(found, smooth))
+    ]
+    _must_be_none(wrong, len(troubles))
 
 
 def wrong_with(trouble: Trouble, smooth: Mapping[str, Outcome], pool: Executor) -> list[str]:
@@ -67,17 +76,28 @@ def wrong_with(trouble: Trouble, smooth: Mapping[str, Outcome], pool: Executor) 
 
 
 def _play(job: tuple[str, Trouble]) -> Outcome:
-    """A story by its name: functions do not travel between processes."""
     name, trouble = job
-    story = next(story for story in STORIES if story.name == name)
     defect = next((defect for defect in DEFECTS if defect.name == trouble.defect), None)
     with defect.put_back() if defect else nullcontext():
-        return play(story, crash=trouble.crash, view=trouble.view)
+        return play(_story(name), view=trouble.view)
 
 
-def _did_not_come(trouble: Trouble, found: Outcome) -> str | None:
-    """A crash that never came would show nothing."""
-    return "it was not killed" if trouble.crash and not found.killed else None
+def _crash(name: str, from_the_start: bool) -> tuple[Outcome, dict[CrashPoint, Outcome]]:
+    return play_with_crashes(_story(name), from_the_start=from_the_start, limit=os.cpu_count() or 1)
+
+
+def _story(name: str) -> Story:
+    """A story by its name: functions do not travel between processes."""
+    return next(story for story in STORIES if story.name == name)
+
+
+def _must_be_well(smooth: Outcome) -> None:
+    assert not smooth.violations, f"without any trouble: {smooth.violations}\n{smooth.story}"
+
+
+def _must_be_none(wrong: Sequence[str], played: int) -> None:
+    assert played
+    assert not wrong, f"{len(wrong)} of {played} worlds\n\n" + "\n\n".join(wrong[:3])
 
 
 def _what_is_wrong(found: Outcome, smooth: Outcome) -> str | None:

@@ -10,7 +10,7 @@ import gc
 import random
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 from unittest.mock import patch
 
 import aiohttp
@@ -38,7 +38,7 @@ from .invariants import Watchman
 from .kubeclient import SimKube, View
 from .monerod import Monerod
 from .network import Network
-from .process import CrashPoint, Process, task_factory
+from .process import Dies, Process, task_factory
 from .wallet_files import Volume
 from .wallet_rpc import WalletProcess
 
@@ -93,6 +93,14 @@ class SimClock(Clock):
         return asyncio.get_running_loop().time()
 
 
+class Moment(NamedTuple):
+    """``at`` is the loop's time in whole seconds; ``objects`` and ``wallets`` grow with whatever happens to them."""
+
+    at: int
+    objects: int
+    wallets: int
+
+
 class World:
     """``sessions`` are settings of the operator; ``locking`` tells whether the storage's file locks hold."""
 
@@ -107,6 +115,7 @@ class World:
         self.monerod = Monerod(self.chain)
         self.network.listen(DAEMON, self.monerod)
         self.volumes: dict[tuple[str, str], Volume] = {}
+        self.wallets: list[WalletProcess] = []
         self._locking = locking
         self.view = view or View()
         self.cluster = Cluster(
@@ -128,9 +137,9 @@ class World:
 
     # Operators
 
-    async def start_operator(self, crash: CrashPoint | None = None) -> Process:
+    async def start_operator(self, dies: Dies = lambda _: False) -> Process:
         """One more process; it looks at all there is, then follows it."""
-        process = Process(f"operator-{len(self.processes)}", crash)
+        process = Process(f"operator-{len(self.processes)}", dies)
         self.processes.append(process)
         kube = SimKube(self.server, process, self.view)
 
@@ -246,6 +255,10 @@ class World:
         """The pods that a session has adopted."""
         return [pod for pod in self.server.all(PODS, SHOP) if pod["metadata"]["labels"].get(Label.SESSION) == name]
 
+    def moment(self) -> Moment:
+        """As it is now; two that are equal are the same to an operator that begins."""
+        return Moment(int(self.clock.monotonic()), self.server.version, sum(wallet.changes for wallet in self.wallets))
+
     def is_warm(self) -> bool:
         """Whether the pools have their free slots."""
         return all(
@@ -298,6 +311,7 @@ class World:
         pool = pod["metadata"]["labels"][Label.POOL]
         volume = self.volume(role, pool)
         process = WalletProcess(volume, self.monerod, name=pod["metadata"]["name"])
+        self.wallets.append(process)
         key = secret_data(self.server.get(SECRETS, SHOP, login_key_name(PoolKey(SHOP, pool))), "key")["key"]
         self.network.listen(address, process, login=derive_login(key, pod["metadata"]["uid"]))
         return process
