@@ -79,7 +79,7 @@ class Forks:
         for told in self._told.values():
             if isinstance(told, Exception):
                 raise told
-        return found, self._told
+        return found, dict(sorted(self._told.items()))
 
     def _hear(self) -> None:
         for ready in wait(list(self._running)):
