@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from escrow_operator.adapters.kube import PODS, POOLS, SECRETS, SESSIONS
@@ -14,10 +15,15 @@ from escrow_operator.models.monero import parse_xmr
 from escrow_operator.models.session import OPEN_PHASES, Phase, Setup
 
 from .apiserver import Body, Event
+from .chain import Block
 from .wallet_files import WalletFile
 
 if TYPE_CHECKING:
     from .world import World
+
+
+HEARSAY_SECONDS = 60.0
+"""For which what is told may be of a pod or chain that is no more: views are late, and some requests are sent again."""
 
 
 class Watchman:
@@ -29,6 +35,10 @@ class Watchman:
         self.addresses: dict[str, str] = {}
         """Session uid → the address that its status told."""
         self._secrets: set[str] = set()
+        self._former: list[tuple[float, tuple[Block, ...]]] = []
+        """When chains were reorganised, and what they were."""
+        self._lost: list[tuple[float, str]] = []
+        """When adopted pods were gone, and the uid of their session."""
         world.server.subscribers.append(self._see)
 
     def _see(self, event: Event) -> None:
@@ -47,6 +57,8 @@ class Watchman:
                 self._see_secret(event)
             case "pods" if event.kind != "DELETED":
                 self._see_pod(event)
+            case "pods" if uid := event.body["metadata"]["labels"].get(Label.SESSION_UID):
+                self._lost.append((self._world.clock.monotonic(), uid))
         if event.plural != "secrets":
             self._tells_no_secret(event.body)
 
@@ -61,12 +73,14 @@ class Watchman:
             return
         conditions = {c["type"]: c["status"] for c in status.get("conditions") or ()}
         phase = Phase(status["phase"]) if "phase" in status else None
-        if conditions.get("Ready") == "True" and phase in OPEN_PHASES:
+        if conditions.get("Ready") == "True" and phase in OPEN_PHASES and not _was_true(event.before, "Ready"):
             pods = self._world.pods_of(meta["name"])
             mine = [pod for pod in pods if pod["metadata"]["labels"].get(Label.SESSION_UID) == meta["uid"]]
-            if len(mine) < len(ROLES):
-                self._note("I2", f"session {meta['name']} is Ready with {len(mine)} pods")
-        if conditions.get("Funded") == "True" and not _was_funded(event.before):
+            now = self._world.clock.monotonic()
+            known = len(mine) + sum(uid == meta["uid"] and now - at < HEARSAY_SECONDS for at, uid in self._lost)
+            if known < len(ROLES):
+                self._note("I2", f"session {meta['name']} became Ready with {len(mine)} pods")
+        if conditions.get("Funded") == "True" and not _was_true(event.before, "Funded"):
             self._must_be_funded(meta["name"], body)
         if phase in (Phase.COMPLETED, Phase.REFUNDED):
             self._must_be_settled(meta["name"], body)
@@ -74,18 +88,25 @@ class Watchman:
         if len(busy) > self._world.settings.sessions.max_active:
             self._note("I5", f"{len(busy)} sessions are open")
 
+    def before_reorganisation(self) -> None:
+        """The chain is about to be another: what is told in the next moments may be of the one that was."""
+        self._former.append((self._world.clock.monotonic(), tuple(self._world.chain.blocks)))
+
+    def _chains(self) -> Iterator[Sequence[Block]]:
+        yield self._world.chain.blocks
+        now = self._world.clock.monotonic()
+        yield from (blocks for at, blocks in self._former if now - at < HEARSAY_SECONDS)
+
     def _must_be_funded(self, name: str, body: Body) -> None:
         """When it becomes so: what a reorganisation takes away later is told at the next look."""
-        chain, address = self._world.chain, body["status"]["address"]
-        deep = (t for b in chain.blocks[: chain.height - body["spec"]["confirmations"] + 1] for t in b.transactions)
-        paid = sum(o.amount for transaction in deep for o in transaction.outputs if o.address == address)
-        if paid < parse_xmr(body["spec"]["amount"]):
+        spec, address = body["spec"], body["status"]["address"]
+        paid = max(_paid(blocks, address, spec["confirmations"]) for blocks in self._chains())
+        if paid < parse_xmr(spec["amount"]):
             self._note("I8", f"session {name} is Funded, and only {paid} piconero are as deep as it asks")
 
     def _must_be_settled(self, name: str, body: Body) -> None:
         txid = body["spec"].get("settlement", {}).get("txid")
-        found = self._world.chain.find(txid) if txid else None
-        if found is None or found[1] is None:
+        if not any(t.txid == txid for blocks in self._chains() for block in blocks for t in block.transactions):
             self._note("I8", f"session {name} is settled by {txid}, which is in no block")
 
     def _see_secret(self, event: Event) -> None:
@@ -211,6 +232,12 @@ def _opens(file: WalletFile | None, password: str, address: str) -> bool:
     return file is not None and file.password == password and file.keys.address == address
 
 
-def _was_funded(body: Body | None) -> bool:
+def _paid(blocks: Sequence[Block], address: str, confirmations: int) -> int:
+    """Piconero that were paid to an address at this depth or deeper."""
+    deep = (t for block in blocks[: len(blocks) - confirmations + 1] for t in block.transactions)
+    return sum(output.amount for transaction in deep for output in transaction.outputs if output.address == address)
+
+
+def _was_true(body: Body | None, kind: str) -> bool:
     conditions = ((body or {}).get("status") or {}).get("conditions") or ()
-    return any(c["type"] == "Funded" and c["status"] == "True" for c in conditions)
+    return any(c["type"] == kind and c["status"] == "True" for c in conditions)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from enum import StrEnum
+from typing import Any, NoReturn, TypeVar
 
-from escrow_operator.adapters.kube import EVENTS, PAGE_SIZE, WATCH_SECONDS, JsonPatch, Listing, Resource
-from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
+from escrow_operator.adapters.kube import (
+    EVENTS,
+    PAGE_SIZE,
+    REQUEST_SECONDS,
+    WATCH_SECONDS,
+    JsonPatch,
+    Listing,
+    Resource,
+)
+from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError, UnavailableError
 
 from .apiserver import ApiServer, Body, Event
 from .bodies import copied
@@ -55,15 +64,47 @@ class View:
         return told
 
 
-class SimKube:
-    """Requests of one process. ``refuse`` may raise what a request is answered with, before it happens."""
+class Fault(StrEnum):
+    """What can become of a request."""
 
-    def __init__(self, server: ApiServer, process: Process, view: View | None = None) -> None:
+    BUSY = "429"
+    BROKEN = "500"
+    LOST_REQUEST = "a time-out whose write did not happen"
+    LOST_ANSWER = "a time-out whose write happened"
+
+
+class Faults:
+    """What becomes of the next requests of all processes; ``writes_only`` lets those that read pass."""
+
+    def __init__(self) -> None:
+        self._next: deque[Fault] = deque()
+        self._writes_only = False
+
+    def strike(self, fault: Fault, times: int = 1, *, writes_only: bool = False) -> None:
+        """So many requests fail in this way, after those that are to fail already."""
+        self._next.extend([fault] * times)
+        self._writes_only = writes_only
+
+    def heal(self) -> None:
+        """All is well again."""
+        self._next.clear()
+
+    def take(self, *, write: bool) -> Fault | None:
+        """What becomes of a request."""
+        return self._next.popleft() if self._next and (write or not self._writes_only) else None
+
+
+class SimKube:
+    """Requests of one process."""
+
+    def __init__(
+        self, server: ApiServer, process: Process, view: View | None = None, faults: Faults | None = None
+    ) -> None:
         self._server = server
         self._process = process
         self._view = view or View()
+        self._faults = faults or Faults()
         self.requests: Counter[tuple[str, str]] = Counter()
-        self.refuse: Callable[[str, Resource, str], None] = lambda *_: None
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -166,7 +207,8 @@ class SimKube:
         self.requests[verb, resource.plural] += 1
         await asyncio.sleep(LATENCY)
         self._process.reads()
-        self.refuse(verb, resource, "")
+        if fault := self._faults.take(write=False):
+            await _fail(fault)
 
     async def _write(self, verb: str, resource: Resource, name: str, write: Callable[[], T]) -> T:
         self.requests[verb.split(maxsplit=1)[0], resource.plural] += 1
@@ -178,8 +220,22 @@ class SimKube:
         async with self._process.step(f"{verb} {resource.plural} {name}"):
             await asyncio.sleep(LATENCY / 2)
             self._process.reads()
-            self.refuse(verb, resource, name)
+            fault = self._faults.take(write=True)
+            if fault and fault is not Fault.LOST_ANSWER:
+                await _fail(fault)
             answer = write()
+            if fault:
+                await _fail(fault)
         await asyncio.sleep(LATENCY / 2)
         self._process.reads()
         return answer
+
+
+async def _fail(fault: Fault) -> NoReturn:
+    """In the words of the adapter. Raises UnavailableError."""
+    if fault is Fault.BUSY:
+        raise UnavailableError(429, "TooManyRequests", "the server has received too many requests")
+    if fault is Fault.BROKEN:
+        raise UnavailableError(500, "InternalError", "etcdserver: leader changed")
+    await asyncio.sleep(REQUEST_SECONDS)
+    raise UnavailableError(0, "Unavailable", "the API server does not answer: TimeoutError()")

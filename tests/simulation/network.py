@@ -130,6 +130,11 @@ class Network:
         for wrong in self._wrong.pop(address, ()):
             wrong.healed.set()
 
+    def heal_all(self) -> None:
+        """The same with all addresses."""
+        for address in tuple(self._wrong):
+            self.heal(address)
+
     def session(self) -> aiohttp.ClientSession:
         """A client's connections."""
         return cast("aiohttp.ClientSession", Session(self.exchange))

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeVar, cast
 from unittest.mock import patch
@@ -35,7 +36,7 @@ from .chain import Chain
 from .cluster import Cluster, WalletServer
 from .httpclient import ProcessSession
 from .invariants import Watchman
-from .kubeclient import SimKube, View
+from .kubeclient import Faults, SimKube, View
 from .monerod import Monerod
 from .network import Network
 from .process import Dies, Process, task_factory
@@ -57,6 +58,13 @@ T = TypeVar("T")
 
 def run(work: Coroutine[Any, Any, T], *, seed: int = 0) -> T:
     """Run one world to its end on a virtual clock of its own; from the same seed always the same way."""
+    with stage(seed) as loop:
+        return loop.run_until_complete(work)
+
+
+@contextmanager
+def stage(seed: int = 0) -> Iterator[asyncio.AbstractEventLoop]:
+    """The loop on which a world lives, for those who let it run in parts. Its time stands still in between."""
     chance = random.Random(seed)
     random.seed(seed)
     loop = looptime.new_event_loop(start=0.0, noop_cycles=0, idle_timeout=0.0)
@@ -69,7 +77,7 @@ def run(work: Coroutine[Any, Any, T], *, seed: int = 0) -> T:
             patch("secrets.token_hex", lambda size: chance.randbytes(size).hex()),
             patch("secrets.token_urlsafe", lambda size: chance.randbytes(size).hex()),
         ):
-            return loop.run_until_complete(work)
+            yield loop
     finally:
         rest = asyncio.all_tasks(loop)
         for task in rest:
@@ -118,6 +126,7 @@ class World:
         self.wallets: list[WalletProcess] = []
         self._locking = locking
         self.view = view or View()
+        self.faults = Faults()
         self.cluster = Cluster(
             self.server,
             self.chance,
@@ -141,7 +150,7 @@ class World:
         """One more process; it looks at all there is, then follows it."""
         process = Process(f"operator-{len(self.processes)}", dies)
         self.processes.append(process)
-        kube = SimKube(self.server, process, self.view)
+        kube = SimKube(self.server, process, self.view, self.faults)
 
         def connect() -> aiohttp.ClientSession:
             return cast("aiohttp.ClientSession", ProcessSession(self.network, process))
@@ -226,6 +235,11 @@ class World:
         self.chain.mine(confirmations)
         return txid
 
+    def reorganise(self, depth: int, *, grow: int = 0, vanish: Collection[str] = ()) -> None:
+        """The newest blocks are replaced by others."""
+        self.watchman.before_reorganisation()
+        self.chain.reorganise(depth, grow=grow, vanish=vanish)
+
     # Looking
 
     def session(self, name: str) -> Body | None:
@@ -275,13 +289,15 @@ class World:
         """The wallet files of a role."""
         return self.volumes.setdefault((SHOP, f"{pool}-{role.value}-wallets"), Volume(locking=self._locking))
 
-    async def until(self, holds: Callable[[], Any], *, what: str, within: float = PATIENCE) -> None:
+    async def until(
+        self, holds: Callable[[], Any], *, what: str, within: float = PATIENCE, every: float = 0.05
+    ) -> None:
         """Let time pass until something is so. Raises AssertionError when it takes longer than so many seconds."""
         ends = self.clock.monotonic() + within
         while not holds():
             if self.clock.monotonic() > ends:
                 raise AssertionError(f"after {within:g} s still not so: {what}\n{self.story()}")
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(every)
 
     async def quiet(self, *, within: float = PATIENCE) -> None:
         """Let time pass until nothing has changed for QUIET_SECONDS."""

@@ -1,0 +1,326 @@
+"""A world in which users, parties and faults do at random what each of them may do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack, suppress
+from datetime import timedelta
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from escrow_operator.adapters.kube import POOLS, SESSIONS
+from escrow_operator.core.manifests.common import RPC_PORT
+from escrow_operator.models.common import ROLES, Label, Role
+from escrow_operator.models.session import OPEN_PHASES, Phase
+
+from .apiserver import Body
+from .kubeclient import Fault, View
+from .network import Ended, Trouble
+from .process import CrashPoint, Process, spawn_apart
+from .wallet_reads import Fault as Refused
+from .wallet_rpc import WalletProcess
+from .world import POOL, SHOP, World, stage
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+PLACES = 2
+"""sessions.maxActive: fewer than there are names."""
+
+RECOVERY_SECONDS = 3600.0
+"""After the last fault, until all is as it should be: more than the longest pause between attempts, and the sweeps'."""
+
+LOOK_SECONDS = 10.0
+
+BETWEEN_PROCESSES = 3.0
+
+NAMES = ("ann", "bob", "cleo")
+names = st.sampled_from(NAMES)
+roles = st.sampled_from(ROLES)
+
+
+pauses = st.sampled_from((0.0, 0.01, 0.05, 0.3, 0.3, 2.0, 2.0, 10.0, 60.0, 400.0))
+"""Seconds that pass after a rule: most of what an operator does takes less than a second."""
+
+Act = Callable[Concatenate["RandomWorld", P], Awaitable[None]]
+Rule = Callable[Concatenate["RandomWorld", P], None]
+
+
+def may(**choices: st.SearchStrategy[Any]) -> Callable[[Act[P]], Rule[P]]:
+    """A rule: something is done on the world's loop at one moment of its time; then time passes."""
+
+    def decorate(act: Act[P]) -> Rule[P]:
+        @wraps(act)
+        def done(self: RandomWorld, then: float, *args: P.args, **kwargs: P.kwargs) -> None:
+            async def both() -> None:
+                await act(self, *args, **kwargs)
+                await asyncio.sleep(then)
+
+            self.loop.run_until_complete(both())
+
+        return cast("Rule[P]", cast("Any", rule)(then=pauses, **choices)(done))
+
+    return decorate
+
+
+class RandomWorld(RuleBasedStateMachine):
+    """Each rule is done at one moment. The world ends with all faults healed, and at rest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stack = ExitStack()
+        self.loop = self._stack.enter_context(stage())
+        self.world: World = self.loop.run_until_complete(self._begin())
+
+    async def _begin(self) -> World:
+        world = World(max_active=PLACES, min_stay=timedelta(seconds=1), eviction_policy="Suspend")
+        await self._operate(world)
+        await world.until(world.is_warm, what="the pool to be warm")
+        return world
+
+    async def _operate(self, world: World) -> None:
+        process = await world.start_operator(self._dies)
+        spawn_apart(self._start_again(world, process))
+
+    async def _start_again(self, world: World, process: Process) -> None:
+        await process.crashed.wait()
+        await process.kill()
+        await asyncio.sleep(BETWEEN_PROCESSES)
+        await self._operate(world)
+
+    _steps_to_live = -1
+    _after = False
+
+    def _dies(self, point: CrashPoint) -> bool:
+        """Counts down to the step that kills."""
+        if self._steps_to_live < 0 or point.after != self._after:
+            return False
+        self._steps_to_live -= 1
+        return self._steps_to_live < 0
+
+    # The beginning
+
+    @initialize(
+        open_ones=st.sampled_from((0, 1, 2)),
+        delay=st.sampled_from((0.0, 0.0, 0.3, 3.0)),
+        lose_every=st.sampled_from((0, 0, 5)),
+        swap_every=st.sampled_from((0, 0, 3)),
+    )
+    def begin(self, open_ones: int, delay: float, lose_every: int, swap_every: int) -> None:
+        """Some sessions are Active; the operator sees the cluster so from its next start, or its watches' end, on."""
+        self.loop.run_until_complete(self._open(NAMES[:open_ones]))
+        self.world.view.__dict__.update(View(delay, lose_every, swap_every).__dict__)
+
+    async def _open(self, names: Sequence[str]) -> None:
+        for name in names:
+            self.world.apply(name)
+        await self.world.until(
+            lambda: all(self.world.phase(name) == Phase.ACTIVE for name in names), what=f"{names} to be Active"
+        )
+
+    # Users
+
+    @may(name=names, ttl=st.sampled_from(("2h", "2h", "60s")))
+    async def apply(self, name: str, ttl: str) -> None:
+        """Create a session, or change its time to live."""
+        self.world.apply(name, ttl=ttl)
+
+    @may(name=names)
+    async def delete(self, name: str) -> None:
+        """Delete a session."""
+        self.world.delete(name)
+
+    @may(name=names)
+    async def touch(self, name: str) -> None:
+        """Use it."""
+        if self.world.session(name):
+            self.world.touch(name)
+
+    @may(name=names, xmr=st.sampled_from(("0.2", "0.35")), confirmations=st.sampled_from((0, 1, 10)))
+    async def pay(self, name: str, xmr: str, confirmations: int) -> None:
+        """A customer pays."""
+        if self.world.status(name).get("address"):
+            self.world.pay(name, xmr, confirmations=confirmations)
+
+    @may(name=names, confirmations=st.sampled_from((0, 1, 12)), outcome=st.sampled_from(("Release", "Refund")))
+    async def settle(self, name: str, confirmations: int, outcome: str) -> None:
+        """Two parties pay all of it out, and say so."""
+        session = self.world.session(name)
+        if session and self.world.status(name).get("address") and "settlement" not in session["spec"]:
+            with suppress(ValueError):
+                txid = self.world.pay_out(name, confirmations=confirmations)
+                self.world.apply(name, settlement={"outcome": outcome, "txid": txid})
+
+    # Those who run the pool
+
+    @may(warm=st.sampled_from((1, 2)))
+    async def scale(self, warm: int) -> None:
+        """More or fewer free slots, or the pool made again."""
+        self.world.make_pool(warm=warm)
+
+    @may()
+    async def delete_pool(self) -> None:
+        """Delete the pool."""
+        self.world.delete_pool()
+
+    # Parties, with their own wallet's login
+
+    @may(name=names, role=roles)
+    async def close_wallet(self, name: str, role: Role) -> None:
+        """A client closes the wallet that it was to use."""
+        self._call(name, role, "close_wallet")
+
+    @may(name=names, role=roles)
+    async def replace_wallet(self, name: str, role: Role) -> None:
+        """A client opens another wallet in its place."""
+        self._call(name, role, "create_wallet", filename=f"party-{self.world.server.version}", password="", language="")
+
+    @may(name=names, role=roles)
+    async def export(self, name: str, role: Role) -> None:
+        """A client begins a signing round."""
+        self._call(name, role, "export_multisig_info")
+
+    # Monero
+
+    @may(blocks=st.sampled_from((1, 1, 10)))
+    async def mine(self, blocks: int) -> None:
+        """Blocks are found."""
+        self.world.chain.mine(blocks)
+
+    @may(depth=st.sampled_from((1, 3, 12)), grow=st.sampled_from((0, 1, 4)))
+    async def reorganise(self, depth: int, grow: int) -> None:
+        """The newest blocks are replaced."""
+        self.world.reorganise(depth, grow=grow)
+
+    @may(down=st.booleans())
+    async def monerod(self, down: bool) -> None:
+        """It goes, or comes back."""
+        self.world.monerod.down = down
+
+    # Nodes, networks, API server
+
+    @may(name=names, role=roles)
+    async def lose_pod(self, name: str, role: Role) -> None:
+        """A pod goes with its node."""
+        for pod in self._pods(name, role):
+            self.world.cluster.lose(pod)
+
+    @may(name=names, role=roles)
+    async def restart_pod(self, name: str, role: Role) -> None:
+        """Its node reboots."""
+        for pod in self._pods(name, role):
+            if self.world.cluster.process_of(pod):
+                self.world.cluster.restart(pod)
+
+    @may(name=names, role=roles, trouble=st.sampled_from(Trouble), times=st.sampled_from((1, 2, 5)))
+    async def disturb(self, name: str, role: Role, trouble: Trouble, times: int) -> None:
+        """Something is wrong with the way to a wallet."""
+        for address in self._addresses(name, role):
+            self.world.network.disturb(address, trouble, times=times)
+
+    @may(name=names, role=roles)
+    async def heal(self, name: str, role: Role) -> None:
+        """It is well again."""
+        for address in self._addresses(name, role):
+            self.world.network.heal(address)
+
+    @may(name=names, role=roles, seconds=st.sampled_from((1.0, 30.0, 400.0)))
+    async def hang(self, name: str, role: Role, seconds: float) -> None:
+        """A wallet hangs for a while."""
+        for wallet in self._wallets(name, role):
+            wallet.hang()
+            self.loop.call_later(seconds, wallet.resume)
+
+    @may(fault=st.sampled_from(Fault), times=st.sampled_from((1, 2, 5)), writes_only=st.booleans())
+    async def fail(self, fault: Fault, times: int, writes_only: bool) -> None:
+        """The API server fails some requests."""
+        self.world.faults.strike(fault, times, writes_only=writes_only)
+
+    @precondition(lambda self: self._steps_to_live < 0)
+    @may(steps=st.integers(0, 12), after=st.booleans())
+    async def crash(self, steps: int, after: bool) -> None:
+        """The operator is killed at one of its next steps."""
+        self._steps_to_live, self._after = steps, after
+
+    @may(seconds=st.sampled_from((-3600, -30, 30, 3600)))
+    async def jump(self, seconds: int) -> None:
+        """All clocks on the wall jump."""
+        self.world.clock.ahead += timedelta(seconds=seconds)
+
+    # What must be
+
+    @invariant()
+    def nothing_is_violated(self) -> None:
+        """Those invariants that hold at any time."""
+        self._must_be_none(self.world.watchman.at_any_time())
+
+    def teardown(self) -> None:
+        """Heal it, and let it come to rest."""
+        try:
+            self.loop.run_until_complete(self._end())
+        finally:
+            self._stack.close()
+
+    async def _end(self) -> None:
+        world = self.world
+        self._steps_to_live = -1
+        world.faults.heal()
+        world.monerod.down = False
+        world.view.__dict__.update(View().__dict__)
+        world.network.heal_all()
+        pool = world.server.find(POOLS, SHOP, POOL)
+        if pool and "deletionTimestamp" in pool["metadata"]:
+            # It waits for its open sessions, and starts nothing for them meanwhile.
+            for body in world.server.all(SESSIONS):
+                world.delete(body["metadata"]["name"])
+            await world.until(lambda: not world.server.all(POOLS), what="the pool to be gone")
+        world.make_pool(warm=1)
+        with suppress(AssertionError):
+            await world.until(
+                lambda: not self._violations(), what="all to be well", within=RECOVERY_SECONDS, every=LOOK_SECONDS
+            )
+        await world.quiet()
+        self._must_be_none(self._violations())
+
+    def _violations(self) -> list[str]:
+        return [*self.world.watchman.at_rest(), *self._nobody_waits()]
+
+    def _nobody_waits(self) -> list[str]:
+        """I10: who has nothing to wait for goes on."""
+        sessions = self.world.server.all(SESSIONS)
+        phases = {body["metadata"]["name"]: (body.get("status") or {}).get("phase") for body in sessions}
+        there_is_room = sum(phase in OPEN_PHASES for phase in phases.values()) < PLACES
+        return [
+            f"I10: session {name} is {phase} ({self.world.reason(name, 'Ready')}), with room for it"
+            for name, phase in phases.items()
+            if phase == Phase.OPENING or (phase in (None, Phase.PENDING) and there_is_room)
+        ]
+
+    def _must_be_none(self, violations: list[str]) -> None:
+        assert not violations, "\n".join([*violations, self.world.story()])
+
+    # How it is done
+
+    def _pods(self, name: str, role: Role) -> list[Body]:
+        return [pod for pod in self.world.pods_of(name) if pod["metadata"]["labels"][Label.ROLE] == role]
+
+    def _addresses(self, name: str, role: Role) -> list[str]:
+        return [f"{ip}:{RPC_PORT}" for pod in self._pods(name, role) if (ip := pod["status"].get("podIP"))]
+
+    def _wallets(self, name: str, role: Role) -> list[WalletProcess]:
+        found = (self.world.cluster.process_of(pod) for pod in self._pods(name, role))
+        return [cast("WalletProcess", process) for process in found if process]
+
+    def _call(self, name: str, role: Role, method: str, **params: str) -> None:
+        """A party's call, whose answer nobody waits for."""
+
+        async def call(wallet: WalletProcess) -> None:
+            with suppress(Refused, Ended):
+                await wallet.call(method, **params)
+
+        for wallet in self._wallets(name, role):
+            spawn_apart(call(wallet))
