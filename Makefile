@@ -9,7 +9,7 @@ export PYTHONPATH := operator:tests
 STAMP := $(VENV)/.made-from-$(shell cat requirements/dev.txt | cksum | tr -d ' ')
 
 .DEFAULT_GOAL := help
-.PHONY: help test unit simulation lint cluster-tests demo bench bench-quick clean
+.PHONY: help test unit simulation soak lint cluster-tests demo bench bench-quick clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,11 @@ unit: $(STAMP) ## unit tests alone: a minute, no cluster
 
 simulation: $(STAMP) ## a whole operator in a simulated world, killed at every step: minutes, no cluster
 	$(RUN) -m pytest -m simulation
+
+SEED ?= 0
+HOURS ?= 1
+soak: $(STAMP) ## random simulated worlds for HOURS, from SEED on
+	$(RUN) -m simulation --seed $(SEED) --hours $(HOURS)
 
 cluster-tests: $(STAMP) ## tests on a real cluster alone
 	$(RUN) -m pytest -m cluster

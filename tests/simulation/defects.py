@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -84,3 +84,8 @@ DEFECTS = (
     Defect("an expired session does not come back", {"services.endings.is_wanted_again": _no}),
     Defect("who has a wallet open is not asked", {"services.claims.wallet_holders": lambda *_, **__: {}}),
 )
+
+
+def put_back(name: str | None) -> AbstractContextManager[None]:
+    """The defect of this name while the block runs; none without a name."""
+    return next(defect for defect in DEFECTS if defect.name == name).put_back() if name else nullcontext()

@@ -9,7 +9,9 @@ from datetime import timedelta
 from typing import Any
 
 from escrow_operator.adapters.kube import PODS, POOLS
+from escrow_operator.core.manifests.common import RPC_PORT
 
+from .network import Trouble
 from .world import World
 
 ACTIVE, EXPIRED, SUSPENDED, COMPLETED = "Active", "Expired", "Suspended", "Completed"
@@ -115,6 +117,21 @@ async def reboot_a_node(world: World) -> None:
     await _active(world, "trade")
 
 
+async def lose_sight_of_a_wallet(world: World) -> None:
+    """While monerod is away no wallet is asked; what is said when it is back must be true of all three."""
+    await create(world)
+    for pod in world.pods_of("trade"):
+        address = f"{pod['status']['podIP']}:{RPC_PORT}"
+        world.monerod.down = True
+        await world.until(lambda: not world.is_true("trade", "Ready"), what="monerod's absence to be told")
+        world.network.disturb(address, Trouble.REFUSED)
+        world.monerod.down = False
+        await world.until(lambda: world.reason("trade", "Ready") != "DaemonUnreachable", what="monerod to be back")
+        assert not world.is_true("trade", "Ready"), "not all wallets can be reached"
+        world.network.heal(address)
+        await world.until(lambda: world.is_true("trade", "Ready"), what="trade to be Ready")
+
+
 async def make_the_pool_again(world: World) -> None:
     """A pool is deleted under a session, waits for it, and is made again."""
     await create(world)
@@ -197,6 +214,7 @@ STORIES = (
     Story("suspend-and-resume", suspend_and_resume, {"max_active": 1, "eviction_policy": "Suspend", **SHORT_STAY}),
     Story("lose-a-pod", lose_a_pod),
     Story("reboot-a-node", reboot_a_node),
+    Story("lose-sight-of-a-wallet", lose_sight_of_a_wallet),
     Story("make-the-pool-again", make_the_pool_again),
     Story("three-at-once", three_at_once, warm=2),
     Story("pay-slowly", pay_slowly),

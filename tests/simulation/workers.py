@@ -6,11 +6,11 @@ import multiprocessing
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import NamedTuple
 from unittest.mock import patch
 
-from .defects import DEFECTS
+from .defects import put_back
 from .kubeclient import View
 from .play import Outcome, play, play_with_crashes
 from .process import CrashPoint
@@ -77,8 +77,7 @@ def wrong_with(trouble: Trouble, smooth: Mapping[str, Outcome], pool: Executor) 
 
 def _play(job: tuple[str, Trouble]) -> Outcome:
     name, trouble = job
-    defect = next((defect for defect in DEFECTS if defect.name == trouble.defect), None)
-    with defect.put_back() if defect else nullcontext():
+    with put_back(trouble.defect):
         return play(_story(name), view=trouble.view)
 
 

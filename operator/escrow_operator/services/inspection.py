@@ -56,6 +56,8 @@ class Inspector:
         view = self._daemons.view(pool.key)
         condition = daemon_condition(view, pool.spec.daemon)
         if view is None or view.mark is None or condition.reason == "WrongNetwork":
+            # Without monerod no wallet is asked, and one may be lost meanwhile.
+            self._monitor.doubt(session.uid)
             raise Blocked(condition.reason, condition.message, retry_after=RETRY_SECONDS)
         return view.mark
 
@@ -68,6 +70,7 @@ class Inspector:
         session = escrow.session
         daemon = self.daemon(session)
         if daemon.status is not True:
+            self._monitor.doubt(session.uid)
             raise Blocked(daemon.reason, daemon.message, retry_after=RETRY_SECONDS)
         survey, chain = await self._at_one_height(escrow)
         if isinstance(survey.trouble, CutOff):

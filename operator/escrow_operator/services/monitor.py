@@ -100,6 +100,10 @@ class Monitor:
         self._known.pop(session_uid, None)
         self._doubted.discard(session_uid)
 
+    def doubt(self, session_uid: str) -> None:
+        """The session was not looked at for a while: the next look asks all three wallets, not one in its turn."""
+        self._doubted.add(session_uid)
+
     async def read(self, session_uid: str, slots: Mapping[Role, Slot], address: str, chain: ChainMark) -> Survey:
         """What the wallets hold, as of the height they are at.
 

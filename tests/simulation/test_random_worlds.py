@@ -1,0 +1,31 @@
+"""Worlds in which users, parties and faults do at random what they may: the same ones in each run, by their seeds."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+
+import pytest
+
+from simulation.random_play import play_at_random
+
+WORLDS = 30
+"""For each seed."""
+
+FOUND = (
+    "a payment counts before it is deep enough",
+    "clients can connect before the address is proven",
+    "deeds lack the address",
+)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_invariant_is_violated(seed: int, pool: Executor) -> None:
+    wrong = pool.submit(play_at_random, seed, WORLDS).result()
+    assert wrong is None, wrong
+
+
+@pytest.mark.parametrize("defect", FOUND, ids=lambda defect: defect.replace(" ", "-"))
+def test_a_defect_is_found(defect: str, pool: Executor) -> None:
+    wrong = pool.submit(play_at_random, 0, WORLDS, shrink=False, defect=defect).result()
+    assert wrong is not None
+    assert "AssertionError: I" in wrong
