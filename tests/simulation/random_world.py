@@ -36,6 +36,8 @@ RECOVERY_SECONDS = 3600.0
 
 LOOK_SECONDS = 10.0
 
+NOTICE_SECONDS = 120.0
+
 BETWEEN_PROCESSES = 3.0
 
 NAMES = ("ann", "bob", "cleo")
@@ -279,6 +281,8 @@ class RandomWorld(RuleBasedStateMachine):
                 world.delete(body["metadata"]["name"])
             await world.until(lambda: not world.server.all(POOLS), what="the pool to be gone")
         world.make_pool(warm=1)
+        # What the last rules did is noticed first, at the latest by the third look.
+        await asyncio.sleep(NOTICE_SECONDS)
         with suppress(AssertionError):
             await world.until(
                 lambda: not self._violations(), what="all to be well", within=RECOVERY_SECONDS, every=LOOK_SECONDS
