@@ -77,13 +77,11 @@ class Faults:
     """What becomes of the next requests of all processes; ``writes_only`` lets those that read pass."""
 
     def __init__(self) -> None:
-        self._next: deque[Fault] = deque()
-        self._writes_only = False
+        self._next: deque[tuple[Fault, bool]] = deque()
 
     def strike(self, fault: Fault, times: int = 1, *, writes_only: bool = False) -> None:
         """So many requests fail in this way, after those that are to fail already."""
-        self._next.extend([fault] * times)
-        self._writes_only = writes_only
+        self._next.extend([(fault, writes_only)] * times)
 
     def heal(self) -> None:
         """All is well again."""
@@ -91,7 +89,9 @@ class Faults:
 
     def take(self, *, write: bool) -> Fault | None:
         """What becomes of a request."""
-        return self._next.popleft() if self._next and (write or not self._writes_only) else None
+        if not self._next or (self._next[0][1] and not write):
+            return None
+        return self._next.popleft()[0]
 
 
 class SimKube:
