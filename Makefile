@@ -20,7 +20,7 @@ test: $(STAMP) ## everything: linters, unit tests, simulated and real clusters, 
 	@mkdir -p logs
 	@echo "the test cluster comes up meanwhile (logs/cluster.txt)"
 	@$(RUN) -m harness > logs/cluster.txt 2>&1 & cluster=$$!; \
-	trap 'kill $$cluster 2> /dev/null' INT TERM; \
+	trap 'kill $$cluster $$shown 2> /dev/null' INT TERM; \
 	$(MAKE) --no-print-directory lint unit; code=$$?; \
 	[ $$code -eq 0 ] || { kill $$cluster; exit $$code; }; \
 	tail -n +1 -f logs/cluster.txt & shown=$$!; \
