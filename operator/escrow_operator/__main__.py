@@ -11,7 +11,7 @@ import kopf
 import uvloop
 from pydantic import ValidationError
 
-from escrow_operator.handlers.registry import Handlers
+from escrow_operator.handlers import Memo
 from escrow_operator.settings import Settings
 
 
@@ -32,11 +32,10 @@ def main() -> int:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # A line per attempt of a watch that is refused; the operator says so once, of its own watch beside it.
     logging.getLogger("kopf._cogs.clients.watching").setLevel(logging.CRITICAL)
-    handlers = Handlers(settings)
     # A sixth less CPU for each request than with asyncio's own loop (docs/architecture.md).
     uvloop.run(
         kopf.operator(
-            registry=handlers.registry,
+            memo=Memo(settings),
             clusterwide=not settings.namespaces,
             namespaces=settings.namespaces,
             standalone=True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sized
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -45,11 +45,10 @@ from escrow_operator.services.sessions import SessionService
 from escrow_operator.services.stages import Stages
 from escrow_operator.services.statistics import Statistics
 from escrow_operator.services.store import Store
-from escrow_operator.services.sweep import Sweep
+from escrow_operator.services.sweep import Sweep, Versions
 from escrow_operator.services.upkeep import Upkeep
 from escrow_operator.services.wallets import Wallets
 from escrow_operator.services.warmups import WarmUps
-from escrow_operator.services.watches import Watches
 from escrow_operator.settings import Settings
 
 _LOG = logging.getLogger(__name__)
@@ -69,6 +68,9 @@ POOL_DELAY = 0.25
 
 SLOTS_PER_SECOND = 10_000
 """Pods that looks at one pool may count: a pool with that many is looked at once in over a second at most."""
+
+LIST_SECONDS = 30.0
+"""From kopf's list of a kind until that of ours: kopf goes through the objects of a long one for seconds."""
 
 LOOKS_PER_SECOND = 400
 """At most so many sessions are woken by what concerns all of them, such as a new block."""
@@ -178,17 +180,6 @@ class Operator:
             wake=self.wake_session,
             is_ending=self.namespaces.is_ending,
         )
-        self.watches = Watches(
-            kube,
-            self.store,
-            sweep=self.sweep,
-            stages=self.stages,
-            capacity=self.capacity,
-            pools=self.pool_service,
-            wake_sessions=self.wake_sessions,
-            wake_pool=self.wake_pool,
-            pod_ends=self.pod_ends,
-        )
         self.upkeep = Upkeep(
             self.store,
             settings.intervals,
@@ -225,7 +216,12 @@ class Operator:
         self.namespace_queue: WorkQueue[str] = WorkQueue(
             "namespaces", self.namespaces.look, concurrency=POOLS_AT_ONCE, meters=self.meters
         )
+        self.list_queue: WorkQueue[str | None] = WorkQueue(
+            "lists", self.list_objects, concurrency=1, meters=self.meters
+        )
         self._expose()
+        self.listed: Versions = {}
+        """As of which versions pods were listed at the start."""
         self.metrics_server: WebServer | None = None
 
     @classmethod
@@ -244,15 +240,17 @@ class Operator:
         return operator
 
     async def begin(self) -> None:
-        """Look at all there is, then follow it. Raises KubeError when the API server does not let it."""
-        versions = await self.upkeep.first_level()
+        """Look at all there is; what changes since is told by ``handlers``.
+
+        Raises KubeError when the API server does not let it.
+        """
+        self.listed = await self.upkeep.first_level()
         for key, pool in self.store.pools.items():
             await self.watch_daemon(pool)
             self.pool_queue.add(key)
         # Those that are open can wait longest: their clients notice nothing.
         sessions = self.store.sessions
         self.wake_sessions(sorted(sessions, key=lambda key: sessions[key].phase in OPEN_PHASES))
-        self.watches.start(versions)
         self.sweep_queue.add("all")
         for namespace in self.namespaces.named:
             self.namespace_queue.add(namespace)
@@ -265,6 +263,7 @@ class Operator:
             "daemons": self.daemon_queue,
             "sweep": self.sweep_queue,
             "namespaces": self.namespace_queue,
+            "lists": self.list_queue,
         }
         limit = self.settings.sessions.max_active
         Statistics(self.metrics, self.kube, self.store, self.capacity, self.clock, max_active=limit, queues=queues)
@@ -275,8 +274,15 @@ class Operator:
         """End all work and connections; the next operator carries on from what is in the cluster."""
         if self.metrics_server is not None:
             await self.metrics_server.close()
-        await self.watches.close()
-        for queue in (self.sweep_queue, self.namespace_queue, self.daemon_queue, self.session_queue, self.pool_queue):
+        queues: tuple[WorkQueue[Any], ...] = (
+            self.sweep_queue,
+            self.list_queue,
+            self.namespace_queue,
+            self.daemon_queue,
+            self.session_queue,
+            self.pool_queue,
+        )
+        for queue in queues:
             await queue.close()
         await self.recorder.close()
         await self.wallets.close()
@@ -311,6 +317,22 @@ class Operator:
         if namespace in self.namespaces.named:
             self.namespace_queue.add(namespace, POOL_DELAY)
 
+    def list_again(self, namespace: str | None) -> None:
+        """kopf lists a kind of object anew, since its watch lost its place: that tells nothing of what is gone."""
+        self.list_queue.add(namespace if self.namespaces.named else None, LIST_SECONDS)
+
+    def list_everything_again(self) -> None:
+        """Between the first lists and kopf's something may have gone, too."""
+        for namespace in self.namespaces.served:
+            self.list_again(namespace)
+
+    async def list_objects(self, namespace: str | None) -> None:
+        """List sessions and pools of a namespace (None: of the cluster), and forget those that are gone."""
+        found = await self.namespaces.apart(namespace, self.sweep.level_objects(namespace))
+        if found is not None:
+            self.wake_sessions(found)
+            self.wake_all_pools()
+
     def is_urgent(self, key: SessionKey) -> bool:
         """Whether somebody waits for the next look at a session; those that are open are looked at for the record."""
         session = self.store.sessions.get(key)
@@ -328,6 +350,12 @@ class Operator:
     def wake_pool(self, key: PoolKey) -> None:
         """Look at a pool soon: a look counts all its pods."""
         self.pool_queue.add(key, POOL_DELAY + self.store.count_slots(key) / SLOTS_PER_SECOND)
+
+    def wake_all_pools(self) -> None:
+        """Look at every pool, and at those who wait for its slots."""
+        for pool in self.store.pools:
+            self.wake_pool(pool)
+            self.pool_service.wake_waiting(pool)
 
     def daemon_changed(self, key: PoolKey, only_mempool: bool) -> None:
         """monerod has a new block, another mempool, or another state: the pool's sessions may have news.

@@ -23,7 +23,10 @@ from escrow_operator.adapters.kube_errors import KubeError, NotFoundError
 from escrow_operator.core.login import derive_login
 from escrow_operator.core.manifests.common import login_key_name
 from escrow_operator.core.secretuse import SecretUse
-from escrow_operator.handlers.registry import Handlers
+from escrow_operator.handlers import Memo
+from escrow_operator.handlers.pools import pool_seen
+from escrow_operator.handlers.sessions import session_seen
+from escrow_operator.handlers.slots import follow as follow_slots
 from escrow_operator.models.common import API_VERSION, ROLES, Label, Role, format_time
 from escrow_operator.models.deed import secret_data
 from escrow_operator.models.monero import parse_xmr
@@ -36,6 +39,7 @@ from .chain import Chain
 from .cluster import Cluster, WalletServer
 from .httpclient import ProcessSession
 from .invariants import Watchman
+from .kopf_watch import follow
 from .kubeclient import Faults, SimKube, View
 from .monerod import Monerod
 from .network import Network
@@ -158,15 +162,20 @@ class World:
         async def main() -> None:
             operator = Operator(cast("Kube", kube), self.settings, self.clock, connect)
             self.operators[process.name] = operator
-            handlers = Handlers(self.settings)
-            handlers._operator = operator
             while True:
                 try:
                     await operator.begin()
                     break
                 except KubeError:
                     await asyncio.sleep(2.0)
-            await _follow_pools(kube, handlers)
+            memo = Memo(self.settings)
+            memo.running = operator
+            follow_slots(operator, operator.listed)
+            operator.list_everything_again()
+            await asyncio.gather(
+                follow(kube, POOLS, pool_seen, memo),
+                follow(kube, SESSIONS, session_seen, memo),
+            )
 
         process.spawn(main())
         return process
@@ -338,20 +347,3 @@ class World:
         return len(pods) == len(ROLES) and all(
             (process := self.cluster.process_of(pod)) and cast("WalletProcess", process).open for pod in pods
         )
-
-
-async def _follow_pools(kube: SimKube, handlers: Handlers) -> None:
-    """What kopf does for its one handler of events: a list, then watches, and again after each that ended."""
-    while True:
-        try:
-            found = await kube.list(POOLS)
-            for body in found.items:
-                await handlers.pool_event(event={"type": None, "object": body})
-            version = found.version
-            while True:
-                async for event in kube.watch(POOLS, None, version=version):
-                    version = event["object"]["metadata"]["resourceVersion"]
-                    if event["type"] != "BOOKMARK":
-                        await handlers.pool_event(event=event)
-        except KubeError:
-            await asyncio.sleep(1.0)

@@ -1,11 +1,22 @@
-"""What kopf calls: start and stop, liveness, and events of pools. A handler notes what was seen and wakes a queue.
+"""What the operator handles: one module for each thing that kopf, kubelet or a watch tells it.
 
-Why events and queues and not kopf's change handlers: measured at 10,000 objects those cost two PATCHes and 7 ms of CPU
-for each, and a waiting session could only be woken by time. Here a free slot wakes the session that waits for it.
+==============  ==================================================================================================
+``lifecycle``   the process starts and stops
+``health``      kubelet asks whether it works and whether what it knows is fresh
+``sessions``    an EscrowSession was seen: looked at by ``SessionService.reconcile``
+``pools``       a WalletPool was seen: looked at by ``PoolService.reconcile``
+``slots``       a wallet-rpc pod was seen: its session, its pool, or whoever waits for a slot is looked at
+==============  ==================================================================================================
 
-Nor kopf's timers: each puts a finalizer on its object, and a WalletPool whose operator was removed first could never be
-deleted. What is periodic goes through the same queues (escrow_operator.wiring).
+A handler notes what was seen in the store and wakes queues; it decides nothing, and whatever it is told twice, late or
+in the wrong order changes nothing. ``kopf_settings`` says how kopf is set and why.
 
-Sessions and wallet pods are too many for kopf, which reads a list in one piece and keeps a task and a memory for each
-object: they come through escrow_operator.services.watches.
+Why ``kopf.on.event`` and queues, and not kopf's change handlers and timers: measured at 10,000 objects, change handlers
+cost two PATCHes and 7 ms of CPU for each, and both put a finalizer on each object, which nobody could delete after the
+operator was removed. And what waits for a slot would have to wait for a timer; here the slot wakes it.
 """
+
+from escrow_operator.handlers import health, lifecycle, pools, sessions, slots
+from escrow_operator.handlers.memo import Memo
+
+__all__ = ["Memo", "health", "lifecycle", "pools", "sessions", "slots"]

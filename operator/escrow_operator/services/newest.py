@@ -48,6 +48,11 @@ class Newest(Generic[K, R]):
         self._gone: OrderedDict[K, int] = OrderedDict()
         self._complete: dict[str | None, int] = {}
 
+    def is_known(self, key: K, version: str) -> bool:
+        """Whether this very version is the one that is known."""
+        known = self.known.get(key)
+        return known is not None and known.resource_version == version
+
     def is_news(self, key: K, seen: R) -> bool:
         """Whether this version is newer than all that was heard of its name."""
         version = int(seen.resource_version)

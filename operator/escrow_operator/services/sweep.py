@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from escrow_operator.adapters.kube import PODS, POOLS, SESSIONS, Kube, Listing
 from escrow_operator.adapters.kube_errors import KubeError, NotFoundError, UnavailableError
 from escrow_operator.core.manifests.common import SLOT_LABELS
+from escrow_operator.models.pool import PoolKey
 from escrow_operator.models.session import SessionKey
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.namespaces import Namespaces
@@ -24,11 +26,8 @@ ORPHANS_AT_ONCE = 50
 """Of a namespace in one sweep: whoever may make pods can make what looks like orphans, and others are not to wait."""
 
 
-class Versions(NamedTuple):
-    """As of which versions lists of each namespace (None: of the cluster) are complete; None: of one that refused."""
-
-    sessions: dict[str | None, str | None]
-    slots: dict[str | None, str | None]
+Versions = dict[str | None, str | None]
+"""As of which version the list of pods of each namespace (None: of the cluster) is complete; None: it was refused."""
 
 
 class Sweep:
@@ -44,20 +43,26 @@ class Sweep:
     async def level(self) -> tuple[set[SessionKey], Versions]:
         """Fill the store from full lists: at start, and again for what silent watches missed.
 
-        Returns the sessions of which that said something new, and the lists' versions. A namespace that refuses is
-        left as it was known.
+        Returns the sessions of which that said something new, and the versions of the lists of pods. A namespace that
+        refuses is left as it was known.
         """
         news: set[SessionKey] = set()
-        versions = Versions({}, {})
+        versions: Versions = {}
         for namespace in self._namespaces.served:
             found = await self._namespaces.apart(namespace, self._level(namespace))
-            versions.sessions[namespace] = found.sessions if found else None
-            versions.slots[namespace] = found.slots if found else None
+            versions[namespace] = found.version if found else None
             if found:
                 news |= found.news
         return news, versions
 
-    async def _level(self, namespace: str | None) -> _Levelled:
+    async def level_objects(self, namespace: str | None) -> set[SessionKey]:
+        """The sessions that are not as they were known, or have lost their pool."""
+        gone = await self._level_pools(namespace)
+        news = await self.level_sessions(namespace)
+        return news.union(self._sessions_of(gone))
+
+    async def _level_pools(self, namespace: str | None) -> list[PoolKey]:
+        """The pools that are gone."""
         uids: set[str] = set()
         version = ""
         async for page in self._kube.pages(POOLS, namespace):
@@ -65,14 +70,19 @@ class Sweep:
                 self._store.see_pool(body)
             uids |= _uids(page)
             version = page.version
-        gone = self._store.drop_absent_pools(Listed(namespace, uids, version))
-        # Both at once: the API server makes a page of the one while a page of the other is read.
-        sessions, slots = await both(self.level_sessions(namespace), self.level_slots(namespace))
-        orphaned = (key for pool in gone for key in self._store.sessions_of_pool(pool))
-        return _Levelled(sessions[0].union(slots[0], orphaned), sessions[1], slots[1])
+        return self._store.drop_absent_pools(Listed(namespace, uids, version))
 
-    async def level_sessions(self, namespace: str | None) -> tuple[set[SessionKey], str]:
-        """The sessions that are not as they were known, and the version of the list."""
+    def _sessions_of(self, pools: Iterable[PoolKey]) -> Iterator[SessionKey]:
+        return (key for pool in pools for key in self._store.sessions_of_pool(pool))
+
+    async def _level(self, namespace: str | None) -> _Levelled:
+        gone = await self._level_pools(namespace)
+        # Both at once: the API server makes a page of the one while a page of the other is read.
+        sessions, (slots, version) = await both(self.level_sessions(namespace), self.level_slots(namespace))
+        return _Levelled(sessions.union(slots, self._sessions_of(gone)), version)
+
+    async def level_sessions(self, namespace: str | None) -> set[SessionKey]:
+        """The sessions that are not as they were known."""
         news: set[SessionKey] = set()
         uids: set[str] = set()
         version = ""
@@ -80,7 +90,7 @@ class Sweep:
             news.update(session_key(body) for body in page.items if self._store.see_session(body))
             uids |= _uids(page)
             version = page.version
-        return news.union(self._store.drop_absent_sessions(Listed(namespace, uids, version))), version
+        return news.union(self._store.drop_absent_sessions(Listed(namespace, uids, version)))
 
     async def level_slots(self, namespace: str | None) -> tuple[set[SessionKey], str]:
         """The sessions whose pods are not as they were known, and the version of the list."""
@@ -135,11 +145,10 @@ class Sweep:
 
 
 class _Levelled(NamedTuple):
-    """Sessions with news in a namespace, and the versions of its lists."""
+    """Sessions with news in a namespace, and the version of its list of pods."""
 
     news: set[SessionKey]
-    sessions: str
-    slots: str
+    version: str
 
 
 def _uids(listing: Listing) -> set[str]:

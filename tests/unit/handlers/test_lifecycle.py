@@ -12,16 +12,13 @@ import aiohttp
 import kopf
 import pytest
 
-from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.health import ALIVE_PATH, READY_PATH
 from escrow_operator.adapters.kube import Kube
 from escrow_operator.adapters.kube_errors import KubeError, NotFoundError, UnavailableError
-from escrow_operator.handlers import registry
-from escrow_operator.handlers.patience import DELAYS, Patience
-from escrow_operator.handlers.registry import Handlers
+from escrow_operator.handlers import Memo, lifecycle
+from escrow_operator.handlers.backoff import DELAYS, Backoff
+from escrow_operator.handlers.lifecycle import cleanup, startup
 from escrow_operator.settings import Settings
-from escrow_operator.wiring import Operator
-from unit.factories import pool_body
 from unit.services.cluster import FakeCluster
 
 AWAY = UnavailableError(503, "Unavailable", "the API server does not answer")
@@ -52,7 +49,7 @@ def settings() -> Settings:
     return Settings(slot_login_image="operator", metrics_port=free_port(), probe_port=free_port())
 
 
-def handlers_at(api: ApiServer, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Handlers:
+def memo_at(api: ApiServer, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Memo:
     async def connect() -> Any:
         api.attempts += 1
         if api.attempts == 3:
@@ -60,9 +57,20 @@ def handlers_at(api: ApiServer, settings: Settings, monkeypatch: pytest.MonkeyPa
         return api
 
     monkeypatch.setattr(Kube, "connect", connect)
-    monkeypatch.setattr(registry, "FIRST_DELAY", 0.01)
-    monkeypatch.setattr(registry, "LONGEST_DELAY", 0.01)
-    return Handlers(settings)
+    monkeypatch.setattr(lifecycle, "FIRST_DELAY", 0.01)
+    monkeypatch.setattr(lifecycle, "LONGEST_DELAY", 0.01)
+    return Memo(settings)
+
+
+async def start(memo: Memo, settings: kopf.OperatorSettings | None = None) -> None:
+    """As kopf calls it."""
+    handler: Any = startup
+    await handler(settings=settings or kopf.OperatorSettings(), memo=memo)
+
+
+async def stop(memo: Memo) -> None:
+    handler: Any = cleanup
+    await handler(memo=memo)
 
 
 @pytest.fixture
@@ -84,8 +92,8 @@ async def test_without_the_api_server_the_start_waits_and_is_alive(
     settings: Settings, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api = ApiServer(AWAY)
-    handlers = handlers_at(api, settings, monkeypatch)
-    starting = asyncio.create_task(handlers.startup(settings=kopf.OperatorSettings()))
+    memo = memo_at(api, settings, monkeypatch)
+    starting = asyncio.create_task(start(memo))
     async with asyncio.timeout(5):
         # The second attempt needs the port of the first one's metrics.
         await api.third_attempt.wait()
@@ -96,7 +104,7 @@ async def test_without_the_api_server_the_start_waits_and_is_alive(
         api.refuses.clear()
         await starting
         assert await probes(http, settings) == (200, 200)
-    await handlers.cleanup()
+    await stop(memo)
     with pytest.raises(aiohttp.ClientConnectionError):
         await probes(http, settings)
 
@@ -106,19 +114,19 @@ async def test_an_operator_without_the_api_server_is_not_ready_but_alive(
 ) -> None:
     api = ApiServer(AWAY)
     api.refuses.clear()
-    handlers = handlers_at(api, settings, monkeypatch)
-    await handlers.startup(settings=kopf.OperatorSettings())
-    monkeypatch.setattr(type(handlers.operator.upkeep), "is_fresh", False)
+    memo = memo_at(api, settings, monkeypatch)
+    await start(memo)
+    monkeypatch.setattr(type(memo.operator.upkeep), "is_fresh", False)
     assert await probes(http, settings) == (200, 503)
-    monkeypatch.setattr(type(handlers.operator.upkeep), "is_alive", False)
+    monkeypatch.setattr(type(memo.operator.upkeep), "is_alive", False)
     assert await probes(http, settings) == (503, 503)
-    await handlers.cleanup()
+    await stop(memo)
 
 
 async def test_a_start_that_is_cancelled_frees_its_ports(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    handlers = handlers_at(ApiServer(AWAY), settings, monkeypatch)
+    memo = memo_at(ApiServer(AWAY), settings, monkeypatch)
     for _ in range(2):
-        starting = asyncio.create_task(handlers.startup(settings=kopf.OperatorSettings()))
+        starting = asyncio.create_task(start(memo))
         await asyncio.sleep(0.05)
         starting.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -128,38 +136,22 @@ async def test_a_start_that_is_cancelled_frees_its_ports(settings: Settings, mon
 async def test_without_crds_it_gives_up_and_says_what_to_do(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    handlers = handlers_at(ApiServer(NotFoundError(404, "NotFound", "no such resource")), settings, monkeypatch)
+    memo = memo_at(ApiServer(NotFoundError(404, "NotFound", "no such resource")), settings, monkeypatch)
 
     with pytest.raises(kopf.PermanentError, match="kubectl apply -f crds/"):
-        await handlers.startup(settings=kopf.OperatorSettings())
+        await start(memo)
 
 
 async def test_kopf_never_gives_up_a_request(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """After its last delay kopf ends the whole operator, also for one namespace that refuses (403)."""
     api = ApiServer(AWAY)
     api.refuses.clear()
-    handlers = handlers_at(api, settings, monkeypatch)
+    memo = memo_at(api, settings, monkeypatch)
     of_kopf = kopf.OperatorSettings()
-    await handlers.startup(settings=of_kopf)
-    await handlers.cleanup()
+    await start(memo, of_kopf)
+    await stop(memo)
 
     delays = of_kopf.networking.error_backoffs
-    assert isinstance(delays, Patience)
+    assert isinstance(delays, Backoff)
     for _ in range(2):
         assert list(itertools.islice(delays, 1000)) == [*DELAYS, *[DELAYS[-1]] * (1000 - len(DELAYS))]
-
-
-async def test_a_pool_that_is_deleted_and_a_late_event_of_it(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    api = ApiServer(AWAY)
-    handlers = Handlers(settings)
-    operator = Operator(api, settings, Clock())  # type: ignore[arg-type]
-    monkeypatch.setattr(handlers, "_operator", operator)
-    late = pool_body()
-    await handlers.pool_event(event={"type": None, "object": pool_body()})
-    assert len(operator.store.pools) == 1
-    await handlers.pool_event(event={"type": "DELETED", "object": pool_body()})
-    await handlers.pool_event(event={"type": "MODIFIED", "object": late})
-    assert not operator.store.pools
-    await operator.stop()

@@ -1,4 +1,4 @@
-"""kopf without an end to its patience."""
+"""How long kopf waits between the attempts of a request that fails."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ DELAYS = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
 """Seconds between the attempts of one of kopf's requests; the last one again and again."""
 
 
-class Patience(Iterable[float]):
+class Backoff(Iterable[float]):
     """Delays between attempts, without an end.
 
     kopf gives up a request after its last delay, and the whole operator with it. An API server that is away comes

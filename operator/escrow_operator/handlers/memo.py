@@ -1,0 +1,34 @@
+"""What every handler is given."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import kopf
+
+from escrow_operator.adapters.web import WebServer
+from escrow_operator.services.reflector import Reflector
+from escrow_operator.settings import Settings
+from escrow_operator.wiring import Operator
+
+
+class Memo:
+    """kopf's ``memo`` of this operator: one for all handlers and all objects."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.probes: WebServer | None = None
+        self.slots: Reflector | None = None
+        self.running: Operator | None = None
+        """None until the first full lists were read."""
+
+    def __copy__(self) -> Self:
+        """kopf copies the memo for each object, to keep notes about that object there; the store has these."""
+        return self
+
+    @property
+    def operator(self) -> Operator:
+        """The running operator. Raises kopf.TemporaryError while it starts."""
+        if self.running is None:
+            raise kopf.TemporaryError("the operator is still starting", delay=1)
+        return self.running

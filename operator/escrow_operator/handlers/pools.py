@@ -1,0 +1,32 @@
+"""WalletPools, as kopf sees them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kopf
+
+from escrow_operator.handlers.memo import Memo
+from escrow_operator.models.common import GROUP, VERSION
+from escrow_operator.models.pool import PoolKey
+
+
+@kopf.on.event(GROUP, VERSION, "walletpools")
+async def pool_seen(event: Any, memo: Memo, **_: Any) -> None:
+    """Note a WalletPool and look at it; another spec, and its coming or going, concerns its sessions as well."""
+    operator, kind, body = memo.operator, event["type"], event["object"]
+    key = PoolKey(body["metadata"]["namespace"], body["metadata"]["name"])
+    known = operator.store.pools.get(key)
+    if kind is None:
+        operator.list_again(key.namespace)
+    if kind == "DELETED":
+        if operator.store.drop_pool(body):
+            await operator.daemons.forget(key)
+    elif not operator.store.see_pool(body):
+        return
+    pool = operator.store.pools.get(key)
+    if pool:
+        await operator.watch_daemon(pool)
+    operator.wake_pool(key)
+    if pool is None or known is None or (pool.uid, pool.generation) != (known.uid, known.generation):
+        operator.wake_sessions(operator.store.sessions_of_pool(key))
