@@ -21,34 +21,34 @@ from escrow_operator.core.report import is_told
 from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.session import OPEN_PHASES, SessionKey
 from escrow_operator.models.slot import Slot
-from escrow_operator.services.activation import Activator
-from escrow_operator.services.capacity import Capacity
-from escrow_operator.services.claims import ClaimService
-from escrow_operator.services.closer import Closer
-from escrow_operator.services.daemons import DaemonKey, DaemonService
-from escrow_operator.services.deeds import DeedService
-from escrow_operator.services.drift import Applied, Drift
-from escrow_operator.services.endings import Endings
-from escrow_operator.services.events import Recorder
-from escrow_operator.services.inspection import Inspector
-from escrow_operator.services.meters import Meters
-from escrow_operator.services.monitor import Monitor
-from escrow_operator.services.namespaces import Namespaces
-from escrow_operator.services.opener import Opener
-from escrow_operator.services.patience import Patience
-from escrow_operator.services.pools import PoolService
-from escrow_operator.services.prober import Prober
-from escrow_operator.services.queue import WorkQueue
-from escrow_operator.services.renewal import Renewal
-from escrow_operator.services.reporter import Reporter
-from escrow_operator.services.sessions import SessionService
-from escrow_operator.services.stages import Stages
-from escrow_operator.services.statistics import Statistics
-from escrow_operator.services.store import Store
-from escrow_operator.services.sweep import Sweep, Versions
-from escrow_operator.services.upkeep import Upkeep
-from escrow_operator.services.wallets import Wallets
-from escrow_operator.services.warmups import WarmUps
+from escrow_operator.services.monerod.poller import DaemonKey, DaemonPoller
+from escrow_operator.services.pools.drift import Applied, Drift
+from escrow_operator.services.pools.reconciler import PoolReconciler
+from escrow_operator.services.pools.scheduling_gates import SchedulingGates
+from escrow_operator.services.reporting.events import EventRecorder
+from escrow_operator.services.reporting.statistics import Statistics
+from escrow_operator.services.reporting.status import StatusWriter
+from escrow_operator.services.resync.periodic import Upkeep
+from escrow_operator.services.resync.relist import Sweep, Versions
+from escrow_operator.services.runtime.meters import Meters
+from escrow_operator.services.runtime.stage_timer import Stages
+from escrow_operator.services.runtime.work_queue import WorkQueue
+from escrow_operator.services.sessions.activation import Activator
+from escrow_operator.services.sessions.backoff import Patience
+from escrow_operator.services.sessions.endings import Endings
+from escrow_operator.services.sessions.inspection import Inspector
+from escrow_operator.services.sessions.reconciler import SessionReconciler
+from escrow_operator.services.sessions.renewal import Renewal
+from escrow_operator.services.slots.capacity import Capacity
+from escrow_operator.services.slots.claims import ClaimService
+from escrow_operator.services.state.namespaces import Namespaces
+from escrow_operator.services.state.store import Store
+from escrow_operator.services.wallets.clients import Wallets
+from escrow_operator.services.wallets.closer import Closer
+from escrow_operator.services.wallets.deeds import DeedService
+from escrow_operator.services.wallets.monitor import Monitor
+from escrow_operator.services.wallets.opener import Opener
+from escrow_operator.services.wallets.prober import Prober
 from escrow_operator.settings import Settings
 
 _LOG = logging.getLogger(__name__)
@@ -94,8 +94,8 @@ class Operator:
         self.meters = Meters(self.metrics)
         self.wallets = Wallets(kube, self.meters, connect)
         self.opener = Opener(self.wallets)
-        self.recorder = Recorder(kube, clock, self.meters)
-        self.daemons = DaemonService(kube, self.meters, self.daemon_changed, connect)
+        self.recorder = EventRecorder(kube, clock, self.meters)
+        self.daemons = DaemonPoller(kube, self.meters, self.daemon_changed, connect)
         self.deeds = DeedService(kube)
         self.capacity = Capacity(
             self.store,
@@ -104,7 +104,7 @@ class Operator:
             min_stay=settings.sessions.min_stay,
             wake=self.wake_session,
         )
-        self.reporter = Reporter(kube, self.store, self.recorder, clock, self.meters)
+        self.reporter = StatusWriter(kube, self.store, self.recorder, clock, self.meters)
         self.claims = ClaimService(kube, self.store, clock, capacity=self.capacity, pool_changed=self.wake_pool)
         self.closer = Closer(kube, self.store, self.wallets, self.opener)
         self.stages = Stages(self.meters, clock)
@@ -120,7 +120,7 @@ class Operator:
             slot_gone=self.slot_gone,
         )
         self.sweep = Sweep(kube, self.store, self.wallets, self.opener, self.namespaces)
-        warm_ups = WarmUps(kube, self.store, clock, pool_changed=self.wake_pool)
+        warm_ups = SchedulingGates(kube, self.store, clock, pool_changed=self.wake_pool)
         activator = Activator(
             kube,
             claims=self.claims,
@@ -149,7 +149,7 @@ class Operator:
             reporter=self.reporter,
             store=self.store,
         )
-        self.session_service = SessionService(
+        self.session_service = SessionReconciler(
             kube,
             self.store,
             settings,
@@ -166,7 +166,7 @@ class Operator:
             reporter=self.reporter,
             stages=self.stages,
         )
-        self.pool_service = PoolService(
+        self.pool_service = PoolReconciler(
             kube,
             self.store,
             settings,

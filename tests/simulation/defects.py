@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 from escrow_operator.core import expiry, funding
 from escrow_operator.models.session import Session
-from escrow_operator.services.activation import Activator
+from escrow_operator.services.sessions.activation import Activator
 
 PACKAGE = "escrow_operator"
 
@@ -69,20 +69,22 @@ def _sum_of_all(payments: Any, *, deep: bool | None = None, certain: bool = Fals
 
 DEFECTS = (
     Defect("a payment counts before it is deep enough", {"core.funding._Payments.sum": _sum_of_all}),
-    Defect("a closed session says Funded", {"services.endings.unwatched": lambda *_, **__: ()}),
-    Defect("a settled name opens the old trade's wallets", {"services.deeds.DeedService.mark_settled": _nothing}),
+    Defect("a closed session says Funded", {"services.sessions.endings.unwatched": lambda *_, **__: ()}),
+    Defect(
+        "a settled name opens the old trade's wallets", {"services.wallets.deeds.DeedService.mark_settled": _nothing}
+    ),
     Defect(
         "clients can connect before the address is proven",
-        {"services.activation.Activator._create": _create_after_publishing},
+        {"services.sessions.activation.Activator._create": _create_after_publishing},
     ),
-    Defect("deeds lack the address", {"services.deeds.DeedService.record_address": _nothing}),
+    Defect("deeds lack the address", {"services.wallets.deeds.DeedService.record_address": _nothing}),
     Defect(
         "a touch in the future keeps a session for ever",
-        {f"services.{module}.last_use": _by_any_touch for module in ("sessions", "endings")},
+        {f"services.sessions.{module}.last_use": _by_any_touch for module in ("reconciler", "endings")},
     ),
     Defect("a payment under way does not keep a session open", {"core.cap.is_protected": _no}),
-    Defect("an expired session does not come back", {"services.endings.is_wanted_again": _no}),
-    Defect("who has a wallet open is not asked", {"services.claims.wallet_holders": lambda *_, **__: {}}),
+    Defect("an expired session does not come back", {"services.sessions.endings.is_wanted_again": _no}),
+    Defect("who has a wallet open is not asked", {"services.slots.claims.wallet_holders": lambda *_, **__: {}}),
 )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from escrow_operator.adapters.kube import Resource
 from escrow_operator.adapters.kube_errors import ExpiredError, KubeError
 from escrow_operator.handlers import Memo
-from escrow_operator.services.together import ends_task
+from escrow_operator.services.runtime.gather import ends_task
 
 from .kubeclient import SimKube
 

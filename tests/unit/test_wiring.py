@@ -19,8 +19,8 @@ from escrow_operator.core.manifests.common import (
 from escrow_operator.models.common import ROLES, Label, Role
 from escrow_operator.models.pool import PoolKey
 from escrow_operator.models.session import Phase, Session, SessionKey
-from escrow_operator.services import upkeep
-from escrow_operator.services.queue import LONGEST_DELAY
+from escrow_operator.services.resync import periodic as upkeep
+from escrow_operator.services.runtime.work_queue import LONGEST_DELAY
 from escrow_operator.settings import Settings
 from escrow_operator.wiring import Operator
 from unit.factories import pool_body, session, session_body, slot_body

@@ -3,8 +3,8 @@
 ==============  ==================================================================================================
 ``lifecycle``   the process starts and stops
 ``health``      kubelet asks whether it works and whether what it knows is fresh
-``sessions``    an EscrowSession was seen: looked at by ``SessionService.reconcile``
-``pools``       a WalletPool was seen: looked at by ``PoolService.reconcile``
+``sessions``    an EscrowSession was seen: looked at by ``SessionReconciler.reconcile``
+``pools``       a WalletPool was seen: looked at by ``PoolReconciler.reconcile``
 ``slots``       a wallet-rpc pod was seen: its session, its pool, or whoever waits for a slot is looked at
 ==============  ==================================================================================================
 

@@ -7,7 +7,7 @@ from typing import Self
 import kopf
 
 from escrow_operator.adapters.web import WebServer
-from escrow_operator.services.reflector import Reflector
+from escrow_operator.services.runtime.paged_watch import PagedWatch
 from escrow_operator.settings import Settings
 from escrow_operator.wiring import Operator
 
@@ -18,7 +18,7 @@ class Memo:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.probes: WebServer | None = None
-        self.slots: Reflector | None = None
+        self.slots: PagedWatch | None = None
         self.running: Operator | None = None
         """None until the first full lists were read."""
 

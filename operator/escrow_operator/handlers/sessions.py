@@ -1,10 +1,10 @@
 """EscrowSessions, as kopf sees them.
 
-Nothing about a session is timed by kopf. ``SessionService.reconcile`` returns when to look at it next, and the queue of
-sessions wakes it then:
+Nothing about a session is timed by kopf. ``SessionReconciler.reconcile`` returns when to look at it next, and the
+queue of sessions wakes it then:
 
 - the inactivity TTL and ``maxAge``: ``core/expiry.py`` says when they end;
-- the cap: ``services/capacity.py`` chooses who gives way when somebody asks for a place, and wakes both;
+- the cap: ``services/slots/capacity.py`` chooses who gives way when somebody asks for a place, and wakes both;
 - the monitor: each look reads balance and confirmations, and another block of monerod wakes the sessions of its pools.
 """
 
@@ -17,7 +17,7 @@ import kopf
 from escrow_operator.handlers.memo import Memo
 from escrow_operator.models.common import GROUP, VERSION
 from escrow_operator.models.pool import PoolKey
-from escrow_operator.services.store import session_key
+from escrow_operator.services.state.store import session_key
 
 
 @kopf.on.event(GROUP, VERSION, "escrowsessions")

@@ -1,4 +1,4 @@
-"""The wallet-rpc pods, by a paged watch of our own (``services/reflector.py``).
+"""The wallet-rpc pods, by a paged watch of our own (``services/runtime/paged_watch.py``).
 
 Not through kopf: there are three to a session. kopf holds a whole list until its workers have gone through it, and a
 memory of each object afterwards: 15,000 of these pods took 632 MB (855 MB without pages, 797 MB with
@@ -12,12 +12,12 @@ from typing import Any
 from escrow_operator.adapters.kube import PODS
 from escrow_operator.core.manifests.common import SLOT_LABELS
 from escrow_operator.models.session import SessionKey
-from escrow_operator.services.reflector import Reflector
-from escrow_operator.services.sweep import Versions
+from escrow_operator.services.resync.relist import Versions
+from escrow_operator.services.runtime.paged_watch import PagedWatch
 from escrow_operator.wiring import Operator
 
 
-def follow(operator: Operator, versions: Versions) -> Reflector:
+def follow(operator: Operator, versions: Versions) -> PagedWatch:
     """Watch them in all namespaces served, from the versions of full lists on. Close what it returns."""
 
     async def seen(kind: str, body: dict[str, Any]) -> None:
@@ -26,7 +26,7 @@ def follow(operator: Operator, versions: Versions) -> Reflector:
     async def level(namespace: str | None) -> str:
         return await list_slots(operator, namespace)
 
-    reflector = Reflector(
+    reflector = PagedWatch(
         "wallet pods",
         watch=lambda namespace, version: operator.kube.watch(PODS, namespace, version=version, labels=SLOT_LABELS),
         seen=seen,

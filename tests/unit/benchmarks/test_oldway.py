@@ -14,7 +14,7 @@ from escrow_operator.models.common import ROLES, Role
 from regtest.payout import Platform
 
 
-class Recorder:
+class EventRecorder:
     """Wallets that write down what they are asked."""
 
     def __init__(self, role: Role, asked: list[str]) -> None:
@@ -42,7 +42,7 @@ def asked() -> list[str]:
 
 @pytest.fixture
 def old(asked: list[str]) -> OldWay:
-    slots = cast("Mapping[Role, WalletRpc]", {role: Recorder(role, asked) for role in ROLES})
+    slots = cast("Mapping[Role, WalletRpc]", {role: EventRecorder(role, asked) for role in ROLES})
     spec = {role.value: {"file": f"{role}-file"} for role in ROLES}
     return OldWay(slots, Wallets(spec, dict.fromkeys(ROLES, "secret"), "4address"))
 

@@ -13,7 +13,7 @@ from escrow_operator.core.cap import evictions_needed, has_stayed, is_evictable,
 from escrow_operator.core.protection import is_protected, may_hold_money
 from escrow_operator.models.common import format_time
 from escrow_operator.models.session import Phase, Session
-from escrow_operator.services.indexes import Candidates
+from escrow_operator.services.state.indexes import Candidates
 from unit.factories import at, session
 
 PAYOUT = {"settlement": {"outcome": "Refund", "txid": "e" * 64}}

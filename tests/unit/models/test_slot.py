@@ -8,7 +8,7 @@ import pytest
 
 from escrow_operator.models.common import Label
 from escrow_operator.models.slot import LONGEST_MESSAGE, LONGEST_NOTE, Slot
-from escrow_operator.services.store import Store
+from escrow_operator.services.state.store import Store
 from unit.factories import pool, slot, slot_body
 
 

@@ -93,7 +93,7 @@ class World:
         self.daemons = FakeDaemons(self.chain)
         self._pods = itertools.count(1)
         monkeypatch.setattr(wiring, "Wallets", lambda *_: self.wallets)
-        monkeypatch.setattr(wiring, "DaemonService", lambda *_: self.daemons)
+        monkeypatch.setattr(wiring, "DaemonPoller", lambda *_: self.daemons)
         self.settings = Settings(
             sessions=SessionSettings(**sessions), intervals=IntervalSettings(), slot_login_image="login"
         )

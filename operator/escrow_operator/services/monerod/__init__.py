@@ -1,0 +1,1 @@
+"""What is asked of monerod: its state once a second, transactions and key images in batches."""

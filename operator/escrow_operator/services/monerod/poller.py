@@ -1,0 +1,252 @@
+"""Watches each monerod: one cheap request a second at most, however many pools and sessions it serves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import aiohttp
+
+from escrow_operator.adapters.json_rpc import rpc_session
+from escrow_operator.adapters.kube import SECRETS, Kube
+from escrow_operator.adapters.kube_errors import KubeError
+from escrow_operator.adapters.monerod import Daemon
+from escrow_operator.adapters.tls import client_context
+from escrow_operator.core.daemon import DaemonView, daemon_condition
+from escrow_operator.core.login import is_configurable
+from escrow_operator.core.secretuse import SECRET_NOT_MARKED, SecretUse, how_to_mark, is_marked
+from escrow_operator.errors import DaemonError, DaemonUnreachable
+from escrow_operator.models.common import SecretName
+from escrow_operator.models.deed import SecretDataError, secret_data
+from escrow_operator.models.monero import ChainFacts, DaemonInfo, Login
+from escrow_operator.models.pool import DaemonSpec, Pool, PoolKey
+from escrow_operator.services.monerod.batcher import ChainBatcher
+from escrow_operator.services.runtime.meters import Meters
+
+_LOG = logging.getLogger(__name__)
+
+NEXT_ANSWER_SECONDS = 10.0
+"""To wait at most for a monerod's next answer: longer than its interval, as long as one request may take."""
+
+HEARD_SECONDS = 0.5
+"""After which monerod is asked at its turn: a look-up ends with the same question."""
+
+SECRETS_SECONDS = 5.0
+"""After which a monerod that cannot be asked is tried with its Secrets as they are then: somebody may correct them."""
+
+
+class DaemonKey(NamedTuple):
+    """One monerod as pools name it; ``namespace`` is that of the Secrets, empty when it needs none."""
+
+    namespace: str
+    spec: DaemonSpec
+
+
+class _SecretNotMarked(ValueError):
+    """A Secret that spec.daemon names does not say that it is monerod's."""
+
+
+@dataclass
+class _Watched:
+    client: Daemon | None = None
+    lookups: ChainBatcher | None = None
+    connected: float = 0.0
+    view: DaemonView | None = None
+    heard: float = 0.0
+    secrets: str | None = None
+    refused: bool = False
+    mark: tuple[Any, ...] = ()
+    pools: set[PoolKey] = field(default_factory=set)
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class DaemonPoller:
+    """The last view of each monerod. ``changed(pool, only_mempool)`` is called when wallets may have news.
+
+    ``connect`` makes each monerod's connections.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        meters: Meters,
+        changed: Callable[[PoolKey, bool], None],
+        connect: Callable[[], aiohttp.ClientSession] = rpc_session,
+    ) -> None:
+        self._kube = kube
+        self._meters = meters
+        self._changed = changed
+        self._connect = connect
+        self._watched: dict[DaemonKey, _Watched] = {}
+        self._keys: dict[PoolKey, DaemonKey] = {}
+
+    async def watch(self, pool: Pool) -> DaemonKey | None:
+        """Note which monerod a pool has; returned when it is to be polled from now on."""
+        spec = pool.spec.daemon
+        key = DaemonKey(pool.key.namespace if spec.has_secrets else "", spec)
+        if self._keys.get(pool.key) == key:
+            return None
+        await self.forget(pool.key)
+        self._keys[pool.key] = key
+        fresh = key not in self._watched
+        self._watched.setdefault(key, _Watched()).pools.add(pool.key)
+        return key if fresh else None
+
+    def view(self, pool: PoolKey) -> DaemonView | None:
+        """What monerod last said; None before it was first asked."""
+        watched = self._of(pool)
+        return watched.view if watched else None
+
+    def secrets(self, pool: Pool) -> str | None:
+        """Which versions of monerod's Secrets were read last; empty without any, None before they could be read."""
+        if not pool.spec.daemon.has_secrets:
+            return ""
+        watched = self._of(pool.key)
+        return watched.secrets if watched else None
+
+    def secrets_problem(self, pool: PoolKey) -> tuple[str, str] | None:
+        """Why a pool's monerod cannot be asked with its Secrets, as (reason, message); None when they were read."""
+        watched = self._of(pool)
+        if watched is None or watched.view is None or watched.secrets is not None:
+            return None
+        return SECRET_NOT_MARKED if watched.refused else "DaemonSecretsNotRead", watched.view.problem
+
+    async def poll(self, key: DaemonKey) -> bool:
+        """Ask once; False when no pool has this monerod any more."""
+        watched = self._watched.get(key)
+        if watched is None:
+            return False
+        if asyncio.get_running_loop().time() - watched.heard < HEARD_SECONDS:
+            return True
+        try:
+            view = DaemonView(await (await self._client(key, watched)).info())
+        except (DaemonError, KubeError, ValueError) as error:
+            view = DaemonView(None, str(error))
+            watched.refused = isinstance(error, _SecretNotMarked)
+            if watched.refused:
+                watched.secrets = None
+            if key.namespace and asyncio.get_running_loop().time() - watched.connected > SECRETS_SECONDS:
+                await self._disconnect(watched)
+        except Exception:
+            # What it said last is no longer known to be so, whatever is wrong with what it says now.
+            _LOG.exception("the answer of monerod at %s could not be read", key.spec.address)
+            view = DaemonView(None, "its answer could not be read")
+        self._hear(key, watched, view)
+        return True
+
+    def _hear(self, key: DaemonKey, watched: _Watched, view: DaemonView) -> None:
+        """Note what monerod said, and wake whom it may concern."""
+        watched.view = view
+        watched.answered.set()
+        watched.answered = asyncio.Event()
+        reason = daemon_condition(view, key.spec).reason
+        before, watched.mark = watched.mark, (watched.secrets, reason, *(view.mark or ()))
+        if watched.mark != before:
+            only_mempool = watched.mark[:-1] == before[:-1]
+            for pool in list(watched.pools):
+                self._changed(pool, only_mempool)
+
+    async def next_view(self, pool: PoolKey) -> DaemonView | None:
+        """What monerod says at its next turn: asking out of turn would be a request per session."""
+        watched = self._of(pool)
+        if watched is None:
+            return None
+        try:
+            async with asyncio.timeout(NEXT_ANSWER_SECONDS):
+                await watched.answered.wait()
+        except TimeoutError:
+            pass
+        return watched.view
+
+    async def facts(self, pool: Pool, txids: Iterable[str], key_images: Iterable[str]) -> ChainFacts:
+        """What monerod knows of transactions and key images; asked for together with other sessions'.
+
+        Raises DaemonError.
+        """
+        watched = self._of(pool.key)
+        if watched is None or watched.lookups is None:
+            raise DaemonUnreachable("it was not asked yet")
+        return await watched.lookups.facts(txids, key_images)
+
+    async def forget(self, pool: PoolKey) -> None:
+        """The pool is gone, or has another monerod."""
+        key = self._keys.pop(pool, None)
+        if key is None:
+            return
+        watched = self._watched[key]
+        watched.pools.discard(pool)
+        if not watched.pools:
+            del self._watched[key]
+            await self._disconnect(watched)
+
+    async def close(self) -> None:
+        """End all connections."""
+        for pool in list(self._keys):
+            await self.forget(pool)
+
+    def _of(self, pool: PoolKey) -> _Watched | None:
+        key = self._keys.get(pool)
+        return self._watched.get(key) if key else None
+
+    @staticmethod
+    async def _disconnect(watched: _Watched) -> None:
+        lookups, client = watched.lookups, watched.client
+        watched.lookups = watched.client = None
+        if lookups:
+            await lookups.close()
+        if client:
+            await client.aclose()
+
+    async def _client(self, key: DaemonKey, watched: _Watched) -> Daemon:
+        """The connection. Raises KubeError or ValueError for what its Secrets lack, the mark for this use included."""
+        if watched.client is not None:
+            return watched.client
+        spec, versions = key.spec, list[str]()
+
+        async def read(reference: SecretName | None, *wanted: str) -> list[str]:
+            if reference is None:
+                return []
+            body = await self._kube.get(SECRETS, key.namespace, reference.name)
+            if not is_marked(body, SecretUse.MONEROD):
+                raise _SecretNotMarked(how_to_mark(key.namespace, reference.name, SecretUse.MONEROD))
+            try:
+                data = secret_data(body, *wanted)
+                found = [data[name] for name in wanted]
+            except (KeyError, SecretDataError):
+                # Which of them it has is for those to know who may read it.
+                raise ValueError(f"Secret {reference.name} does not have {' and '.join(wanted)} as text") from None
+            # Its version tells nothing of what is in it, as a hash of a password would.
+            versions.append(body["metadata"]["resourceVersion"])
+            return found
+
+        login = await read(spec.login_secret_ref, "username", "password")
+        if login and not is_configurable(Login(*login)):
+            assert spec.login_secret_ref is not None  # noqa: S101 - it was just read
+            raise ValueError(
+                f"Secret {spec.login_secret_ref.name} has a username or password that wallets cannot be configured"
+                " with: neither may have line breaks, '#' or spaces at its ends, and the username no ':'"
+            )
+        ca = await read(spec.tls.ca_secret_ref, "ca.crt")
+        certificate = await read(spec.tls.client_secret_ref, "tls.crt", "tls.key")
+        watched.secrets = ".".join(versions)
+        watched.client = Daemon(
+            spec.url,
+            login=Login(*login) if login else None,
+            tls=client_context(*ca, certificate=certificate),
+            connect=self._connect,
+            on_request=self._meters.daemon_requests.inc,
+        )
+
+        def last() -> DaemonInfo | None:
+            return watched.view.info if watched.view else None
+
+        def heard(info: DaemonInfo) -> None:
+            watched.heard = asyncio.get_running_loop().time()
+            self._hear(key, watched, DaemonView(info))
+
+        watched.lookups = ChainBatcher(watched.client, before=last, heard=heard)
+        watched.connected = asyncio.get_running_loop().time()
+        return watched.client

@@ -1,0 +1,1 @@
+"""WalletPools: their objects, their drift, their end, and the scheduling gates of fresh slots."""

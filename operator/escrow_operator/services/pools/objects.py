@@ -1,0 +1,177 @@
+"""The objects that a pool consists of: made, kept as its spec says, and never taken from somebody else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from escrow_operator.adapters.kube import CLAIMS, DEPLOYMENTS, NETWORK_POLICIES, SERVICES, Kube, Resource
+from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
+from escrow_operator.core.manifests import pool as manifests
+from escrow_operator.core.manifests.common import claim_name, deployment_name, service_name
+from escrow_operator.core.ownership import claim_problem, object_problem
+from escrow_operator.models.common import ROLES, Role
+from escrow_operator.models.pool import Pool, PoolKey
+from escrow_operator.services.monerod.poller import DaemonPoller
+from escrow_operator.services.pools.drift import Applied
+from escrow_operator.services.runtime.gather import gather_all
+from escrow_operator.services.runtime.outcomes import NotOurs
+from escrow_operator.services.wallets.clients import Wallets
+from escrow_operator.settings import Settings
+
+CREATED = "created"
+REMOVED = "removed"
+STOPPED = "stopped"
+"""Digests of what was made once, of what must not be there, and of Deployments that start no more slots."""
+
+KINDS = {SERVICES.plural: "Service", DEPLOYMENTS.plural: "Deployment", NETWORK_POLICIES.plural: "NetworkPolicy"}
+
+
+class PoolObjects:
+    """Objects are applied only when what is wanted of them changed, or somebody changed them."""
+
+    def __init__(
+        self, kube: Kube, settings: Settings, *, applied: Applied, daemons: DaemonPoller, wallets: Wallets
+    ) -> None:
+        self._kube = kube
+        self._settings = settings
+        self._applied = applied
+        self._daemons = daemons
+        self._wallets = wallets
+
+    def forget(self, pool: PoolKey) -> None:
+        """The pool is gone."""
+        self._applied.forget(pool)
+
+    def begin(self, pool: Pool) -> None:
+        """Of a pool that was deleted and made again nothing was applied yet."""
+        self._applied.begin(pool)
+
+    async def apply_all(self, pool: Pool, *, replicas: int) -> None:
+        """All that the pool consists of, with this many free slots of each role.
+
+        Raises NotOurs when one of its objects is somebody else's. A pool that is not whole starts no slots: without
+        its own login key, claims, Service and policy they would be somebody else's as well.
+        """
+        try:
+            await self._apply_all(pool, replicas)
+        except NotOurs:
+            await self.stop(pool)
+            raise
+
+    async def _apply_all(self, pool: Pool, replicas: int) -> None:
+        key_id = await self._wallets.ensure_login_key(pool)
+        for role in ROLES:
+            await self._ensure_claim(pool, role)
+        guards: list[tuple[Resource, dict[str, Any]]] = [(SERVICES, manifests.service(pool))]
+        if pool.spec.network_policy.enabled:
+            guards.append((NETWORK_POLICIES, manifests.network_policy(pool, self._settings.own_namespace)))
+        else:
+            await self._remove_policy(pool)
+        secrets = self._daemons.secrets(pool)
+        # Before monerod's Secrets were read, and found marked for it, no slot may start with them; those that run are
+        # kept as they are.
+        slots: list[tuple[Resource, dict[str, Any]]] = [
+            (
+                DEPLOYMENTS,
+                manifests.deployment(
+                    pool,
+                    role,
+                    replicas=replicas,
+                    login_key=key_id,
+                    daemon_secrets=secrets,
+                    login_image=self._settings.slot_login_image,
+                ),
+            )
+            for role in ROLES
+            if secrets is not None
+        ]
+        # All of them are looked at before any is changed; and slots start only behind their policy.
+        uids = await gather_all(self._own_uid(pool, resource, body) for resource, body in guards + slots)
+        for group, known in ((guards, uids[: len(guards)]), (slots, uids[len(guards) :])):
+            await gather_all(
+                self._apply(pool, resource, body, uid) for (resource, body), uid in zip(group, known, strict=True)
+            )
+
+    async def stop(self, pool: Pool) -> None:
+        """Start no more slots, and end the free ones. What sessions have adopted is no Deployment's any more."""
+        await gather_all(self._stop(pool, deployment_name(pool.key, role)) for role in ROLES)
+
+    async def _stop(self, pool: Pool, name: str) -> None:
+        if self._applied.is_current(pool.key, DEPLOYMENTS, name, STOPPED):
+            return
+        found = await self._find(DEPLOYMENTS, pool, name)
+        if found is None or object_problem(pool, KINDS[DEPLOYMENTS.plural], found):
+            return
+        if found["spec"]["replicas"]:
+            ops = [
+                {"op": "test", "path": "/metadata/uid", "value": found["metadata"]["uid"]},
+                {"op": "replace", "path": "/spec/replicas", "value": 0},
+            ]
+            found = await self._kube.patch(DEPLOYMENTS, pool.key.namespace, name, ops)
+        self._applied.note(pool.key, DEPLOYMENTS, found, STOPPED)
+
+    async def _own_uid(self, pool: Pool, resource: Resource, body: dict[str, Any]) -> str | None:
+        """The uid of the object of this name; None when there is none. Raises NotOurs."""
+        name = body["metadata"]["name"]
+        uid = self._applied.uid(pool.key, resource, name)
+        if uid is not None:
+            return uid
+        found = await self._find(resource, pool, name)
+        if found is None:
+            return None
+        problem = object_problem(pool, KINDS[resource.plural], found)
+        if problem:
+            raise NotOurs(problem)
+        found_uid: str = found["metadata"]["uid"]
+        return found_uid
+
+    async def _apply(self, pool: Pool, resource: Resource, body: dict[str, Any], uid: str | None) -> None:
+        """Apply the object with this uid. Raises ConflictError when it was exchanged meanwhile."""
+        digest, name = _digest(body), body["metadata"]["name"]
+        if self._applied.is_current(pool.key, resource, name, digest):
+            return
+        # With its uid it is this very object that is changed, or none. (Without, one that somebody made in the
+        # milliseconds since would be taken over: server-side apply knows no "only if there is none".)
+        exactly = body if uid is None else body | {"metadata": body["metadata"] | {"uid": uid}}
+        try:
+            seen = await self._kube.apply(resource, pool.key.namespace, exactly)
+        except ConflictError:
+            # It is another object of that name: look at all of them again.
+            self._applied.forget(pool.key)
+            raise
+        self._applied.note(pool.key, resource, seen, digest)
+
+    async def _find(self, resource: Resource, pool: Pool, name: str) -> dict[str, Any] | None:
+        try:
+            return await self._kube.get(resource, pool.key.namespace, name)
+        except NotFoundError:
+            return None
+
+    async def _ensure_claim(self, pool: Pool, role: Role) -> None:
+        """Claims are made once and never changed or deleted: they hold the wallets (invariant I4)."""
+        name = claim_name(pool.key, role)
+        if self._applied.is_current(pool.key, CLAIMS, name, CREATED):
+            return
+        try:
+            seen = await self._kube.create(CLAIMS, pool.key.namespace, manifests.claim(pool, role))
+        except ConflictError:
+            seen = await self._kube.get(CLAIMS, pool.key.namespace, name)
+            problem = claim_problem(pool, role, seen)
+            if problem:
+                raise NotOurs(problem) from None
+        self._applied.note(pool.key, CLAIMS, seen, CREATED)
+
+    async def _remove_policy(self, pool: Pool) -> None:
+        name = service_name(pool.key)
+        if self._applied.is_current(pool.key, NETWORK_POLICIES, name, REMOVED):
+            return
+        found = await self._find(NETWORK_POLICIES, pool, name)
+        if found and not object_problem(pool, KINDS[NETWORK_POLICIES.plural], found):
+            await self._kube.delete(NETWORK_POLICIES, pool.key.namespace, name, uid=found["metadata"]["uid"])
+        self._applied.note_removed(pool.key, NETWORK_POLICIES, name, REMOVED)
+
+
+def _digest(body: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

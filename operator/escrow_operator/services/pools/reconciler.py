@@ -1,0 +1,223 @@
+"""Keeps a WalletPool as its spec says and its status true, and lets it go when no session needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from escrow_operator.adapters.clock import Clock
+from escrow_operator.adapters.kube import POOLS, STORAGE_CLASSES, Kube
+from escrow_operator.adapters.kube_errors import (
+    ConflictError,
+    InvalidNameError,
+    KubeError,
+    NotFoundError,
+    UnavailableError,
+)
+from escrow_operator.core.conditions import Condition, merge_conditions
+from escrow_operator.core.daemon import daemon_condition
+from escrow_operator.core.poolstatus import (
+    REPLACEMENT_GRACE,
+    Problem,
+    deleting_conditions,
+    lacking_roles,
+    pool_conditions,
+    pool_status,
+)
+from escrow_operator.core.secretuse import SECRET_NOT_MARKED
+from escrow_operator.models.common import POOL_FINALIZER, Role, SlotState, parse_time
+from escrow_operator.models.pool import Pool, PoolKey
+from escrow_operator.models.session import SessionKey
+from escrow_operator.models.slot import Slot
+from escrow_operator.services.monerod.poller import DaemonPoller
+from escrow_operator.services.pools.drift import Applied
+from escrow_operator.services.pools.objects import PoolObjects
+from escrow_operator.services.pools.scheduling_gates import SchedulingGates
+from escrow_operator.services.reporting.status import CONFLICT_SECONDS, StatusWriter
+from escrow_operator.services.runtime.outcomes import RECHECK_SECONDS, RETRY_SECONDS, NotOurs
+from escrow_operator.services.slots.claims import ClaimService
+from escrow_operator.services.state.store import Store
+from escrow_operator.services.wallets.clients import Wallets
+from escrow_operator.settings import Settings
+
+
+class PoolReconciler:
+    """Reconciles pools; the queue calls it for one pool at a time."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        store: Store,
+        settings: Settings,
+        clock: Clock,
+        *,
+        applied: Applied,
+        claims: ClaimService,
+        daemons: DaemonPoller,
+        reporter: StatusWriter,
+        wallets: Wallets,
+        warm_ups: SchedulingGates,
+        wake: Callable[[SessionKey], None],
+        is_ending: Callable[[str], bool],
+    ) -> None:
+        self._kube = kube
+        self._store = store
+        self._settings = settings
+        self._clock = clock
+        self._claims = claims
+        self._daemons = daemons
+        self._reporter = reporter
+        self._warm_ups = warm_ups
+        self._wake = wake
+        self._is_ending = is_ending
+        self._wallets = wallets
+        self._parts = PoolObjects(kube, settings, applied=applied, daemons=daemons, wallets=wallets)
+        self._classes: set[str] = set()
+        self._lacking: dict[PoolKey, float] = {}
+
+    async def reconcile(self, key: PoolKey) -> float | None:
+        """One look; returns the seconds until the next one that no event may bring."""
+        pool = self._store.pools.get(key)
+        if pool is None:
+            self._parts.forget(key)
+            self._lacking.pop(key, None)
+            await self._daemons.forget(key)
+            return None
+        self._parts.begin(pool)
+        self._wallets.notice(key, self._store.slots_of_pool(key))
+        try:
+            if pool.deleting or self._is_ending(key.namespace):
+                return await self._let_go(pool)
+            return await self._keep(await self._protect(pool))
+        except ConflictError:
+            return CONFLICT_SECONDS
+
+    def wake_waiting(self, key: PoolKey) -> None:
+        """A slot became free: let as many of those who wait look again as may find one, longest first."""
+        for session in self._claims.waiting(key)[: self._store.count_free(key)]:
+            self._wake(session)
+
+    async def _keep(self, pool: Pool) -> float | None:
+        problem: Problem | None = None
+        try:
+            await self._parts.apply_all(pool, replicas=pool.spec.warm_slots + len(self._claims.waiting(pool.key)))
+        except NotOurs as error:
+            problem = error.problem
+        except (ConflictError, UnavailableError):
+            raise
+        except KubeError as error:
+            if error.is_namespace_ending:
+                return None
+            problem = Problem("Rejected", f"The API server refused a part of the pool: {error}. Correct the spec.")
+        problem = problem or self._secrets_problem(pool) or await self._storage_problem(pool)
+        next_start = await self._warm_ups.look(pool.key, waiting=len(self._claims.waiting(pool.key)))
+        slots = self._store.slots_of_pool(pool.key)
+        lacking_for = self._note_lacking(pool, slots)
+        conditions = pool_conditions(
+            pool,
+            slots,
+            daemon=self._daemon(pool),
+            problem=problem,
+            lacking_for=lacking_for,
+            now=self._clock.now(),
+        )
+        await self._report(pool, slots, conditions)
+        again = [next_start] if next_start is not None else []
+        if problem:
+            again.append(RETRY_SECONDS if problem.passes else RECHECK_SECONDS)
+        if pool.key in self._lacking and lacking_for < REPLACEMENT_GRACE:
+            again.append((REPLACEMENT_GRACE - lacking_for).total_seconds())
+        return min(again, default=None)
+
+    async def _protect(self, pool: Pool) -> Pool:
+        """The finalizer is there before a session can have slots. Raises ConflictError."""
+        if pool.finalizers.own is not None:
+            return pool
+        return await self._patch(pool, pool.finalizers.added(POOL_FINALIZER))
+
+    async def _let_go(self, pool: Pool) -> float | None:
+        """A deleted pool starts no slots. It goes when nobody has any, until then it keeps what they need."""
+        index = pool.finalizers.own
+        if index is None:
+            return None
+        slots = self._store.slots_of_pool(pool.key)
+        held = {s.session_name or s.name for s in slots if s.state is SlotState.ADOPTED and not s.terminating}
+        if not held and not self._claims.is_taking(pool.key):
+            # No await since the look at the slots: a claim that begins now finds the pool deleted.
+            await self._patch(pool, {"op": "remove", "path": f"/metadata/finalizers/{index}"})
+            return None
+        await self._parts.stop(pool)
+        await self._report(pool, slots, deleting_conditions(held, self._daemon(pool)))
+        return RECHECK_SECONDS
+
+    async def _patch(self, pool: Pool, op: dict[str, Any]) -> Pool:
+        ops = [{"op": "test", "path": "/metadata/resourceVersion", "value": pool.resource_version}, op]
+        try:
+            body = await self._kube.patch(POOLS, pool.key.namespace, pool.key.name, ops)
+        except NotFoundError as error:
+            # It is gone; its watch event is on the way.
+            raise ConflictError(error.status, error.reason, str(error)) from error
+        self._store.see_pool(body)
+        return Pool.parse(body)
+
+    def _note_lacking(self, pool: Pool, slots: list[Slot]) -> timedelta:
+        """For how long some role has been without a free slot."""
+        if not lacking_roles(pool, slots):
+            self._lacking.pop(pool.key, None)
+            return timedelta()
+        now = self._clock.monotonic()
+        return timedelta(seconds=now - self._lacking.setdefault(pool.key, now))
+
+    def _daemon(self, pool: Pool) -> Condition:
+        return daemon_condition(self._daemons.view(pool.key), pool.spec.daemon)
+
+    def _secrets_problem(self, pool: Pool) -> Problem | None:
+        problem = self._daemons.secrets_problem(pool.key) if pool.spec.daemon.has_secrets else None
+        if problem is None:
+            return None
+        reason, message = problem
+        todo = "" if reason == SECRET_NOT_MARKED else ". Create or correct them."
+        return Problem(reason, f"No slots are started without the Secrets that spec.daemon names: {message}{todo}")
+
+    async def _storage_problem(self, pool: Pool) -> Problem | None:
+        name = pool.spec.storage.storage_class_name
+        if name is None or name in self._classes or pool.status.get("warmSlots", 0) > 0:
+            return None
+        try:
+            await self._kube.get(STORAGE_CLASSES, None, name)
+        except (NotFoundError, InvalidNameError):
+            return Problem(
+                "StorageClassNotFound",
+                f"There is no StorageClass {name!r} (kubectl get storageclass). Create it, or delete this pool and"
+                " make one with another class; the claims it made hold no wallets yet.",
+            )
+        self._classes.add(name)
+        return None
+
+    async def _report(self, pool: Pool, slots: list[Slot], conditions: tuple[Condition, ...]) -> None:
+        """Write the status. Raises ConflictError."""
+        view = self._daemons.view(pool.key)
+        active = {slot.session_uid for slot in slots if slot.session_uid and not slot.terminating}
+        sessions = (
+            self._store.session_by_uid(slot.namespace, slot.session_name, slot.session_uid)
+            for slot in slots
+            if slot.role is Role.BUYER and not slot.terminating
+        )
+        opened = [parse_time(s.status["openedAt"]) for s in sessions if s and "openedAt" in s.status]
+        status = pool_status(
+            pool,
+            slots,
+            opened=opened,
+            active=len(active),
+            waiting=len(self._claims.waiting(pool.key)),
+            max_active=self._settings.sessions.max_active,
+            daemon=view.info if view else None,
+        )
+        status["conditions"] = merge_conditions(
+            pool.status.get("conditions") or (),
+            conditions,
+            generation=pool.generation,
+            now=self._clock.now(),
+        )
+        await self._reporter.report_pool(pool, status, conditions)

@@ -1,0 +1,82 @@
+"""Lets the pods that replace claimed slots start when that takes nothing from wallets that are being opened.
+
+Opening a wallet is seconds of CPU, and so is starting three pods. The ReplicaSets make the replacements at the moment
+of a claim, just when the session's wallets open. So that the user waits for the wallets alone, the pods are made with a
+scheduling gate, and the operator takes it away: at once when sessions wait for slots or no wallet is being opened, else
+when the wallets are open, or after ``HOLD_SECONDS``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from escrow_operator.adapters.clock import Clock
+from escrow_operator.adapters.kube import PODS, Kube
+from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
+from escrow_operator.core.manifests.pool import ungate
+from escrow_operator.models.common import parse_time
+from escrow_operator.models.pool import PoolKey
+from escrow_operator.models.slot import Slot
+from escrow_operator.services.runtime.gather import gather_all
+from escrow_operator.services.state.store import Store
+
+HOLD_SECONDS = 5.0
+"""No pool is kept waiting for longer than wallets usually take to open, however many are opened one by one."""
+
+AT_ONCE = 30
+"""Gates taken away in one look; each is a request, and the scheduler takes the pods one by one anyway."""
+
+
+class SchedulingGates:
+    """Decides pool by pool; ``pool_changed`` asks for another look at a pool."""
+
+    def __init__(self, kube: Kube, store: Store, clock: Clock, *, pool_changed: Callable[[PoolKey], None]) -> None:
+        self._kube = kube
+        self._store = store
+        self._clock = clock
+        self._pool_changed = pool_changed
+        self._opening = 0
+        self._held: set[PoolKey] = set()
+
+    @contextlib.contextmanager
+    def opening(self) -> Iterator[None]:
+        """While three wallets are made or opened."""
+        self._opening += 1
+        try:
+            yield
+        finally:
+            self._opening -= 1
+            if not self._opening:
+                held, self._held = self._held, set()
+                for pool in held:
+                    self._pool_changed(pool)
+
+    async def look(self, pool: PoolKey, *, waiting: int) -> float | None:
+        """Start what may start; ``waiting`` sessions lack a slot of each role. Seconds until the next look, if any."""
+        slots = [slot for slot in self._store.gated_slots(pool) if not slot.terminating]
+        go = [slot for slot in slots if self._age(slot) >= HOLD_SECONDS] if self._opening else slots
+        wanted = Counter({slot.role: waiting for slot in slots})
+        wanted.subtract(slot.role for slot in go)
+        for slot in slots:
+            if wanted[slot.role] > 0 and slot not in go:
+                wanted[slot.role] -= 1
+                go.append(slot)
+        await gather_all(self._start(slot) for slot in go[:AT_ONCE])
+        if len(go) > AT_ONCE:
+            return 0.0
+        if len(go) == len(slots):
+            return None
+        self._held.add(pool)
+        return min(HOLD_SECONDS - self._age(slot) for slot in slots if slot not in go)
+
+    def _age(self, slot: Slot) -> float:
+        return (self._clock.now() - parse_time(slot.created_at)).total_seconds()
+
+    async def _start(self, slot: Slot) -> None:
+        try:
+            self._store.see_slot(await self._kube.patch(PODS, slot.namespace, slot.name, ungate(slot)))
+        except (ConflictError, NotFoundError):
+            # Gone, or changed: its watch event brings the next look.
+            return

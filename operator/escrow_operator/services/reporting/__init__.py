@@ -1,0 +1,1 @@
+"""What the operator says: status, Events, metrics of the whole."""

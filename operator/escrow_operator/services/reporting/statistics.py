@@ -1,0 +1,92 @@
+"""What there is at the moment, as Prometheus gauges.
+
+Gauges are taken from the store's tallies when they are read: a deleted pool or session leaves no stale label behind,
+and reading costs as many steps as there are lines, whoever reads and how often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sized
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from escrow_operator.adapters.clock import Clock
+from escrow_operator.adapters.kube import Kube
+from escrow_operator.core.poolstatus import COUNTS
+from escrow_operator.models.common import ROLES
+from escrow_operator.services.runtime.meters import PREFIX
+from escrow_operator.services.slots.capacity import Capacity
+from escrow_operator.services.state.store import Store
+
+
+class Statistics(Collector):
+    """A Prometheus collector over the store, the queues and the API connection."""
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        kube: Kube,
+        store: Store,
+        capacity: Capacity,
+        clock: Clock,
+        *,
+        max_active: int,
+        queues: Mapping[str, Sized],
+    ) -> None:
+        self._kube = kube
+        self._store = store
+        self._capacity = capacity
+        self._clock = clock
+        self._max_active = max_active
+        self._queues = queues
+        registry.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        """The gauges as of now."""
+        active = self._capacity.count_active()
+        yield GaugeMetricFamily(f"{PREFIX}_sessions_active", "Sessions that hold slots.", active)
+        yield GaugeMetricFamily(f"{PREFIX}_sessions_max", "The cap, sessions.maxActive.", self._max_active)
+        yield GaugeMetricFamily(
+            f"{PREFIX}_sessions_utilisation_ratio", "Active sessions / cap.", active / self._max_active
+        )
+        yield GaugeMetricFamily(
+            f"{PREFIX}_session_average_age_seconds",
+            "Mean time for which active sessions are open.",
+            self._store.tallies.mean_age(self._clock.now().timestamp()),
+        )
+        yield self._phases()
+        yield from self._slots()
+        requests = CounterMetricFamily(
+            f"{PREFIX}_api_requests", "Requests to the API server, kopf's watches apart.", labels=["verb", "resource"]
+        )
+        for labels, number in self._kube.requests.items():
+            requests.add_metric(labels, number)
+        yield requests
+        depths = GaugeMetricFamily(f"{PREFIX}_queue_depth", "Looks that are due or under way.", labels=["queue"])
+        for name, queue in self._queues.items():
+            depths.add_metric([name], len(queue))
+        yield depths
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: registering must not read the store."""
+        return ()
+
+    def _phases(self) -> Metric:
+        family = GaugeMetricFamily(
+            f"{PREFIX}_sessions", "Sessions by namespace and phase.", labels=["namespace", "phase"]
+        )
+        for (namespace, phase), number in self._store.tallies.phases.items():
+            family.add_metric([namespace, phase.value], number)
+        return family
+
+    def _slots(self) -> Iterable[Metric]:
+        family = GaugeMetricFamily(
+            f"{PREFIX}_slots", "Wallet pods by pool, role and state.", labels=["namespace", "pool", "role", "state"]
+        )
+        for pool in self._store.pools:
+            for state in COUNTS:
+                for role in ROLES:
+                    number = self._store.tallies.slots[pool, role, state]
+                    family.add_metric([pool.namespace, pool.name, role.value, state], number)
+        yield family

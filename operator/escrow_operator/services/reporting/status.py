@@ -1,0 +1,164 @@
+"""The one writer of status: skips what would change nothing, and never overwrites what it has not seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from escrow_operator.adapters.clock import Clock
+from escrow_operator.adapters.kube import POOLS, SESSIONS, JsonPatch, Kube
+from escrow_operator.core.conditions import RECONCILING, Condition
+from escrow_operator.core.daemon import DAEMON_SYNCED, NOT_CHECKED
+from escrow_operator.core.funding import AWAITING_PAYMENT, FUNDED
+from escrow_operator.core.health import NOT_WATCHED
+from escrow_operator.core.report import OPENING, READY, WALLETS_OPEN, Report, compose_status
+from escrow_operator.core.settlement import SETTLED
+from escrow_operator.models.common import parse_time
+from escrow_operator.models.pool import Pool
+from escrow_operator.models.session import ENDING_PHASES, Session
+from escrow_operator.services.reporting.events import EventRecorder
+from escrow_operator.services.runtime.meters import Meters
+from escrow_operator.services.state.store import Store
+
+CONFLICT_SECONDS = 0.2
+"""Until the next look after somebody else's write: its watch event is usually there by then."""
+
+
+class StatusWriter:
+    """Writes the status of sessions and pools, and Events where a condition changed its reason."""
+
+    def __init__(self, kube: Kube, store: Store, recorder: EventRecorder, clock: Clock, meters: Meters) -> None:
+        self._kube = kube
+        self._store = store
+        self._recorder = recorder
+        self._clock = clock
+        self._meters = meters
+
+    async def report(self, session: Session, report: Report) -> Session:
+        """Write a session's status if it says something new; returns the session as it is then.
+
+        Raises ConflictError when the object has changed since it was read: decide again.
+        """
+        status = compose_status(session, report, now=self._clock.now())
+        if status == session.status:
+            return session
+        body = await self._kube.patch(
+            SESSIONS, session.key.namespace, session.key.name, _replace_status(session, status), subresource="status"
+        )
+        self._store.see_session(body)
+        self._count(session, report)
+        for condition in report.conditions:
+            if (
+                condition.type in STORY
+                and _is_news(session, condition)
+                and not _goes_without_saying(session, condition)
+            ):
+                self._record(session, condition)
+        return Session.parse(body)
+
+    def _count(self, session: Session, report: Report) -> None:
+        if report.phase is not session.phase and report.phase in ENDING_PHASES:
+            self._meters.endings.labels(phase=report.phase.value).inc()
+        opened = any(condition.type == WALLETS_OPEN and condition.status for condition in report.conditions)
+        if opened and "lastActivityTime" not in session.status:
+            age = self._clock.now() - parse_time(session.created_at)
+            self._meters.time_to_ready.observe(age.total_seconds())
+
+    async def report_pool(self, pool: Pool, status: dict[str, Any], conditions: tuple[Condition, ...]) -> None:
+        """Write a pool's status if it says something new. Raises ConflictError."""
+        if status == pool.status:
+            return
+        body = await self._kube.patch(
+            POOLS, pool.key.namespace, pool.key.name, _replace_status(pool, status), subresource="status"
+        )
+        self._store.see_pool(body)
+        told: set[str] = set()
+        for condition in conditions:
+            # One story is one Event, however many conditions tell it; what goes on by itself is none.
+            if condition.type == RECONCILING or condition.reason in told | {NOT_CHECKED}:
+                continue
+            told.add(condition.reason)
+            if _is_news(pool, condition):
+                self._record(pool, condition)
+
+    def _record(self, about: Session | Pool, condition: Condition) -> None:
+        self._recorder.record(about, condition.reason, condition.message, warning=condition.reason in WARNINGS)
+
+
+STORY = frozenset({READY, FUNDED, SETTLED, DAEMON_SYNCED})
+"""Conditions whose changes are told as Events; the others say the same for machines."""
+
+WARNINGS = frozenset(
+    {
+        "AddressMismatch",
+        "AtCapacity",
+        "ClaimNotOurs",
+        "DaemonChanged",
+        "DaemonSecretsChanged",
+        "DaemonSecretsNotRead",
+        "DaemonUnreachable",
+        "DeedMissing",
+        "DeedsDisagree",
+        "DoubleSpent",
+        "Evicted",
+        "KeyExchangeFailed",
+        "NameSettled",
+        "NotAPayout",
+        "TransactionNotFound",
+        "NotMultisig",
+        "ObjectNotOurs",
+        "OpeningTimedOut",
+        "PoolEmpty",
+        "PoolNotFound",
+        "Rejected",
+        "RemainderLeft",
+        "SecretInvalid",
+        "SecretKeyMissing",
+        "SecretNameInvalid",
+        "SecretNotFound",
+        "SecretNotMarked",
+        "SessionsOpen",
+        "SlotNotReady",
+        "SlotsNotStarting",
+        "SlotUnauthorized",
+        "Spent",
+        "StorageClassNotFound",
+        "StorageError",
+        "TimeLocked",
+        "WalletFileDamaged",
+        "WalletFileNotFound",
+        "WalletInUse",
+        "WalletUnreachable",
+        "WalletsDisagree",
+        "WrongNetwork",
+        "WrongPassword",
+    }
+)
+"""Reasons for which somebody should look: their Events are of type Warning."""
+
+
+def _is_news(about: Session | Pool, condition: Condition) -> bool:
+    """Whether a condition's status or reason is another than the one written last."""
+    old = about.condition(condition.type)
+    return old is None or (old["status"], old["reason"]) != (condition.status_text, condition.reason)
+
+
+def _goes_without_saying(session: Session, condition: Condition) -> bool:
+    """What everybody expects makes no Event: each is a request, and hides others in the story."""
+    if condition.type == READY and condition.reason == OPENING:
+        # "SlotsClaimed" tells it, and which pods.
+        return True
+    old = session.condition(condition.type)
+    if condition.type in (FUNDED, SETTLED):
+        # Ready says why nothing is known of the money; that it was there, and is not known any more, is news.
+        unknown = condition.status is None and (old is None or old["status"] != "True")
+        still = condition.reason == AWAITING_PAYMENT and old is not None and old["status"] == "Unknown"
+        return condition.reason == NOT_WATCHED or unknown or still
+    usual = condition.status is None or (condition.type == DAEMON_SYNCED and condition.status)
+    return condition.reason == NOT_WATCHED or (bool(usual) and old is None)
+
+
+def _replace_status(about: Session | Pool, status: dict[str, Any]) -> JsonPatch:
+    return [
+        {"op": "test", "path": "/metadata/resourceVersion", "value": about.resource_version},
+        {"op": "add", "path": "/status", "value": status},
+    ]

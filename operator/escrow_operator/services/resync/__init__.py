@@ -1,0 +1,1 @@
+"""Again and again for all there is: full lists, orphans, drift."""

@@ -1,0 +1,155 @@
+"""The periodic look at everything: what watch events missed, and orphans."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from escrow_operator.adapters.kube import PODS, POOLS, SESSIONS, Kube, Listing
+from escrow_operator.adapters.kube_errors import KubeError, NotFoundError, UnavailableError
+from escrow_operator.core.manifests.common import SLOT_LABELS
+from escrow_operator.models.pool import PoolKey
+from escrow_operator.models.session import SessionKey
+from escrow_operator.models.slot import Slot
+from escrow_operator.services.runtime.gather import both
+from escrow_operator.services.state.namespaces import Namespaces
+from escrow_operator.services.state.newest import Listed
+from escrow_operator.services.state.store import Store, session_key
+from escrow_operator.services.wallets.clients import Wallets
+from escrow_operator.services.wallets.opener import Opener
+
+_LOG = logging.getLogger(__name__)
+
+ORPHANS_AT_ONCE = 50
+"""Of a namespace in one sweep: whoever may make pods can make what looks like orphans, and others are not to wait."""
+
+
+Versions = dict[str | None, str | None]
+"""As of which version the list of pods of each namespace (None: of the cluster) is complete; None: it was refused."""
+
+
+class Sweep:
+    """Lists, compares and heals. It decides nothing that a reconciliation could decide."""
+
+    def __init__(self, kube: Kube, store: Store, wallets: Wallets, opener: Opener, namespaces: Namespaces) -> None:
+        self._kube = kube
+        self._store = store
+        self._wallets = wallets
+        self._opener = opener
+        self._namespaces = namespaces
+
+    async def level(self) -> tuple[set[SessionKey], Versions]:
+        """Fill the store from full lists: at start, and again for what silent watches missed.
+
+        Returns the sessions of which that said something new, and the versions of the lists of pods. A namespace that
+        refuses is left as it was known.
+        """
+        news: set[SessionKey] = set()
+        versions: Versions = {}
+        for namespace in self._namespaces.served:
+            found = await self._namespaces.apart(namespace, self._level(namespace))
+            versions[namespace] = found.version if found else None
+            if found:
+                news |= found.news
+        return news, versions
+
+    async def level_objects(self, namespace: str | None) -> set[SessionKey]:
+        """The sessions that are not as they were known, or have lost their pool."""
+        gone = await self._level_pools(namespace)
+        news = await self.level_sessions(namespace)
+        return news.union(self._sessions_of(gone))
+
+    async def _level_pools(self, namespace: str | None) -> list[PoolKey]:
+        """The pools that are gone."""
+        uids: set[str] = set()
+        version = ""
+        async for page in self._kube.pages(POOLS, namespace):
+            for body in page.items:
+                self._store.see_pool(body)
+            uids |= _uids(page)
+            version = page.version
+        return self._store.drop_absent_pools(Listed(namespace, uids, version))
+
+    def _sessions_of(self, pools: Iterable[PoolKey]) -> Iterator[SessionKey]:
+        return (key for pool in pools for key in self._store.sessions_of_pool(pool))
+
+    async def _level(self, namespace: str | None) -> _Levelled:
+        gone = await self._level_pools(namespace)
+        # Both at once: the API server makes a page of the one while a page of the other is read.
+        sessions, (slots, version) = await both(self.level_sessions(namespace), self.level_slots(namespace))
+        return _Levelled(sessions.union(slots, self._sessions_of(gone)), version)
+
+    async def level_sessions(self, namespace: str | None) -> set[SessionKey]:
+        """The sessions that are not as they were known."""
+        news: set[SessionKey] = set()
+        uids: set[str] = set()
+        version = ""
+        async for page in self._kube.pages(SESSIONS, namespace):
+            news.update(session_key(body) for body in page.items if self._store.see_session(body))
+            uids |= _uids(page)
+            version = page.version
+        return news.union(self._store.drop_absent_sessions(Listed(namespace, uids, version)))
+
+    async def level_slots(self, namespace: str | None) -> tuple[set[SessionKey], str]:
+        """The sessions whose pods are not as they were known, and the version of the list."""
+        changed: list[Slot] = []
+        uids: set[str] = set()
+        version = ""
+        async for page in self._kube.pages(PODS, namespace, labels=SLOT_LABELS):
+            changed += filter(None, map(self._store.see_slot, page.items))
+            uids |= _uids(page)
+            version = page.version
+        gone = self._store.drop_absent_slots(Listed(namespace, uids, version))
+        for slot in gone:
+            self.slot_gone(slot)
+        return {SessionKey(s.namespace, s.session_name) for s in changed + gone if s.session_name}, version
+
+    def slot_gone(self, slot: Slot) -> None:
+        """Forget all about a pod."""
+        self._opener.forget(slot.uid)
+        self._wallets.forget(slot.uid)
+
+    async def heal_orphans(self) -> None:
+        """Delete adopted pods whose session no longer exists.
+
+        Garbage collection does it; this is for the pod whose adoption was answered after its session had gone.
+        """
+        looked_at: Counter[str] = Counter()
+        for slot in self._store.orphans():
+            if slot.terminating or looked_at[slot.namespace] >= ORPHANS_AT_ONCE:
+                continue
+            looked_at[slot.namespace] += 1
+            try:
+                if await self._is_orphan(slot):
+                    _LOG.warning("pod %s was adopted by a session that is gone; deleting it", slot.name)
+                    await self._kube.delete(PODS, slot.namespace, slot.name, uid=slot.uid)
+            except UnavailableError:
+                raise
+            except (KubeError, ValueError) as error:
+                # Of one pod, or of its namespace: the next sweep tries again, and the other pods are not to wait.
+                _LOG.warning("orphaned pod %s was left alone: %s", slot.name, error)
+
+    async def _is_orphan(self, slot: Slot) -> bool:
+        """Whether the API server itself says so: what was seen may be old, and the pod may hold a trade's wallet."""
+        if not slot.session_name:
+            return False
+        try:
+            body = await self._kube.get(SESSIONS, slot.namespace, slot.session_name)
+        except NotFoundError as error:
+            # It also answers 404 while it does not know the kind.
+            return error.is_about(slot.session_name)
+        self._store.see_session(body)
+        return bool(body["metadata"]["uid"] != slot.session_uid)
+
+
+class _Levelled(NamedTuple):
+    """Sessions with news in a namespace, and the version of its list of pods."""
+
+    news: set[SessionKey]
+    version: str
+
+
+def _uids(listing: Listing) -> set[str]:
+    return {body["metadata"]["uid"] for body in listing.items}

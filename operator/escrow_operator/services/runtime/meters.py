@@ -1,0 +1,66 @@
+"""What happens, as Prometheus counters and histograms; services.reporting.statistics tells what there is."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram, Summary
+from prometheus_client.registry import CollectorRegistry
+
+PREFIX = "xmr_escrow"
+
+READY_BUCKETS = (0.5, 1, 2, 3, 5, 8, 13, 30, 60, 120, 300)
+"""Seconds from creation to Ready: opening takes 1 to 3 s, a key exchange 5 to 10 s, an empty pool more."""
+
+STAGE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 15, 60)
+"""Seconds: an API request takes milliseconds, opening a wallet seconds."""
+
+QUEUE_BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60)
+"""Seconds that a look waits for its turn, or takes."""
+
+
+class Meters:
+    """Counted where it happens; all of it starts from zero with the operator."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.endings = Counter(
+            f"{PREFIX}_sessions_ended", "Sessions that ended, by the phase they ended in.", ["phase"], registry=registry
+        )
+        self.time_to_ready = Histogram(
+            f"{PREFIX}_session_ready_seconds",
+            "Seconds from a session's creation to Ready for the first time.",
+            buckets=READY_BUCKETS,
+            registry=registry,
+        )
+        self.stages = Histogram(
+            f"{PREFIX}_session_stage_seconds",
+            "The parts of a session's way from its first sight to Ready.",
+            ["stage"],
+            buckets=STAGE_BUCKETS,
+            registry=registry,
+        )
+        self.queue_wait = Histogram(
+            f"{PREFIX}_queue_wait_seconds",
+            "Seconds from when a look was due to when it began.",
+            ["queue"],
+            buckets=QUEUE_BUCKETS,
+            registry=registry,
+        )
+        self.queue_work = Histogram(
+            f"{PREFIX}_queue_work_seconds",
+            "Seconds that a look took.",
+            ["queue"],
+            buckets=QUEUE_BUCKETS,
+            registry=registry,
+        )
+        self.sweep = Summary(f"{PREFIX}_sweep_seconds", "Seconds that a sweep took.", registry=registry)
+        self.wallet_requests = Counter(
+            f"{PREFIX}_wallet_requests", "HTTP requests to wallet-rpc, digest challenges included.", registry=registry
+        )
+        self.daemon_requests = Counter(f"{PREFIX}_daemon_requests", "HTTP requests to monerod.", registry=registry)
+        self.namespaces_refused = Gauge(
+            f"{PREFIX}_namespaces_refused",
+            "Namespaces of watchNamespaces in which the operator may not do its work.",
+            registry=registry,
+        )
+        self.events_lost = Counter(
+            f"{PREFIX}_events_lost", "Kubernetes Events that could not be written.", registry=registry
+        )

@@ -1,0 +1,118 @@
+"""A work queue of keys: what happened is forgotten, what to look at is remembered.
+
+Each key is handled by at most one task at a time; adding a key that waits changes nothing, adding one that is being
+handled makes it be handled again afterwards. A handler that raises is called again with growing delays, so one bad
+object delays nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, NamedTuple, TypeVar
+
+from escrow_operator.adapters.turns import Turns
+from escrow_operator.services.runtime.gather import ends_task
+from escrow_operator.services.runtime.meters import Meters
+
+FIRST_DELAY = 1.0
+LONGEST_DELAY = 60.0
+"""Seconds between attempts after an error: doubling from the first to the longest."""
+
+LONGEST_PLACE = 1.0
+"""Seconds. A look that does not wait takes milliseconds."""
+
+K = TypeVar("K", bound=Hashable)
+
+
+class _Waiting(NamedTuple):
+    """A key's next look. The time is ours to keep: only some of an event loop's handles tell theirs."""
+
+    due: float
+    handle: asyncio.Handle
+
+
+class WorkQueue(Generic[K]):
+    """``handler(key)`` returns the seconds after which to look again by itself, or None.
+
+    ``concurrency`` looks begin at once, those of ``urgent`` keys first, and those of each ``group`` of keys in turn.
+    One that takes long, as it waits for somebody who hangs, makes room for others after ``LONGEST_PLACE``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        handler: Callable[[K], Awaitable[float | None]],
+        *,
+        concurrency: int,
+        meters: Meters,
+        urgent: Callable[[K], bool] = lambda _: False,
+        group: Callable[[K], str] = lambda _: "",
+    ) -> None:
+        self._log = logging.getLogger(f"{__name__}.{name}")
+        self._wait, self._work = meters.queue_wait.labels(queue=name), meters.queue_work.labels(queue=name)
+        self._handler = handler
+        self._urgent = urgent
+        self._group = group
+        self._places = Turns(concurrency)
+        self._waiting: dict[K, _Waiting] = {}
+        self._tasks: dict[K, asyncio.Task[None]] = {}
+        self._again: set[K] = set()
+        self._failures: dict[K, int] = {}
+        self._closed = False
+
+    def add(self, key: K, delay: float = 0.0) -> None:
+        """Look at a key after ``delay`` seconds at the latest; an earlier look that is due already stays due."""
+        if self._closed:
+            return
+        loop = asyncio.get_running_loop()
+        due = loop.time() + delay
+        waiting = self._waiting.get(key)
+        if waiting is not None:
+            if waiting.due <= due:
+                return
+            waiting.handle.cancel()
+        self._waiting[key] = _Waiting(due, loop.call_at(due, self._due, key, due))
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    async def close(self) -> None:
+        """Stop looking; handlers that run are cancelled (all state is in the cluster, invariant I7)."""
+        self._closed = True
+        for waiting in self._waiting.values():
+            waiting.handle.cancel()
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _due(self, key: K, due: float) -> None:
+        self._waiting.pop(key, None)
+        if key in self._tasks:
+            self._again.add(key)
+            return
+        self._tasks[key] = asyncio.get_running_loop().create_task(self._run(key, due))
+
+    async def _run(self, key: K, due: float) -> None:
+        delay: float | None = None
+        try:
+            async with self._places.turn(urgent=self._urgent(key), longest=LONGEST_PLACE, group=self._group(key)):
+                self._wait.observe(asyncio.get_running_loop().time() - due)
+                with self._work.time():
+                    delay = await self._handler(key)
+            self._failures.pop(key, None)
+        except BaseException as error:
+            if ends_task(error):
+                raise
+            failures = self._failures[key] = self._failures.get(key, 0) + 1
+            delay = min(FIRST_DELAY * 2 ** (failures - 1), LONGEST_DELAY)
+            self._log.warning("%s: %s; next attempt in %g s", key, error, delay, exc_info=failures == 1)
+        finally:
+            self._tasks.pop(key, None)
+        if key in self._again:
+            self._again.discard(key)
+            self.add(key)
+        elif delay is not None:
+            self.add(key, delay)

@@ -1,0 +1,1 @@
+"""EscrowSessions, from the first look to the last."""

@@ -1,0 +1,283 @@
+"""From a spec to three open wallets: deeds, slots, key exchange, opening, and what clients connect with."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from escrow_operator.adapters.kube import ENDPOINT_SLICES, SECRETS, SESSIONS, Kube, urgently
+from escrow_operator.adapters.kube_errors import ConflictError
+from escrow_operator.core.health import health
+from escrow_operator.core.manifests.common import connection_name, endpoint_slice_name, endpoint_url
+from escrow_operator.core.manifests.session import connection_secret, endpoint_slice
+from escrow_operator.core.report import OPENING, Report, are_told_open
+from escrow_operator.models.common import FINALIZER, ROLES, Role
+from escrow_operator.models.deed import Deed
+from escrow_operator.models.pool import Pool
+from escrow_operator.models.session import OPEN_PHASES, Phase, Session, Setup
+from escrow_operator.models.slot import Slot
+from escrow_operator.services.pools.scheduling_gates import SchedulingGates
+from escrow_operator.services.reporting.events import EventRecorder
+from escrow_operator.services.reporting.status import StatusWriter
+from escrow_operator.services.runtime.gather import both, gather_all
+from escrow_operator.services.runtime.outcomes import Blocked
+from escrow_operator.services.runtime.stage_timer import Stage, Stages
+from escrow_operator.services.slots.claims import ClaimService, Slots
+from escrow_operator.services.state.store import Store
+from escrow_operator.services.wallets.clients import Wallets
+from escrow_operator.services.wallets.creation import WalletCreator
+from escrow_operator.services.wallets.deeds import DeedService, must_name_secrets
+from escrow_operator.services.wallets.opener import Opener, not_ready
+from escrow_operator.services.wallets.prober import Prober
+
+
+@dataclasses.dataclass(frozen=True)
+class Escrow:
+    """A session with its three wallets open and proven to share an address."""
+
+    session: Session
+    slots: Slots
+    address: str
+
+
+class Activator:
+    """Carries a session to open wallets; on one that has them it costs nothing."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        *,
+        claims: ClaimService,
+        deeds: DeedService,
+        opener: Opener,
+        prober: Prober,
+        wallets: Wallets,
+        reporter: StatusWriter,
+        recorder: EventRecorder,
+        stages: Stages,
+        store: Store,
+        warm_ups: SchedulingGates,
+    ) -> None:
+        self._kube = kube
+        self._stages = stages
+        self._store = store
+        self._warm_ups = warm_ups
+        self._claims = claims
+        self._deeds = deeds
+        self._opener = opener
+        self._prober = prober
+        self._wallets = wallets
+        self._reporter = reporter
+        self._recorder = recorder
+        self._maker = WalletCreator(claims=claims, deeds=deeds, wallets=wallets)
+        self._published: dict[str, tuple[str, ...]] = {}
+        self._pointed: dict[str, tuple[Any, ...]] = {}
+
+    def forget(self, session_uid: str) -> None:
+        """The session is gone or closed."""
+        self._published.pop(session_uid, None)
+        self._prober.forget(session_uid)
+        self._pointed.pop(session_uid, None)
+        self._stages.forget(session_uid)
+
+    async def activate(self, session: Session, pool: Pool, height: int) -> Escrow:
+        """Open what is not open yet. ``height`` is monerod's. Raises Blocked or Failed."""
+        must_name_secrets(session)
+        address = session.status.get("address")
+        slots = self._claims.held(session)
+        if address and len(slots) == len(ROLES) and all(self._is_open(slot) for slot in slots.values()):
+            return Escrow(session, slots, address)
+        if address and self._was_published(session, slots):
+            if await self._opener.confirm(slots, address):
+                # Another operator opened them; neither passwords nor writes are needed to go on.
+                self._published[session.uid] = _mark(slots)
+                self._pointed[session.uid] = _places(slots)
+                return Escrow(session, slots, address)
+            # A process that kubelet restarted at once: opening takes seconds, in which nobody is to be told that the
+            # wallets are open; nor is the next operator, if this one dies before their addresses are published.
+            raise Blocked("WalletClosed", "A wallet is no longer open in its pod; it is opened again.", retry_after=0.0)
+        self._claims.must_still_wait(session, pool)
+        if not slots:
+            # Until there is a place and slots nothing is written for a session, neither its finalizer nor deeds.
+            found = await self._deeds.find(session)
+            files = {role: deed.file for role, deed in found.items() if deed}
+            if _is_doubtful(session) and not self._claims.has_room(session):
+                await self._prober.must_exist(session, pool, files)
+            self._claims.must_have_room(session, pool, files)
+        deeds: Mapping[Role, Deed]
+        before = {slot.uid for slot in slots.values()}
+        # Whoever comes is to have slots first; connections and Events of those who have can wait for that.
+        with urgently():
+            session, deeds = await both(self._protect(session), self._deeds.resolve(session, height))
+            self._stages.mark(session.uid, Stage.PREPARE)
+            slots = await self._claims.ensure(session, pool, {role: deed.file for role, deed in deeds.items()})
+        self._stages.mark(session.uid, Stage.CLAIM)
+        session = await self._tell(session, slots, before)
+        self._stages.mark(session.uid, Stage.STATUS)
+        with self._warm_ups.opening():
+            deeds, slots, address = await self._open(session, slots, deeds, height)
+        if self._store.sessions.get(session.key, session).generation != session.generation:
+            # What the address is for is written into its deeds for good: not what somebody corrected meanwhile.
+            raise ConflictError(409, "Conflict", "the spec was changed while the wallets were opened")
+        await self._deeds.record_address(session, deeds, address)
+        await self._publish(session, slots)
+        self._stages.mark(session.uid, Stage.OPEN)
+        return Escrow(session, slots, address)
+
+    @staticmethod
+    def _was_published(session: Session, slots: Slots) -> bool:
+        """Whether the status says so of these very pods: it is written after connections were."""
+        return session.phase in OPEN_PHASES and are_told_open(session, slots)
+
+    async def _protect(self, session: Session) -> Session:
+        """The finalizer is there before a wallet is open. Raises ConflictError."""
+        if session.finalizers.own is not None:
+            return session
+        body = await self._kube.patch(
+            SESSIONS,
+            session.key.namespace,
+            session.key.name,
+            [
+                {"op": "test", "path": "/metadata/resourceVersion", "value": session.resource_version},
+                session.finalizers.added(FINALIZER),
+            ],
+        )
+        self._store.see_session(body)
+        return Session.parse(body)
+
+    def _is_open(self, slot: Slot) -> bool:
+        return slot.wallet_file is not None and self._opener.is_open(slot, slot.wallet_file)
+
+    async def _tell(self, session: Session, slots: Slots, before: set[str]) -> Session:
+        """Events and the phase Opening, once slots were claimed; the operator that claimed them may have died of it."""
+        fresh = [slot for slot in slots.values() if slot.uid not in before]
+        if fresh:
+            story = "SlotReplaced" if session.phase in OPEN_PHASES else "SlotsClaimed"
+            names = ", ".join(f"{slot.role} {slot.name}" for slot in fresh)
+            self._recorder.record(session, story, f"Adopted {names}.")
+        if session.phase in OPEN_PHASES or (session.phase is Phase.OPENING and not fresh):
+            return session
+        report = Report(
+            Phase.OPENING,
+            health(Phase.OPENING, OPENING, "The wallets are being opened."),
+            {"wallets": wallet_fields(session, slots, opened=False)},
+        )
+        return await self._reporter.report(session, report)
+
+    async def _open(
+        self, session: Session, slots: Slots, deeds: Mapping[Role, Deed], height: int
+    ) -> tuple[Mapping[Role, Deed], Slots, str]:
+        """The deeds and slots as they are then (an exchange that started over has fresh files), and the address."""
+        known = next((deed.address for deed in deeds.values() if deed.address), None)
+        expected = known or session.status.get("address")
+        reused = session.spec.setup is Setup.CREATE and expected is not None and "address" not in session.status
+        if session.spec.setup is Setup.CREATE and expected is None:
+            deeds, slots, expected = await self._create(session, slots, deeds, height)
+            # Opened again below, from the files and with the passwords as the API server holds them: nothing is
+            # published that was not seen to open.
+            deeds = await self._deeds.resolve(session, height)
+        opening = self._opener.open_all(slots, deeds, expected)
+        if session.spec.setup is Setup.CREATE and any(deed.address is None for deed in deeds.values()):
+            # A client could hand out an address of which the next attempt would know nothing: only what is in all
+            # three deeds is shown to clients.
+            address = await opening
+        else:
+            address, _ = await both(opening, self._publish(session, slots))
+        if reused:
+            # Told when it is true, and not at each try.
+            self._recorder.record(
+                session,
+                "WalletsReused",
+                "An earlier session of this name made wallets; they are open again, with their address and balance.",
+            )
+        return deeds, slots, address
+
+    async def _create(
+        self, session: Session, slots: Slots, deeds: Mapping[Role, Deed], height: int
+    ) -> tuple[Mapping[Role, Deed], Slots, str]:
+        """The key exchange, or what is left to do of an earlier attempt."""
+        deeds, slots, address = await self._maker.make(session, slots, deeds, height)
+        self._recorder.record(
+            session,
+            "KeysExchanged",
+            "The three wallets share a 2-of-3 multisig; they are opened again to prove it.",
+        )
+        return deeds, slots, address
+
+    async def follow(self, session: Session, slots: Slots) -> None:
+        """Keep an open session's host names on its pods as they are, whatever else it waits for.
+
+        Raises Blocked or NotOpened for a pod that cannot be called.
+        """
+        if session.phase not in OPEN_PHASES:
+            return
+        absent = [slots[role] for role in ROLES if role in slots and not slots[role].usable]
+        told = session.status.get("wallets") or {}
+        if any((told.get(slot.role) or {}).get("opened") for slot in absent):
+            # Taken back first: "opened" means, to the next operator as well, that the host names are as they should be.
+            blocked = not_ready(absent[0])
+            raise Blocked(blocked.reason, blocked.message, retry_after=0.0)
+        if absent or len(slots) < len(ROLES) or session.uid in self._pointed:
+            await self._point(session, slots)
+        if absent and len(slots) == len(ROLES):
+            raise not_ready(absent[0])
+
+    async def _point(self, session: Session, slots: Slots) -> None:
+        """Host names that lead to the pods that can be called, and nowhere else."""
+        mark = _places(slots)
+        if self._pointed.get(session.uid) == mark:
+            return
+        namespace = session.key.namespace
+        body = endpoint_slice(session, slots)
+        if body is None:
+            await self._kube.delete(ENDPOINT_SLICES, namespace, endpoint_slice_name(session.key))
+        else:
+            await self._kube.apply(ENDPOINT_SLICES, namespace, body)
+        self._pointed[session.uid] = mark
+
+    async def _publish(self, session: Session, slots: Slots) -> None:
+        """Connection Secrets and host names, where they are not those of the slots as they are."""
+        await both(self._point(session, slots), self._hand_out(session, slots))
+
+    async def _hand_out(self, session: Session, slots: Slots) -> None:
+        mark = _mark(slots)
+        if self._published.get(session.uid) == mark:
+            return
+        namespace = session.key.namespace
+        logins = {role: await self._wallets.login(slots[role]) for role in ROLES}
+        await gather_all(
+            self._kube.apply(SECRETS, namespace, connection_secret(session, slots[role], logins[role]))
+            for role in ROLES
+        )
+        self._published[session.uid] = mark
+
+
+def _is_doubtful(session: Session) -> bool:
+    """Whether wallets were never seen to open, or failed to the last time: nobody is to give way for them in vain."""
+    unseen = session.spec.setup is Setup.OPEN and "address" not in session.status
+    return unseen or "failure" in session.status
+
+
+def _mark(slots: Slots) -> tuple[str, ...]:
+    """What the logins depend on."""
+    return tuple(f"{slots[role].uid}/{slots[role].login_key}" for role in ROLES)
+
+
+def _places(slots: Slots) -> tuple[Any, ...]:
+    """What the host names depend on."""
+    return tuple((role, slot.uid, slot.ip, slot.node, slot.usable) for role, slot in sorted(slots.items()))
+
+
+def wallet_fields(session: Session, slots: Slots, *, opened: bool) -> dict[str, Any]:
+    """The ``wallets`` of the status."""
+    return {
+        role.value: {
+            "pod": slot.name,
+            "endpoint": endpoint_url(session.key, session.pool_key, role),
+            "secret": connection_name(session.key, role),
+            "file": slot.wallet_file,
+            "opened": opened,
+        }
+        for role, slot in sorted(slots.items())
+    }

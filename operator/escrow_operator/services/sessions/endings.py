@@ -1,0 +1,192 @@
+"""How sessions end: expired, evicted, suspended, failed, settled or deleted. All close their wallets the same way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from escrow_operator.adapters.clock import Clock
+from escrow_operator.adapters.kube import SESSIONS, Kube
+from escrow_operator.core.conditions import Condition
+from escrow_operator.core.expiry import is_edited, is_wanted_again, last_use
+from escrow_operator.core.health import health, unwatched
+from escrow_operator.core.patience import failed_again, is_to_be_tried, look_again_after
+from escrow_operator.core.protection import may_hold_money
+from escrow_operator.core.report import Report
+from escrow_operator.models.common import format_time, parse_time
+from escrow_operator.models.session import RESUMABLE_PHASES, Phase, Session, SessionKey
+from escrow_operator.services.reporting.events import EventRecorder
+from escrow_operator.services.reporting.status import StatusWriter
+from escrow_operator.services.runtime.outcomes import RECHECK_SECONDS, RETRY_SECONDS, Failed
+from escrow_operator.services.sessions.activation import Activator
+from escrow_operator.services.slots.claims import ClaimService
+from escrow_operator.services.state.store import Store
+from escrow_operator.services.wallets.closer import Closer
+from escrow_operator.services.wallets.deeds import DeedService
+from escrow_operator.services.wallets.monitor import Monitor
+from escrow_operator.settings import EvictionPolicy, Settings
+
+EXPIRED_TEXT = (
+    "Not used for its TTL. The wallets were closed; their files and Secrets are kept. A touch or a change of its spec"
+    " opens them again."
+)
+TOO_OLD_TEXT = (
+    "Older than its maxAge. The wallets were closed; their files and Secrets are kept. A later maxAge, or the session"
+    " deleted and applied again, opens them."
+)
+EVICTED_TEXT = (
+    "Gave way to another session at the cap (sessions.maxActive), as the least recently used one. It is deleted; its"
+    " wallets' files and Secrets are kept. Apply it again to open them."
+)
+SUSPENDED_TEXT = (
+    "Gave way to another session at the cap (sessions.maxActive), as the least recently used one. Its wallets were"
+    " closed; a touch or a change of its spec opens them again."
+)
+SETTLED_TEXT = "The payout is final. The wallets were closed; their files and Secrets are kept."
+
+
+CLOSED: dict[str, Any] = {"opening": None, "wallets": None, "expiresAt": None, "openedAt": None}
+"""Status fields that a closed session does not have."""
+
+
+class Endings:
+    """Carries out the end of a session; each step is repeated until it is done."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        settings: Settings,
+        clock: Clock,
+        *,
+        activator: Activator,
+        claims: ClaimService,
+        closer: Closer,
+        deeds: DeedService,
+        monitor: Monitor,
+        recorder: EventRecorder,
+        reporter: StatusWriter,
+        store: Store,
+    ) -> None:
+        self._kube = kube
+        self._settings = settings
+        self._clock = clock
+        self._activator = activator
+        self._claims = claims
+        self._closer = closer
+        self._deeds = deeds
+        self._monitor = monitor
+        self._recorder = recorder
+        self._reporter = reporter
+        self._store = store
+
+    async def fail(self, session: Session, failure: Failed, daemon: Condition) -> float:
+        """Give the slots back, and remember what was tried so that it is not tried again soon, or at all."""
+        now = self._clock.now()
+        secrets = failure.secrets or await self._deeds.versions(session)
+        tried = failed_again(session, secrets, again=failure.again, now=now)
+        message = failure.message
+        if "retryAt" in tried:
+            message += f" It is tried again at {tried['retryAt']}, or when its spec or a Secret changes."
+        conditions = (*health(Phase.FAILED, failure.reason, message), *unwatched(session), daemon)
+        report = Report(Phase.FAILED, conditions, {"failure": tried} | CLOSED)
+        return await self.stay_failed(await self._reporter.report(session, report))
+
+    async def stay_failed(self, session: Session) -> float:
+        """Without slots until it is mended."""
+        await self._close(session)
+        return look_again_after(session, RECHECK_SECONDS, now=self._clock.now())
+
+    async def is_mended(self, session: Session) -> bool:
+        """Whether the spec or a Secret changed since the failure, or it is time to look whether a file is back.
+
+        Nobody gives way to a session that only looks: that waits for a free place.
+        """
+        tried = session.status.get("failure") or {}
+        if tried.get("generation") != session.generation:
+            return True
+        if self._claims.has_room(session) and is_to_be_tried(session, self._clock.now()):
+            return True
+        return bool(tried.get("secrets") != await self._deeds.versions(session))
+
+    async def expire(self, session: Session) -> float | None:
+        """The session's time is up."""
+        max_age = session.spec.max_age
+        too_old = max_age is not None and parse_time(session.created_at) + max_age <= self._clock.now()
+        return await self._end(session, Phase.EXPIRED, TOO_OLD_TEXT if too_old else EXPIRED_TEXT)
+
+    async def give_way(self, session: Session) -> float | None:
+        """The session was chosen to give way when the cap was reached."""
+        if self._settings.sessions.eviction_policy is EvictionPolicy.SUSPEND or may_hold_money(session):
+            return await self._end(session, Phase.SUSPENDED, SUSPENDED_TEXT)
+        return await self._end(session, Phase.EVICTED, EVICTED_TEXT)
+
+    async def _end(self, session: Session, phase: Phase, message: str) -> float | None:
+        """Close a session that stays as an object. What a client wrote until now is no wish to have it back."""
+        activity = format_time(last_use(session, now=self._clock.now()))
+        fields = {"lastActivityTime": activity, "lastTouch": session.touch} | CLOSED
+        conditions = (*health(phase, phase.value, message), *unwatched(session))
+        return await self.stay_closed(await self._reporter.report(session, Report(phase, conditions, fields)))
+
+    async def settle(self, session: Session, final: Report) -> float | None:
+        """The payout is final: ``final`` has the phase, what is true of the money, and the fields of the last look.
+
+        The deeds say so first: a later session of this name must not get the wallets of a trade that is over.
+        """
+        await self._deeds.mark_settled(session, f"{final.phase.value} by {final.fields['settlement']['txid']}")
+        conditions = (
+            *health(final.phase, "Settled", SETTLED_TEXT),
+            *unwatched(session, paid_out=True),
+            *final.conditions,
+        )
+        report = Report(final.phase, conditions, {**final.fields, **CLOSED})
+        return await self.stay_closed(await self._reporter.report(session, report))
+
+    async def stay_closed(self, session: Session) -> float | None:
+        """Hold no slots; an evicted session is deleted then, an expired or suspended one may be wanted again."""
+        now = self._clock.now()
+        wanted = is_wanted_again(session, now=now, idle_ttl=self._settings.sessions.idle_ttl)
+        if session.phase in RESUMABLE_PHASES and wanted:
+            conditions = health(Phase.PENDING, "Resuming", f"Used again after it was {session.phase.value.lower()}.")
+            fields = {"lastActivityTime": format_time(now), "lastTouch": session.touch}
+            await self._reporter.report(session, Report(Phase.PENDING, conditions, fields))
+            return 0.0
+        if is_edited(session):
+            # The change is seen, and changes nothing.
+            session = await self._reporter.report(session, Report(session.phase, ()))
+        if not await self._close(session):
+            return RETRY_SECONDS
+        if session.phase is Phase.EVICTED:
+            # As it was seen: somebody who uses it in this moment keeps it.
+            await self._kube.delete(
+                SESSIONS, session.key.namespace, session.key.name, uid=session.uid, version=session.resource_version
+            )
+        return None
+
+    async def finish(self, session: Session) -> float | None:
+        """The way out of a deleted session."""
+        if session.finalizers.own is None:
+            self.forget(session.key, session.uid)
+            return None
+        if not await self._close(session):
+            text = "Waiting for a pod to store its wallet and end."
+            closing = (*health(Phase.PENDING, "Closing", text), *unwatched(session))
+            await self._reporter.report(session, Report(session.phase, closing))
+            return RETRY_SECONDS
+        self._recorder.record(
+            session, "WalletsClosed", "The wallets were stored and closed; their files and Secrets are kept."
+        )
+        await self._closer.drop_finalizer(session)
+        return None
+
+    def forget(self, key: SessionKey, uid: str | None) -> None:
+        """A session waits for nothing and holds nothing, or is gone; the uid is None where it is not known."""
+        self._claims.forget(key)
+        if uid is not None:
+            self._activator.forget(uid)
+            self._monitor.forget(uid)
+
+    async def _close(self, session: Session) -> bool:
+        self.forget(session.key, session.uid)
+        if not session.deleting and (self._store.is_holder(session.uid) or self._closer.is_stale(session)):
+            # Before its slots go: while it has them, whoever carries on after a crash does it again.
+            await self._closer.withdraw_endpoints(session)
+        return await self._closer.release(session)

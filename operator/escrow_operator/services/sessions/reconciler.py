@@ -1,0 +1,350 @@
+"""Brings one EscrowSession to where its spec says it should be, whatever state it is found in (invariant I7).
+
+Every step looks at what is there and does only what is missing, so a crash between any two of them is continued by the
+next look.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from escrow_operator.adapters.clock import Clock
+from escrow_operator.adapters.kube import PODS, Kube
+from escrow_operator.adapters.kube_errors import ConflictError, KubeError, UnavailableError
+from escrow_operator.core.conditions import Condition
+from escrow_operator.core.daemon import NOT_CHECKED
+from escrow_operator.core.expiry import expires_at, last_use, read_touch
+from escrow_operator.core.funding import FUNDED, Reading, assess
+from escrow_operator.core.health import health, is_open, unknown_funding
+from escrow_operator.core.patience import look_again_after
+from escrow_operator.core.protection import has_new_payment, is_protected
+from escrow_operator.core.report import READY, Report, after
+from escrow_operator.core.settlement import SETTLED, final_phase
+from escrow_operator.models.common import ROLES, Label, format_time
+from escrow_operator.models.session import CLOSED_PHASES, OPEN_PHASES, Phase, Session, SessionKey
+from escrow_operator.services.reporting.events import EventRecorder
+from escrow_operator.services.reporting.status import CONFLICT_SECONDS, StatusWriter
+from escrow_operator.services.runtime.outcomes import (
+    IN_LINE,
+    RECHECK_SECONDS,
+    RETRY_SECONDS,
+    STILL_OPEN,
+    Blocked,
+    Failed,
+    NotOpened,
+    SlotBroken,
+)
+from escrow_operator.services.runtime.stage_timer import Stage, Stages
+from escrow_operator.services.sessions.activation import Activator, Escrow, wallet_fields
+from escrow_operator.services.sessions.backoff import Patience
+from escrow_operator.services.sessions.endings import Endings
+from escrow_operator.services.sessions.inspection import Inspector
+from escrow_operator.services.sessions.renewal import Renewal
+from escrow_operator.services.slots.capacity import Capacity
+from escrow_operator.services.slots.claims import ClaimService
+from escrow_operator.services.state.namespaces import Namespaces
+from escrow_operator.services.state.store import Store
+from escrow_operator.settings import Settings
+
+NOT_CHECKED_SECONDS = 1.0
+"""Until the next look while monerod is asked for the first time; its answer wakes the session."""
+
+CATCH_UP_SECONDS = 0.5
+CATCH_UP_GRACE = 10.0
+"""Seconds for which a Ready session's wallets may trail monerod, looked at every half second, before Ready is taken
+back. Blocks are two minutes apart, and scanning one takes milliseconds."""
+
+
+class SessionReconciler:
+    """Reconciles sessions; the queue calls it for one session at a time."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        store: Store,
+        settings: Settings,
+        clock: Clock,
+        *,
+        activator: Activator,
+        capacity: Capacity,
+        claims: ClaimService,
+        endings: Endings,
+        inspector: Inspector,
+        namespaces: Namespaces,
+        patience: Patience,
+        renewal: Renewal,
+        recorder: EventRecorder,
+        reporter: StatusWriter,
+        stages: Stages,
+    ) -> None:
+        self._kube = kube
+        self._store = store
+        self._settings = settings
+        self._clock = clock
+        self._activator = activator
+        self._capacity = capacity
+        self._claims = claims
+        self._endings = endings
+        self._inspector = inspector
+        self._patience = patience
+        self._renewal = renewal
+        self._namespaces = namespaces
+        self._recorder = recorder
+        self._reporter = reporter
+        self._stages = stages
+        self._uids: dict[SessionKey, str] = {}
+        self._told: dict[SessionKey, str] = {}
+        self._behind: dict[SessionKey, float] = {}
+
+    async def reconcile(self, key: SessionKey) -> float | None:
+        """One look; returns the seconds until the next one that no event may bring."""
+        session = self._store.sessions.get(key)
+        if session is None or self._uids.get(key, session.uid) != session.uid:
+            self._forget(key)
+        if session is None:
+            return None
+        self._uids[key] = session.uid
+        self._stages.mark(session.uid, Stage.QUEUE)
+        try:
+            if session.deleting or self._namespaces.is_ending(key.namespace):
+                return await self._endings.finish(session)
+            if session.phase in CLOSED_PHASES:
+                return await self._endings.stay_closed(session)
+            if session.phase is Phase.FAILED and not await self._endings.is_mended(session):
+                return await self._endings.stay_failed(session)
+            return await self._advance(session)
+        except ConflictError:
+            return CONFLICT_SECONDS
+        except Exception:
+            # It may never come to say what it lacks: nobody is to wait behind it.
+            self._claims.forget(key)
+            raise
+
+    def _forget(self, key: SessionKey) -> None:
+        """A session is gone: another of its name, which may be there already, has not waited or tried yet."""
+        self._endings.forget(key, self._uids.pop(key, None))
+        self._told.pop(key, None)
+        self._behind.pop(key, None)
+        self._patience.forget(key)
+
+    async def _advance(self, session: Session) -> float | None:
+        now = self._clock.now()
+        if self._capacity.must_yield(session):
+            return await self._endings.give_way(session)
+        if session.phase is Phase.ACTIVE and not is_protected(session) and self._expires_at(session, now) <= now:
+            return await self._endings.expire(session)
+        self._check_touch(session)
+        return await self._keep_open(session)
+
+    def _check_touch(self, session: Session) -> None:
+        """A touch that cannot be read would let the session expire under its user: say so, once."""
+        text = session.touch
+        if text is None or read_touch(text) is not None or self._told.get(session.key) == text:
+            return
+        self._told[session.key] = text
+        self._recorder.record(
+            session,
+            "TouchInvalid",
+            f"The annotation {Label.TOUCH} is {text!r}, not a time such as {format_time(self._clock.now())}. It does"
+            " not count as activity.",
+            warning=True,
+        )
+
+    async def _keep_open(self, session: Session) -> float | None:
+        blocked: Blocked
+        try:
+            return await self._look(await self._open(session))
+        except Failed as failure:
+            return await self._endings.fail(self._latest(session), failure, self._inspector.daemon(session))
+        except SlotBroken as broken:
+            await self._kube.delete(PODS, broken.slot.namespace, broken.slot.name, uid=broken.slot.uid)
+            blocked = broken
+        except Blocked as error:
+            blocked = error
+        except (ConflictError, UnavailableError):
+            raise
+        except KubeError as error:
+            blocked = Blocked(
+                "Rejected",
+                f"The API server refused a part of the session: {error}. Check quotas and the operator's permissions"
+                f" in namespace {session.key.namespace}.",
+                retry_after=RECHECK_SECONDS,
+            )
+        return await self._blocked(self._latest(session), blocked)
+
+    async def _open(self, session: Session) -> Escrow:
+        slots = self._claims.held(session)
+        self._patience.must_be_due(session, slots.values())
+        try:
+            await self._activator.follow(session, slots)
+            height = self._inspector.height(session)
+            escrow = await self._activator.activate(session, self._inspector.pool(session), height)
+        except NotOpened as error:
+            if self._inspector.daemon(session).status is True:
+                self._renewal.must_not_be_hopeless(session, error.slot, self._inspector.pool(session))
+            raise self._patience.failed(session, self._claims.held(session).values(), error) from None
+        self._patience.forget(session.key)
+        if self._inspector.daemon(session).status is True:
+            # Nobody's pods are replaced for a monerod that is not there yet.
+            self._renewal.must_be_current(escrow.session, escrow.slots, self._inspector.pool(session))
+        return escrow
+
+    async def _look(self, escrow: Escrow) -> float | None:
+        """Read the wallets, and say Ready only on fresh knowledge (invariant I8)."""
+        session = escrow.session
+        now = self._clock.now()
+        phase = session.phase if session.phase in OPEN_PHASES else Phase.ACTIVE
+        fields: dict[str, Any] = {
+            "address": escrow.address,
+            "wallets": wallet_fields(session, escrow.slots, opened=True),
+            "openedAt": session.status.get("openedAt") or format_time(now),
+            "failure": None,
+            "opening": None,
+        }
+        try:
+            reading, trouble = await self._inspector.read(escrow)
+            view = self._inspector.payout(session, reading)
+            if trouble and trouble.reason not in STILL_OPEN and not (view and view.is_final):
+                raise trouble
+            self._stages.mark(session.uid, Stage.VERIFY)
+        except Blocked as blocked:
+            if blocked.reason not in STILL_OPEN:
+                raise
+            if self._is_about_to_catch_up(session, blocked):
+                return CATCH_UP_SECONDS
+            # The wallets are open and their address is proven: say so, while what they hold is not known.
+            conditions = self._not_ready(session, phase, blocked, wallets_open=None)
+            await self._reporter.report(session, Report(phase, conditions, fields | self._clocks(session, now)))
+            return blocked.retry_after
+        return await self._tell(escrow, reading, trouble, fields)
+
+    async def _tell(
+        self, escrow: Escrow, reading: Reading, trouble: Blocked | None, fields: dict[str, Any]
+    ) -> float | None:
+        """Say what two of the wallets, and monerod, say of the money, whatever is wrong with the third."""
+        session, now = escrow.session, self._clock.now()
+        daemon = self._inspector.daemon(session)
+        view = self._inspector.payout(session, reading)
+        funding = assess(
+            reading,
+            amount=session.spec.amount,
+            confirmations=session.spec.confirmations,
+            payout=view.fields["txid"] if view and view.pays_out else None,
+        )
+        money = (funding.condition, *([view.condition] if view else self._no_settlement(session)))
+        fields |= funding.fields | {"settlement": view.fields if view else None}
+        if view and view.is_final and session.spec.settlement:
+            final = final_phase(session.spec.settlement.outcome)
+            return await self._endings.settle(session, Report(final, money, fields))
+        phase = view.phase if view else Phase.ACTIVE
+        waits = trouble is not None and self._is_about_to_catch_up(session, trouble)
+        if trouble and not waits:
+            opened = health(phase, trouble.reason, trouble.message, wallets_open=None)
+        else:
+            opened = health(phase, "WalletsOpen", "All three wallets are open and up to date.", wallets_open=True)
+        report = Report(phase, (*opened, *money, daemon), fields)
+        # What was just read decides whether the clocks stand still, and not what the status said before.
+        fields |= self._clocks(
+            session,
+            now,
+            used=now if has_new_payment(session, fields["funding"]) else None,
+            protected=is_protected(after(session, report, now=now)),
+        )
+        session = await self._reporter.report(session, report)
+        if trouble:
+            return CATCH_UP_SECONDS if waits else trouble.retry_after
+        self._behind.pop(session.key, None)
+        self._stages.mark(session.uid, Stage.STATUS)
+        self._stages.ready(session.uid)
+        interval = self._settings.intervals.monitor.total_seconds()
+        if self._renewal.is_due(escrow.slots, self._inspector.pool(session)):
+            # No event tells of a free slot to a session that has its three.
+            interval = min(interval, RETRY_SECONDS)
+        if is_protected(session):
+            return interval
+        left = (self._expires_at(session, now) - now).total_seconds()
+        return max(1.0, min(interval, left))
+
+    def _is_about_to_catch_up(self, session: Session, blocked: Blocked) -> bool:
+        """Whether wallets trail monerod only for a moment, as they do around every block.
+
+        What the status says was true at the block before. It is not taken back for less than ``CATCH_UP_GRACE``.
+        """
+        ready = session.condition(READY)
+        if blocked.reason != "WalletSyncing" or not ready or ready["status"] != "True":
+            return False
+        since = self._behind.setdefault(session.key, self._clock.monotonic())
+        return self._clock.monotonic() - since < CATCH_UP_GRACE
+
+    def _no_settlement(self, session: Session) -> tuple[Condition, ...]:
+        """The Settled condition of a session whose settlement was taken back."""
+        if session.condition(SETTLED) is None:
+            return ()
+        return (Condition(SETTLED, False, "NoSettlement", "spec.settlement is not set."),)
+
+    async def _blocked(self, session: Session, blocked: Blocked) -> float:
+        if blocked.reason == NOT_CHECKED:
+            # A fresh operator knows nothing yet; what the one before it wrote is not taken back for that.
+            return NOT_CHECKED_SECONDS
+        now = self._clock.now()
+        if not blocked.keeps_place:
+            # Nobody is to give way to a session that could not use the place.
+            self._capacity.leave(session.key)
+        fields: dict[str, Any] = dict(blocked.fields)
+        phase = session.phase
+        held = self._claims.held(session)
+        if not held and blocked.reason not in IN_LINE:
+            self._claims.forget(session.key)
+        still_open = blocked.reason in STILL_OPEN and is_open(session) and set(held) == set(ROLES)
+        if phase in OPEN_PHASES:
+            fields |= self._clocks(session, now)
+            fields["wallets"] = wallet_fields(session, held, opened=False) | {
+                role: wallet
+                for role, wallet in (session.status.get("wallets") or {}).items()
+                if role in held and wallet.get("pod") == held[role].name and blocked.reason in STILL_OPEN
+            }
+        elif phase is Phase.FAILED or not held:
+            phase = Phase.PENDING
+        conditions = self._not_ready(session, phase, blocked, wallets_open=None if still_open else False)
+        session = await self._reporter.report(session, Report(phase, conditions, fields))
+        if phase is not Phase.PENDING or blocked.keeps_place:
+            return blocked.retry_after
+        return look_again_after(session, blocked.retry_after, now=now)
+
+    def _not_ready(
+        self, session: Session, phase: Phase, blocked: Blocked, *, wallets_open: bool | None = False
+    ) -> tuple[Condition, ...]:
+        """Ready is False, and what was known of the money is no longer known."""
+        conditions = [
+            *health(phase, blocked.reason, blocked.message, wallets_open=wallets_open),
+            self._inspector.daemon(session),
+        ]
+        funded = session.condition(FUNDED)
+        if funded:
+            conditions.append(unknown_funding(funded, blocked.reason, "Not known while the session is not Ready."))
+        return tuple(conditions)
+
+    def _latest(self, session: Session) -> Session:
+        """The session after the writes of this look."""
+        return self._store.sessions.get(session.key, session)
+
+    def _clocks(
+        self, session: Session, now: datetime, *, used: datetime | None = None, protected: bool | None = None
+    ) -> dict[str, Any]:
+        """When the session was used last (``used``: just now), the touch that counts in this, and when it closes.
+
+        Never, while it is ``protected`` (None: as the status says).
+        """
+        activity = used or last_use(session, now=now)
+        clocks = {"lastActivityTime": format_time(activity), "lastTouch": session.touch, "expiresAt": None}
+        if not (is_protected(session) if protected is None else protected):
+            clocks["expiresAt"] = format_time(expires_at(session, idle_ttl=self._idle_ttl, activity=activity))
+        return clocks
+
+    def _expires_at(self, session: Session, now: datetime) -> datetime:
+        return expires_at(session, idle_ttl=self._idle_ttl, activity=last_use(session, now=now))
+
+    @property
+    def _idle_ttl(self) -> timedelta:
+        return self._settings.sessions.idle_ttl

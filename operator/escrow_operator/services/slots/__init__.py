@@ -1,0 +1,1 @@
+"""Which session gets which warm pods: claims, the cap, and waiting lists."""

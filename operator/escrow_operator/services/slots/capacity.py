@@ -1,0 +1,174 @@
+"""Holds the cluster-wide cap: who has a place, who waits for one, and who was asked to give his up (invariant I5).
+
+Everything here is synchronous: between counting and deciding no other session can get in.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from itertools import islice
+
+from escrow_operator.adapters.clock import Clock
+from escrow_operator.core.cap import evictions_needed, has_stayed, is_evictable, may_give_way_to
+from escrow_operator.models.session import Session, SessionKey
+from escrow_operator.services.runtime.outcomes import Blocked
+from escrow_operator.services.slots.waiting_list import WAIT_SECONDS, FairWaitingList
+from escrow_operator.services.state.store import Store
+
+
+class Capacity:
+    """Places are held by sessions with slots, and by sessions whose claim is under way.
+
+    ``min_stay`` is how long a session is open at least before it has to give way.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        max_active: int,
+        wake: Callable[[SessionKey], None],
+        min_stay: timedelta = timedelta(0),
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._max_active = max_active
+        self._min_stay = min_stay
+        self._wake = wake
+        self._claiming: dict[str, str] = {}
+        """Namespaces by uid."""
+        self._waiting = FairWaitingList()
+        self._yielding: set[str] = set()
+
+    def active(self) -> set[str]:
+        """Uids of the sessions that hold a place."""
+        return self._store.holders() | self._claiming.keys()
+
+    def count_active(self) -> int:
+        """How many sessions hold a place."""
+        return self._store.count_holders(self._claiming)
+
+    def is_active(self, uid: str) -> bool:
+        """Whether a session holds a place."""
+        return uid in self._claiming or self._store.is_holder(uid)
+
+    def is_waiting(self, key: SessionKey) -> bool:
+        """Whether a session has asked for a place and not got it yet."""
+        return key in self._waiting
+
+    def has_room(self, session: Session) -> bool:
+        """Whether a session holds a place, or would get one if it asked now."""
+        if self.is_active(session.uid):
+            return True
+        return self.count_active() + self._waiting.ahead(session, self._places()) < self._max_active
+
+    def ask(self, session: Session) -> None:
+        """Stand in the line for a place, and return when there is one: it is kept until ``admit`` or ``leave``.
+
+        Places are given to the namespace that has fewest, within it first come, first served. Raises Blocked
+        (AtCapacity) when there is none, after asking as many sessions to give way as are needed.
+        """
+        if self.is_active(session.uid):
+            return
+        self._waiting.join(session)
+        if not self.has_room(session):
+            self._make_room()
+
+    def admit(self, session: Session) -> None:
+        """Give a session a place until ``settle_claim``. Raises Blocked like ``ask``."""
+        self.ask(session)
+        self._waiting.leave(session.key)
+        self._claiming[session.uid] = session.key.namespace
+
+    def settle_claim(self, session: Session) -> None:
+        """The claim is over: from now on the slots it has, or has not, say whether it holds a place."""
+        self._claiming.pop(session.uid, None)
+
+    def leave(self, key: SessionKey) -> None:
+        """The session no longer wants a place. One that has one keeps it until its slots are gone."""
+        if self._waiting.leave(key):
+            self.wake_waiting()
+
+    def must_yield(self, session: Session) -> bool:
+        """Whether the session was chosen to give way, and still may; the next look of who waits chooses anew."""
+        if session.uid not in self._yielding:
+            return False
+        if self._waiting and self.is_active(session.uid) and is_evictable(session):
+            return True
+        self._yielding.discard(session.uid)
+        self.wake_waiting()
+        return False
+
+    def wake_waiting(self) -> None:
+        """A place may have become free: let as many look again as may find one, longest first.
+
+        At least one: when nobody gives way, it is for the first in the line to choose.
+        """
+        if not self._waiting:
+            return
+        room = max(1, self._max_active - self.count_active())
+        # Whoever is woken may look, and leave the line, at once.
+        for key in list(islice(self._waiting.in_order(self._places()), room)):
+            self._wake(key)
+
+    def _places(self) -> Mapping[str, int]:
+        """How many places each namespace holds."""
+        if not self._claiming:
+            return self._store.places()
+        claims = (namespace for uid, namespace in self._claiming.items() if not self._store.is_holder(uid))
+        return Counter(self._store.places()) + Counter(claims)
+
+    def _may_be_asked(self, session: Session) -> bool:
+        return (
+            session.uid not in self._yielding
+            and self._store.is_holder(session.uid)
+            and has_stayed(session, now=self._clock.now(), min_stay=self._min_stay)
+        )
+
+    def _make_room(self) -> None:
+        """Ask sessions to give way to those who wait, each to one whose namespace may take its place."""
+        active, places = self.count_active(), Counter(self._places())
+        self._yielding = {uid for uid in self._yielding if self._store.is_holder(uid)}
+        leaving = self._yielding | self._store.leaving
+        for uid in leaving:
+            places[self._store.namespace_of(uid) or ""] -= 1
+        needed = evictions_needed(
+            max_active=self._max_active, active=active, waiting=len(self._waiting), yielding=len(leaving)
+        )
+        # Those before them get the places that are free, or about to be.
+        served = max(0, self._max_active - active + len(leaving))
+        line = self._waiting.in_order(self._places())
+        places.update(newcomer.namespace for newcomer in islice(line, served))
+        in_vain, exhausted = set[str](), set[str]()
+        for newcomer in line:
+            if needed <= 0 or len(in_vain) == len(self._waiting.namespaces()):
+                break
+            if newcomer.namespace in in_vain:
+                continue
+            asked = [one for one in may_give_way_to(newcomer.namespace, places) if one not in exhausted]
+            victim = self._store.candidates.first(asked, may_go=self._may_be_asked, now=self._clock.now())
+            if victim is None:
+                in_vain.add(newcomer.namespace)
+                exhausted.update(asked)
+                continue
+            needed -= 1
+            places[victim.key.namespace] -= 1
+            places[newcomer.namespace] += 1
+            self._yielding.add(victim.uid)
+            leaving.add(victim.uid)
+            self._wake(victim.key)
+        raise Blocked(
+            "AtCapacity",
+            f"{active} of {self._max_active} sessions are active in the cluster"
+            + (
+                "; one is giving way."
+                if leaving
+                else " and none of them may give way now. The session goes on when one closes or may give way;"
+                " sessions.maxActive is the operator's setting."
+            ),
+            retry_after=WAIT_SECONDS,
+            keeps_place=True,
+        )

@@ -1,0 +1,312 @@
+"""Gives sessions their three slots, each by one atomic adoption (invariants I1, I2 and I3)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
+
+from escrow_operator.adapters.clock import Clock
+from escrow_operator.adapters.kube import PODS, Kube
+from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
+from escrow_operator.core.claim import ClaimPlan, plan_claim, wallet_holders
+from escrow_operator.core.manifests.session import adoption, note_wallet_file
+from escrow_operator.models.common import ROLES, Role
+from escrow_operator.models.pool import Pool, PoolKey
+from escrow_operator.models.session import OPEN_PHASES, Session, SessionKey
+from escrow_operator.models.slot import Slot
+from escrow_operator.services.runtime.gather import gather_all
+from escrow_operator.services.runtime.outcomes import RETRY_SECONDS, Blocked, no_pool
+from escrow_operator.services.slots.capacity import Capacity
+from escrow_operator.services.slots.waiting_list import WAIT_SECONDS, WaitingList
+from escrow_operator.services.state.store import Store
+
+ADOPTION_TRIES = 3
+"""Kubelet's own status updates move a pod's version: a look at the newer version settles that."""
+
+POOL_TROUBLE = frozenset(
+    {
+        "ClaimNotOurs",
+        "DaemonSecretsNotRead",
+        "ObjectNotOurs",
+        "Rejected",
+        "SecretNotMarked",
+        "SlotsNotStarting",
+        "StorageClassNotFound",
+    }
+)
+"""Reasons of a pool that its waiting sessions tell as well."""
+
+CONTENTION_SECONDS = 1.0
+"""Until the next try after a slot went away under a claim."""
+
+STARTING_SECONDS = 120.0
+"""For which a place at the cap is kept for a session whose slots are being started. A pod that takes longer may never
+start, and the place is others' until there are slots."""
+
+Slots = dict[Role, Slot]
+
+
+class ClaimService:
+    """Knows who holds and who waits. Slots are chosen and reserved with no await in between."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        store: Store,
+        clock: Clock,
+        *,
+        capacity: Capacity,
+        pool_changed: Callable[[PoolKey], None],
+    ) -> None:
+        self._kube = kube
+        self._store = store
+        self._clock = clock
+        self._capacity = capacity
+        self._pool_changed = pool_changed
+        self._waiting: dict[PoolKey, WaitingList] = defaultdict(WaitingList)
+        self._waits_since: dict[SessionKey, float] = {}
+        self._taking: dict[tuple[PoolKey, Role, str], SessionKey] = {}
+
+    def held(self, session: Session) -> Slots:
+        """The living slots of a session. Of two for one role the one that its status names, else the older."""
+        named = {
+            role: wallet.get("pod")
+            for role, wallet in (session.status.get("wallets") or {}).items()
+            if isinstance(wallet, dict)
+        }
+        slots: Slots = {}
+        for slot in self._store.slots_of_session(session.key.namespace, session.uid):
+            if slot.terminating or slot.finished:
+                continue
+            rival = slots.get(slot.role)
+            if rival is None or _rank(slot, named) < _rank(rival, named):
+                slots[slot.role] = slot
+        return slots
+
+    def waiting(self, pool: PoolKey) -> list[SessionKey]:
+        """Sessions that wait for slots of a pool, longest first."""
+        return self._waiting[pool].in_order()
+
+    def is_taking(self, pool: PoolKey) -> bool:
+        """Whether slots of a pool are being adopted at this moment."""
+        return any(taken_pool == pool for taken_pool, _, _ in self._taking)
+
+    def stop_waiting(self, session: SessionKey, pool: PoolKey) -> None:
+        """A session has what it wanted, or no longer wants it."""
+        self._waits_since.pop(session, None)
+        if pool in self._waiting and self._waiting[pool].leave(session):
+            if not self._waiting[pool]:
+                del self._waiting[pool]
+            self._pool_changed(pool)
+
+    def wait(self, session: Session, pool: Pool) -> None:
+        """Have slots started for a session that has its three and is to get others."""
+        if self._waiting[pool.key].join(session):
+            self._pool_changed(pool.key)
+
+    def forget(self, session: SessionKey) -> None:
+        """The session is gone: it waits for nothing, whatever pool it named."""
+        self._capacity.leave(session)
+        for pool in [pool for pool, line in self._waiting.items() if session in line]:
+            self.stop_waiting(session, pool)
+        self._waits_since.pop(session, None)
+
+    def has_room(self, session: Session) -> bool:
+        """Whether the session has a place at the cap, or would get one without anybody giving way."""
+        return self._capacity.has_room(session)
+
+    def must_still_wait(self, session: Session, pool: Pool) -> None:
+        """Who waits already, and still would, need not prepare anything. Raises Blocked (AtCapacity, PoolEmpty)."""
+        if session.key in self._waiting[pool.key] or self._capacity.is_waiting(session.key):
+            self.must_have_room(session, pool)
+
+    def must_have_room(self, session: Session, pool: Pool, files: Mapping[Role, str] | None = None) -> None:
+        """Whether a claim would succeed now; called before anything is written for the session.
+
+        ``files`` are those of its wallets, as far as there are any. Raises Blocked: WalletInUse, AtCapacity, PoolEmpty.
+        Pods are started for sessions that have a place, not for those in the line for one; and nobody gives way for a
+        session whose pool cannot start any.
+        """
+        held = self.held(session)
+        wanted = [role for role in ROLES if role not in held]
+        if not wanted:
+            return
+        known = {role: file for role, file in (files or {}).items() if role in wanted}
+        self._must_be_free(session, pool, known)
+        lacking = self._plan(session, pool, wanted, held).lacking
+        if not lacking:
+            self._capacity.ask(session)
+            return
+        blocked = self._pool_empty(pool, lacking)
+        since = self._waits_since.get(session.key)
+        if self._trouble(pool) or (since is not None and self._clock.monotonic() - since > STARTING_SECONDS):
+            raise blocked
+        self._capacity.ask(session)
+        self._waits_since.setdefault(session.key, self._clock.monotonic())
+        if self._waiting[pool.key].join(session):
+            self._pool_changed(pool.key)
+        blocked.keeps_place = True
+        raise blocked
+
+    async def ensure(self, session: Session, pool: Pool, files: Mapping[Role, str]) -> Slots:
+        """The session's three slots, claimed now where it lacks some; ``files`` are the wallets to be opened.
+
+        Raises Blocked: WalletInUse, AtCapacity, PoolEmpty, Contention.
+        """
+        await self._drop_surplus(session)
+        held = self.held(session)
+        wanted = {role: files[role] for role in ROLES if role not in held}
+        held = await self._renote_held(session, pool, held, files)
+        if not wanted:
+            self.stop_waiting(session.key, pool.key)
+            return held
+        now = self._store.pools.get(pool.key)
+        if not held and (now is None or now.deleting):
+            # Since this look began: a pool goes when no session has slots of it or is about to.
+            raise no_pool(pool.key.name, pool.key.namespace, deleting=now is not None)
+        # No await between here and the end of the reservations: two sessions would choose the same slot, the same
+        # place, or the same wallet.
+        try:
+            self.must_have_room(session, pool, files)
+        except Blocked:
+            await self._let_go(session)
+            raise
+        plan = self._plan(session, pool, wanted, held)
+        self._capacity.admit(session)
+        self._store.reserve(plan.take)
+        try:
+            with self._takes(session, pool, wanted):
+                taken = await gather_all(self._adopt(slot, session, wanted[slot.role]) for slot in plan.take)
+        finally:
+            self._store.unreserve(plan.take)
+            self._capacity.settle_claim(session)
+        if None in taken:
+            await self._let_go(session)
+            raise Blocked("Contention", "A free slot went away while it was claimed.", retry_after=CONTENTION_SECONDS)
+        self.stop_waiting(session.key, pool.key)
+        return held | {slot.role: slot for slot in taken if slot}
+
+    def _plan(self, session: Session, pool: Pool, wanted: Collection[Role], held: Slots) -> ClaimPlan:
+        return plan_claim(
+            self._store.free_slots(pool.key),
+            wanted,
+            daemon=pool.spec.daemon.digest,
+            ahead=0 if held else self._waiting[pool.key].ahead(session),
+            used_nodes={slot.node for slot in held.values() if slot.node},
+        )
+
+    @contextlib.contextmanager
+    def _takes(self, session: Session, pool: Pool, files: Mapping[Role, str]) -> Iterator[None]:
+        """Keeps other sessions of this process off some wallet files until pods say who may hold them."""
+        taken = {(pool.key, role, file): session.key for role, file in files.items()}
+        self._taking |= taken
+        try:
+            yield
+        finally:
+            for one in taken:
+                del self._taking[one]
+
+    async def _renote_held(self, session: Session, pool: Pool, held: Slots, files: Mapping[Role, str]) -> Slots:
+        """The slots that a session has, noted for the files that its deeds name now: somebody may have changed those.
+
+        Raises Blocked (WalletInUse) like any claim to a wallet.
+        """
+        others = {role: files[role] for role, slot in held.items() if slot.wallet_file != files[role]}
+        try:
+            self._must_be_free(session, pool, others)
+        except Blocked:
+            await self._let_go(session)
+            raise
+        with self._takes(session, pool, others):
+            return await self.renote(held, files)
+
+    async def renote(self, slots: Slots, files: Mapping[Role, str]) -> Slots:
+        """Write on each slot which file it is about to hold, before it holds it; returns them as they are then."""
+        noted: Slots = {}
+        for role, slot in slots.items():
+            noted[role] = slot
+            if slot.wallet_file != files[role]:
+                patch = note_wallet_file(files[role])
+                body = await self._kube.patch(PODS, slot.namespace, slot.name, patch)
+                self._store.see_slot(body)
+                noted[role] = Slot.parse(body)
+        return noted
+
+    def _must_be_free(self, session: Session, pool: Pool, wanted: Mapping[Role, str]) -> None:
+        """Invariant I1: a wallet is opened nowhere while a pod that may hold it is still there."""
+        slots = (slot for file in set(wanted.values()) for slot in self._store.slots_of_file(pool.key, file))
+        holders = wallet_holders(slots, wanted, session.uid)
+        for role, file in wanted.items():
+            taker = self._taking.get((pool.key, role, file))
+            if taker is not None:
+                raise Blocked(
+                    "WalletInUse",
+                    f"The {role} wallet {file} is being opened by session {taker.name}.",
+                    retry_after=RETRY_SECONDS,
+                )
+        if not holders:
+            return
+        role, slot = next(iter(holders.items()))
+        state = "is still terminating" if slot.terminating else f"of session {slot.session_name} has it open"
+        raise Blocked(
+            "WalletInUse",
+            f"The {role} wallet {wanted[role]} is not opened yet: pod {slot.name} {state}. A wallet is never open"
+            " twice. If its node is gone for good, remove the node or force-delete the pod.",
+            retry_after=RETRY_SECONDS,
+        )
+
+    def _pool_empty(self, pool: Pool, lacking: tuple[Role, ...]) -> Blocked:
+        more = "It is being deleted and starts none." if pool.deleting else "More are being started."
+        return Blocked(
+            "PoolEmpty",
+            f"WalletPool {pool.key.name} has no free slot for {', '.join(lacking)}. {self._trouble(pool) or more}",
+            retry_after=WAIT_SECONDS,
+        )
+
+    @staticmethod
+    def _trouble(pool: Pool) -> str | None:
+        """Why the pool starts no slots, in its own words."""
+        problem = pool.condition("Ready") or {}
+        return problem["message"] if problem.get("reason") in POOL_TROUBLE else None
+
+    async def _adopt(self, slot: Slot, session: Session, file: str) -> Slot | None:
+        for _ in range(ADOPTION_TRIES):
+            try:
+                body = await self._kube.patch(PODS, slot.namespace, slot.name, adoption(slot, session, file))
+            except ConflictError:
+                try:
+                    fresh = Slot.parse(await self._kube.get(PODS, slot.namespace, slot.name))
+                except (NotFoundError, KeyError, ValueError):
+                    # Gone, or relabelled by somebody: it is no slot any more.
+                    return None
+                if fresh.uid != slot.uid or not fresh.claimable:
+                    return None
+                slot = fresh
+            except NotFoundError:
+                return None
+            else:
+                self._store.see_slot(body)
+                return Slot.parse(body)
+        return None
+
+    async def _let_go(self, session: Session) -> None:
+        """A session that opens nothing yet keeps no slots while it waits for others: two could wait for each other.
+
+        They are deleted and not given back, whatever the phase says: a wallet may have been open in them.
+        """
+        if session.phase in OPEN_PHASES:
+            return
+        for slot in self.held(session).values():
+            await self._kube.delete(PODS, slot.namespace, slot.name, uid=slot.uid)
+
+    async def _drop_surplus(self, session: Session) -> None:
+        """Delete ended pods, and second pods for one role (a claim whose answer was lost)."""
+        held = {slot.uid for slot in self.held(session).values()}
+        for slot in self._store.slots_of_session(session.key.namespace, session.uid):
+            if slot.uid not in held and not slot.terminating:
+                await self._kube.delete(PODS, slot.namespace, slot.name, uid=slot.uid)
+
+
+def _rank(slot: Slot, named: Mapping[str, str | None]) -> tuple[bool, str, str]:
+    return (named.get(slot.role) != slot.name, slot.created_at, slot.name)

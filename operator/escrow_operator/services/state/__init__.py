@@ -1,0 +1,1 @@
+"""What the operator last saw of the cluster, and what it is looked up by."""

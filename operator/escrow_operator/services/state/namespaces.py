@@ -1,0 +1,124 @@
+"""The namespaces that the operator serves, when they are named, and which of them cannot be served at the moment.
+
+With watchNamespaces the operator's rights are in a Role in each of them, and go with it. What one namespace refuses
+concerns that namespace alone (invariant I10).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+from escrow_operator.adapters.clock import Clock
+from escrow_operator.adapters.kube import NAMESPACES, Kube
+from escrow_operator.adapters.kube_errors import KubeError, NotFoundError
+from escrow_operator.models.pool import PoolKey
+from escrow_operator.models.session import SessionKey
+from escrow_operator.models.slot import Slot
+from escrow_operator.services.runtime.meters import Meters
+from escrow_operator.services.state.store import Store
+
+_LOG = logging.getLogger(__name__)
+
+LOOK_SECONDS = 30.0
+"""Between two looks at a namespace, one request each; a pod that ends there brings the next one at once."""
+
+FORGET_SECONDS = 600.0
+"""For which a namespace must refuse to be listed before it counts as gone, where the operator may not ask. Until then
+what was seen there still counts: pods that nobody may look at can hold wallets and places under the cap."""
+
+T = TypeVar("T")
+
+
+class Namespaces:
+    """``names`` is empty for all namespaces: then there is nothing to look at, and no refusal that is one's own.
+
+    ``changed`` gets the sessions and pools that ought to be looked at, because their namespace is ending or gone, and
+    ``slot_gone`` each pod that went with it.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        store: Store,
+        clock: Clock,
+        meters: Meters,
+        names: tuple[str, ...],
+        *,
+        changed: Callable[[Iterable[SessionKey], Iterable[PoolKey]], None],
+        slot_gone: Callable[[Slot], None],
+    ) -> None:
+        self._kube = kube
+        self._store = store
+        self._clock = clock
+        self._meters = meters
+        self._changed = changed
+        self._slot_gone = slot_gone
+        self.named = names
+        self.served: tuple[str | None, ...] = names or (None,)
+        self._refused: dict[str, float] = {}
+        self._ending: set[str] = set()
+        self._gone: set[str] = set()
+
+    def is_refused(self, namespace: str | None) -> bool:
+        """Whether the last attempt to read a namespace was refused."""
+        return namespace in self._refused
+
+    def is_ending(self, namespace: str) -> bool:
+        """Whether a namespace is being deleted: what is in it has to go while the operator may still let it."""
+        return namespace in self._ending
+
+    def is_gone(self, namespace: str) -> bool:
+        """Whether a named namespace was seen not to exist."""
+        return namespace in self._gone
+
+    async def apart(self, namespace: str | None, work: Awaitable[T]) -> T | None:
+        """The result of work in one namespace; None, noted and told once, when the operator may not do it there."""
+        try:
+            result = await work
+        except KubeError as error:
+            if namespace is None or not error.is_forbidden:
+                raise
+            if namespace not in self._refused:
+                _LOG.warning("namespace %s cannot be served, the others are: %s", namespace, error)
+            self._refused.setdefault(namespace, self._clock.monotonic())
+            self._meters.namespaces_refused.set(len(self._refused))
+            return None
+        if namespace is not None and self._refused.pop(namespace, None) is not None:
+            _LOG.info("namespace %s is served again", namespace)
+            self._meters.namespaces_refused.set(len(self._refused))
+        return result
+
+    async def look(self, namespace: str) -> float:
+        """One look at a named namespace; the seconds until the next."""
+        try:
+            body = await self._kube.get(NAMESPACES, None, namespace)
+        except NotFoundError:
+            self._ending.discard(namespace)
+            self._gone.add(namespace)
+            self._forget(namespace)
+        except KubeError as error:
+            if not error.is_forbidden:
+                raise
+            refused = self._refused.get(namespace)
+            if refused is not None and self._clock.monotonic() - refused > FORGET_SECONDS:
+                self._forget(namespace)
+        else:
+            self._gone.discard(namespace)
+            if "deletionTimestamp" not in body["metadata"]:
+                self._ending.discard(namespace)
+            elif namespace not in self._ending:
+                _LOG.warning("namespace %s is being deleted; its sessions and pools end", namespace)
+                self._ending.add(namespace)
+                pools = [key for key in self._store.pools if key.namespace == namespace]
+                self._changed([key for key in self._store.sessions if key.namespace == namespace], pools)
+        return LOOK_SECONDS
+
+    def _forget(self, namespace: str) -> None:
+        sessions, pools, slots = self._store.forget_namespace(namespace)
+        for slot in slots:
+            self._slot_gone(slot)
+        if sessions or pools:
+            _LOG.warning("namespace %s is gone, and with it %d sessions", namespace, len(sessions))
+        self._changed(sessions, pools)

@@ -1,0 +1,139 @@
+"""Closes a session's wallets and gives its slots up: the one way out for every ending."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Any
+
+from escrow_operator.adapters.kube import ENDPOINT_SLICES, PODS, SECRETS, SESSIONS, Kube
+from escrow_operator.adapters.kube_errors import ConflictError, KubeError, NotFoundError
+from escrow_operator.core.manifests.common import BASE_LABELS, connection_name, endpoint_slice_name
+from escrow_operator.core.manifests.session import withdrawal
+from escrow_operator.errors import NoWalletOpen, WalletError
+from escrow_operator.models.common import FINALIZER, ROLES, Label, Role
+from escrow_operator.models.session import ENDING_PHASES, Session, SessionKey
+from escrow_operator.models.slot import Slot
+from escrow_operator.services.runtime.gather import gather_all
+from escrow_operator.services.runtime.outcomes import Blocked
+from escrow_operator.services.state.store import Store
+from escrow_operator.services.wallets.clients import Wallets
+from escrow_operator.services.wallets.opener import Opener
+
+_LOG = logging.getLogger(__name__)
+
+CLOSE_SECONDS = 30.0
+"""For storing and closing one wallet by RPC. Past it the pod gets SIGTERM, at which wallet-rpc stores as well, and the
+session waits until the pod is gone."""
+
+
+class Closer:
+    """Store, close, verify, delete the pod."""
+
+    def __init__(self, kube: Kube, store: Store, wallets: Wallets, opener: Opener) -> None:
+        self._kube = kube
+        self._store = store
+        self._wallets = wallets
+        self._opener = opener
+        self._stale: set[str] = set()
+
+    async def release(self, session: Session) -> bool:
+        """Close all wallets of a session and delete its pods.
+
+        True when none of them can hold a wallet any more: each was closed, or its pod is gone (invariant I1).
+        """
+        slots = self._store.slots_of_session(session.key.namespace, session.uid)
+        closed = await asyncio.gather(*(self._close(slot) for slot in slots))
+        await asyncio.gather(
+            *(
+                self._kube.delete(PODS, slot.namespace, slot.name, uid=slot.uid)
+                for slot in slots
+                if not slot.terminating
+            )
+        )
+        return all(closed)
+
+    async def withdraw_endpoints(self, session: Session) -> None:
+        """Take away what clients connect with, of a session that ends but stays as an object.
+
+        It does not raise KubeError: wallets are closed whether or not this can be done, and what is left is found by
+        ``find_stale``.
+        """
+        key = session.key
+        try:
+            await gather_all(self._withdraw_connection(session, role) for role in ROLES)
+            # Last: as long as it is there, what else is left is found.
+            await self._kube.delete(ENDPOINT_SLICES, key.namespace, endpoint_slice_name(key))
+        except KubeError as error:
+            _LOG.warning("the connections of session %s could not be withdrawn: %s", key, error)
+        else:
+            self._stale.discard(session.uid)
+
+    async def find_stale(self, namespace: str | None) -> list[SessionKey]:
+        """The closed sessions of a namespace (None: of the cluster) that can still be connected to.
+
+        A crash, or an API server that was away, may have left what leads clients to the address of a former pod, which
+        another pod may have by now. Each one's next look withdraws it: only there nobody publishes it meanwhile.
+        """
+        found: list[Session] = []
+        async for page in self._kube.pages(ENDPOINT_SLICES, namespace, labels=BASE_LABELS):
+            found += filter(None, map(self._closed_owner, page.items))
+        self._stale.update(session.uid for session in found)
+        return [session.key for session in found]
+
+    def is_stale(self, session: Session) -> bool:
+        """Whether it was found to be without slots and not withdrawn."""
+        return session.uid in self._stale
+
+    def _closed_owner(self, endpoint_slice: dict[str, Any]) -> Session | None:
+        """The session of an EndpointSlice, when it is a closed one without slots.
+
+        What a deleted session leaves goes by garbage collection.
+        """
+        meta = endpoint_slice["metadata"]
+        session = self._store.sessions.get(SessionKey(meta["namespace"], meta["labels"].get(Label.SESSION, "")))
+        owners = {owner["uid"] for owner in meta.get("ownerReferences") or ()}
+        if session is None or session.uid not in owners or session.deleting or session.phase not in ENDING_PHASES:
+            return None
+        return session if meta["name"] == endpoint_slice_name(session.key) else None
+
+    async def _withdraw_connection(self, session: Session, role: Role) -> None:
+        """Empty a connection Secret; it goes with the session.
+
+        It is not deleted: the right to delete Secrets would be one to delete deeds.
+        """
+        name = connection_name(session.key, role)
+        with contextlib.suppress(NotFoundError, ConflictError):
+            await self._kube.patch(SECRETS, session.key.namespace, name, withdrawal())
+
+    async def drop_finalizer(self, session: Session) -> None:
+        """Let a deleted session go. Raises ConflictError when it changed in between."""
+        index = session.finalizers.own
+        body = await self._kube.patch(
+            SESSIONS,
+            session.key.namespace,
+            session.key.name,
+            [
+                {"op": "test", "path": f"/metadata/finalizers/{index}", "value": FINALIZER},
+                {"op": "remove", "path": f"/metadata/finalizers/{index}"},
+            ],
+        )
+        self._store.see_session(body)
+
+    async def _close(self, slot: Slot) -> bool:
+        """Whether the slot's process holds no wallet now. It never raises: the pod is deleted in any case."""
+        self._opener.forget(slot.uid)
+        if slot.finished:
+            return True
+        if not slot.usable:
+            return False
+        try:
+            wallet = await self._wallets.client(slot)
+            await wallet.close_wallet(deadline=CLOSE_SECONDS)
+            await wallet.address()
+        except NoWalletOpen:
+            return True
+        except (WalletError, Blocked) as error:
+            _LOG.warning("pod %s did not close its wallet: %s; it is ended by SIGTERM", slot.name, error)
+        return False

@@ -1,0 +1,90 @@
+"""Makes the three wallets of a new escrow, with no more files than it takes: wallet-rpc cannot delete any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from escrow_operator.errors import WalletError, WalletStorageError, WalletUnauthorized
+from escrow_operator.models.common import ROLES, Role
+from escrow_operator.models.deed import Deed
+from escrow_operator.models.session import Session
+from escrow_operator.services.runtime.outcomes import NotOpened, SlotBroken
+from escrow_operator.services.slots.claims import ClaimService, Slots
+from escrow_operator.services.wallets.clients import Wallets
+from escrow_operator.services.wallets.deeds import Deeds, DeedService, is_own_file
+from escrow_operator.services.wallets.key_exchange import (
+    Begun,
+    ExchangeIncomplete,
+    RoleError,
+    begin,
+    common_address,
+    exchange_keys,
+)
+from escrow_operator.services.wallets.opener import not_ready, storage_error
+
+
+class WalletCreator:
+    """Goes on where an earlier attempt ended. Only files that no address was published of come here."""
+
+    def __init__(self, *, claims: ClaimService, deeds: DeedService, wallets: Wallets) -> None:
+        self._claims = claims
+        self._deeds = deeds
+        self._wallets = wallets
+
+    async def make(
+        self, session: Session, slots: Slots, deeds: Mapping[Role, Deed], height: int
+    ) -> tuple[Deeds, Slots, str]:
+        """The deeds and slots as they are then, and the address of the wallets, which are stored and closed.
+
+        Raises NotOpened (to be tried again), SlotBroken, or Failed when too many files were begun.
+        """
+        for slot in slots.values():
+            if not slot.usable:
+                raise not_ready(slot)
+        try:
+            return await self._make(session, slots, dict(deeds), height)
+        except RoleError as error:
+            slot = slots[error.role]
+            match error.error:
+                case WalletStorageError():
+                    raise storage_error(slot, f"The {slot.role} wallet {deeds[slot.role].file}") from None
+                case WalletUnauthorized():
+                    raise SlotBroken(slot, f"Pod {slot.name} of the {slot.role} wallet refuses its login.") from None
+                case _:
+                    raise NotOpened("KeyExchangeInterrupted", _interrupted(error), slot=slot) from None
+        except WalletError as error:
+            raise NotOpened("KeyExchangeInterrupted", _interrupted(error)) from None
+
+    async def _make(self, session: Session, slots: Slots, deeds: Deeds, height: int) -> tuple[Deeds, Slots, str]:
+        # A deed that names another file than one of the operator's is not a reason to convert that one.
+        foreign = [role for role, deed in deeds.items() if not is_own_file(session, deed.file)]
+        deeds, slots = await self._renew(session, slots, deeds, height, foreign)
+        clients = {role: await self._wallets.client(slots[role]) for role in ROLES}
+        begun = await begin(clients, deeds)
+        if set(begun.values()) == {Begun.COMPLETE}:
+            address = await common_address(clients)
+            if address is not None:
+                return deeds, slots, address
+        spent = [role for role, what in begun.items() if what is not Begun.BLANK]
+        deeds, slots = await self._renew(session, slots, deeds, height, spent)
+        again = await begin(clients, {role: deeds[role] for role in spent})
+        if set(again.values()) - {Begun.BLANK}:
+            raise ExchangeIncomplete("a file of a fresh name was there already")
+        return deeds, slots, await exchange_keys(clients, deeds)
+
+    async def _renew(
+        self, session: Session, slots: Slots, deeds: Deeds, height: int, roles: Iterable[Role]
+    ) -> tuple[Deeds, Slots]:
+        """Other files for some roles; each slot says which one before it holds it."""
+        roles = tuple(roles)
+        if not roles:
+            return deeds, slots
+        deeds = await self._deeds.renew_files(session, deeds, height, roles)
+        return deeds, await self._claims.renote(slots, {role: deed.file for role, deed in deeds.items()})
+
+
+def _interrupted(error: WalletError) -> str:
+    return (
+        f"The key exchange of the three wallets was interrupted ({error}). It is tried again; no address was published"
+        " yet."
+    )

@@ -1,0 +1,80 @@
+"""A pool that is being deleted serves those who have its slots, and nobody else."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from escrow_operator.adapters.clock import Clock
+from escrow_operator.adapters.kube import Kube
+from escrow_operator.models.common import ROLES
+from escrow_operator.models.pool import Pool
+from escrow_operator.models.session import Phase, Session
+from escrow_operator.services.monerod.poller import DaemonPoller
+from escrow_operator.services.runtime.outcomes import Blocked
+from escrow_operator.services.sessions.inspection import Inspector
+from escrow_operator.services.slots.capacity import Capacity
+from escrow_operator.services.slots.claims import ClaimService
+from escrow_operator.services.state.store import Store
+from escrow_operator.services.wallets.monitor import Monitor
+from unit.factories import pool_body, session, slot_body
+
+FILES = {role: f"file-{role}" for role in ROLES}
+
+
+class Bench:
+    """A pool with a free slot of each role."""
+
+    def __init__(self) -> None:
+        self.store = Store()
+        self.see_pool(deleting=False)
+        capacity = Capacity(self.store, Clock(), max_active=10, wake=lambda _: None)
+        kube = cast("Kube", object())
+        self.claims = ClaimService(kube, self.store, Clock(), capacity=capacity, pool_changed=lambda _: None)
+        self.inspector = Inspector(self.store, cast("DaemonPoller", object()), cast("Monitor", object()))
+        for role in ROLES:
+            assert self.store.see_slot(slot_body(f"free-{role}", role))
+
+    def see_pool(self, *, deleting: bool) -> None:
+        body: dict[str, Any] = pool_body()
+        if deleting:
+            body["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        assert self.store.see_pool(body)
+
+    def give_slots(self, owner: Session) -> None:
+        for role in ROLES:
+            assert self.store.see_slot(
+                slot_body(f"{owner.key.name}-{role}", role, owner=owner, wallet_file=FILES[role])
+            )
+
+    @property
+    def pool(self) -> Pool:
+        return next(iter(self.store.pools.values()))
+
+
+@pytest.mark.parametrize("phase", [Phase.PENDING, Phase.OPENING, Phase.ACTIVE, Phase.SETTLING])
+def test_who_has_slots_keeps_the_pool(phase: Phase) -> None:
+    bench = Bench()
+    open_one, newcomer = session("open", phase=phase), session("new", phase=phase)
+    bench.give_slots(open_one)
+    bench.see_pool(deleting=True)
+    assert bench.inspector.pool(open_one).deleting
+    with pytest.raises(Blocked) as refused:
+        bench.inspector.pool(newcomer)
+    assert refused.value.reason == "PoolNotFound"
+    assert "is being deleted" in refused.value.message
+
+
+async def test_a_claim_that_began_before_the_deletion_was_seen_takes_nothing() -> None:
+    """Else the pool, which sees no slots in use, would be gone under the session that just took some."""
+    bench = Bench()
+    newcomer = session("new")
+    before = bench.inspector.pool(newcomer)
+    bench.see_pool(deleting=True)
+    with pytest.raises(Blocked, match="is being deleted"):
+        await bench.claims.ensure(newcomer, before, FILES)
+    assert not bench.claims.is_taking(bench.pool.key)
+    del bench.store.pools[bench.pool.key]
+    with pytest.raises(Blocked, match="There is no WalletPool default"):
+        await bench.claims.ensure(newcomer, before, FILES)

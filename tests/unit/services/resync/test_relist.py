@@ -1,0 +1,221 @@
+"""Sweeps delete no living pod of a living session, and namespaces fail alone."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from escrow_operator.adapters.clock import Clock
+from escrow_operator.adapters.kube import NAMESPACES, PODS, POOLS, SESSIONS, Kube, Resource
+from escrow_operator.adapters.kube_errors import KubeError, NotFoundError, UnavailableError
+from escrow_operator.models.pool import PoolKey
+from escrow_operator.models.session import SessionKey
+from escrow_operator.models.slot import Slot
+from escrow_operator.services.pools.drift import Applied, Drift
+from escrow_operator.services.resync import relist as sweep
+from escrow_operator.services.resync.relist import Sweep
+from escrow_operator.services.runtime.meters import Meters
+from escrow_operator.services.state.namespaces import FORGET_SECONDS, Namespaces
+from escrow_operator.services.state.store import Store
+from escrow_operator.services.wallets.clients import Wallets
+from escrow_operator.services.wallets.opener import Opener
+from unit.factories import pool_body, session, session_body, slot_body
+from unit.services.cluster import FORBIDDEN, FakeCluster
+
+
+class Watch(Clock):
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.passed = 0.0
+
+    def monotonic(self) -> float:
+        return self.passed
+
+
+class Bench:
+    """The services that read all there is, for some namespaces."""
+
+    def __init__(self, *names: str) -> None:
+        self.cluster = FakeCluster()
+        self.store = Store()
+        self.clock = Watch()
+        self.changed: list[SessionKey | PoolKey] = []
+        self.gone: list[Slot] = []
+        meters = Meters(CollectorRegistry())
+        kube = cast("Kube", self.cluster)
+        wallets = Wallets(kube, meters)
+        self.namespaces = Namespaces(
+            kube,
+            self.store,
+            self.clock,
+            meters,
+            names,
+            changed=lambda sessions, pools: self.changed.extend([*sessions, *pools]),
+            slot_gone=self.gone.append,
+        )
+        self.sweep = Sweep(kube, self.store, wallets, Opener(wallets), self.namespaces)
+        self.drift = Drift(kube, self.store, Applied(), self.namespaces)
+
+    def fill(self, namespace: str) -> None:
+        """A namespace with a pool, a session and its pod."""
+        self.cluster.put(NAMESPACES, {"metadata": {"name": namespace}})
+        self.cluster.put(POOLS, pool_body(namespace=namespace))
+        self.cluster.put(SESSIONS, session_body(namespace=namespace))
+        owner = session(namespace=namespace)
+        self.cluster.put(PODS, slot_body(f"pod-{namespace}", owner=owner, namespace=namespace))
+
+    def known(self) -> set[str]:
+        """Of which namespaces there are sessions."""
+        return {key.namespace for key in self.store.sessions}
+
+
+async def test_the_pods_of_a_session_that_lives_are_no_orphans_whatever_was_seen() -> None:
+    """A wrong deletion closes the wallets of a trade."""
+    bench = Bench()
+    bench.fill("shop")
+    bench.store.see_slot(slot_body("p", owner=session()))
+    assert [slot.name for slot in bench.store.orphans()] == ["p"]
+
+    await bench.sweep.heal_orphans()
+
+    assert bench.cluster.deleted == []
+    assert bench.store.orphans() == [], "and what was read is known from now on"
+
+
+async def test_the_pods_of_a_session_that_is_gone_or_another_are_deleted() -> None:
+    bench = Bench()
+    bench.store.see_slot(slot_body("of-the-gone", owner=session("gone")))
+    bench.store.see_slot(slot_body("of-the-former", owner=session("again")))
+    again = session_body("again")
+    again["metadata"]["uid"] = "another"
+    bench.cluster.put(SESSIONS, again)
+
+    await bench.sweep.heal_orphans()
+
+    assert set(bench.cluster.deleted) == {"pods/of-the-gone", "pods/of-the-former"}
+
+
+@pytest.mark.parametrize(
+    "error", [FORBIDDEN, NotFoundError(404, "NotFound", "the server could not find the requested resource")]
+)
+async def test_who_cannot_be_sure_deletes_nothing_and_goes_on(error: KubeError) -> None:
+    bench = Bench()
+    bench.store.see_slot(slot_body("unsure", owner=session("gone", namespace="closed"), namespace="closed"))
+    bench.store.see_slot(slot_body("sure", owner=session("gone")))
+    bench.cluster.refuses["closed"] = error
+
+    await bench.sweep.heal_orphans()
+
+    assert bench.cluster.deleted == ["pods/sure"]
+
+
+async def test_i10_many_orphans_of_one_namespace_keep_nobody_elses_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "ORPHANS_AT_ONCE", 2)
+    bench = Bench()
+    for number in range(10):
+        owner = session("gone", namespace="flood")
+        bench.store.see_slot(slot_body(f"flood-{number}", owner=owner, namespace="flood"))
+    bench.store.see_slot(slot_body("of-another", owner=session("gone")))
+
+    await bench.sweep.heal_orphans()
+
+    assert "pods/of-another" in bench.cluster.deleted
+    assert len(bench.cluster.deleted) == 3
+
+
+async def test_i10_a_namespace_that_refuses_is_left_out_of_lists_and_drift() -> None:
+    bench = Bench("shop", "closed")
+    bench.fill("shop")
+    bench.fill("closed")
+    bench.cluster.refuses["closed"] = FORBIDDEN
+
+    _, versions = await bench.sweep.level()
+    await bench.drift.look()
+
+    assert bench.known() == {"shop"}
+    assert versions == {"shop": bench.cluster.version, "closed": None}
+    assert bench.namespaces.is_refused("closed")
+
+    del bench.cluster.refuses["closed"]
+    news, _ = await bench.sweep.level()
+    assert news == {SessionKey("closed", "demo")}
+    assert not bench.namespaces.is_refused("closed")
+
+
+async def test_what_all_namespaces_refuse_or_the_api_server_does_not_answer_is_an_error() -> None:
+    bench = Bench()
+    bench.cluster.refuses[None] = FORBIDDEN
+    with pytest.raises(KubeError, match="forbidden"):
+        await bench.sweep.level()
+    bench = Bench("shop")
+    bench.cluster.refuses["shop"] = UnavailableError(0, "Unavailable", "away")
+    with pytest.raises(UnavailableError):
+        await bench.sweep.level()
+
+
+async def test_a_namespace_is_forgotten_when_it_is_certainly_gone() -> None:
+    bench = Bench("shop", "closed")
+    bench.fill("shop")
+    bench.fill("closed")
+    await bench.sweep.level()
+
+    bench.cluster.objects.pop((NAMESPACES, None, "closed"))
+    await bench.namespaces.look("closed")
+
+    assert bench.known() == {"shop"}
+    assert bench.store.pools.keys() == {PoolKey("shop", "default")}
+    assert [slot.name for slot in bench.gone] == ["pod-closed"]
+    assert set(bench.changed) == {SessionKey("closed", "demo"), PoolKey("closed", "default")}
+    assert bench.namespaces.is_gone("closed")
+
+
+async def test_a_namespace_that_only_refuses_keeps_its_places_under_the_cap() -> None:
+    bench = Bench("closed")
+    bench.fill("closed")
+    await bench.sweep.level()
+    # The operator may not even ask for the namespace.
+    bench.cluster.refuses["closed"] = FORBIDDEN
+    await bench.sweep.level()
+    await bench.namespaces.look("closed")
+    assert bench.known() == {"closed"}
+
+    bench.clock.passed = FORGET_SECONDS + 1
+    await bench.namespaces.look("closed")
+    assert bench.known() == set()
+
+
+async def test_the_sessions_of_a_namespace_that_is_being_deleted_end_with_it() -> None:
+    bench = Bench("shop")
+    bench.fill("shop")
+    await bench.sweep.level()
+    await bench.namespaces.look("shop")
+    assert not bench.namespaces.is_ending("shop")
+
+    bench.cluster.put(NAMESPACES, {"metadata": {"name": "shop", "deletionTimestamp": "2026-01-01T00:00:00Z"}})
+    await bench.namespaces.look("shop")
+    assert bench.namespaces.is_ending("shop")
+    assert bench.changed == [SessionKey("shop", "demo"), PoolKey("shop", "default")]
+
+
+async def test_a_list_that_fails_half_way_drops_nothing() -> None:
+    bench = Bench()
+    bench.fill("shop")
+    bench.fill("market")
+    await bench.sweep.level()
+    before = set(bench.store.sessions)
+    pages = bench.cluster.pages
+
+    async def broken(resource: Resource, namespace: str | None = None, **_: object) -> Any:
+        async for page in pages(resource, namespace):
+            yield page._replace(items=page.items[:1])
+        raise UnavailableError(500, "InternalError", "etcd is away")
+
+    bench.cluster.pages = broken  # type: ignore[method-assign]
+    with pytest.raises(UnavailableError):
+        await bench.sweep.level()
+    assert set(bench.store.sessions) == before
+    await asyncio.sleep(0)

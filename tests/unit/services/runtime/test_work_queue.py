@@ -1,0 +1,208 @@
+"""The work queue: one look at a time per key, nothing lost, nobody delayed by another's failure (invariant I10)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from escrow_operator.services.runtime import work_queue
+from escrow_operator.services.runtime.meters import Meters
+from escrow_operator.services.runtime.work_queue import WorkQueue
+
+
+async def test_many_adds_make_one_look() -> None:
+    seen: list[str] = []
+    done = asyncio.Event()
+
+    async def look(key: str) -> None:
+        seen.append(key)
+        done.set()
+
+    queue = WorkQueue("test", look, concurrency=2, meters=Meters(CollectorRegistry()))
+    for _ in range(5):
+        queue.add("a")
+    await done.wait()
+    await asyncio.sleep(0)
+    assert seen == ["a"]
+    await queue.close()
+
+
+async def test_a_key_added_while_it_is_looked_at_is_looked_at_again_and_never_twice_at_once() -> None:
+    running = 0
+    most = 0
+    rounds = 0
+    started, go, twice = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def look(_: str) -> None:
+        nonlocal running, most, rounds
+        running += 1
+        most = max(most, running)
+        rounds += 1
+        started.set()
+        await go.wait()
+        running -= 1
+        if rounds == 2:
+            twice.set()
+
+    queue = WorkQueue("test", look, concurrency=8, meters=Meters(CollectorRegistry()))
+    queue.add("a")
+    await started.wait()
+    queue.add("a")
+    queue.add("a")
+    go.set()
+    await twice.wait()
+    assert (most, rounds) == (1, 2)
+    await queue.close()
+
+
+async def test_an_earlier_look_replaces_a_later_one() -> None:
+    done = asyncio.Event()
+
+    async def look(_: str) -> None:
+        done.set()
+
+    queue = WorkQueue("test", look, concurrency=1, meters=Meters(CollectorRegistry()))
+    queue.add("a", 3600)
+    queue.add("a", 0)
+    await asyncio.wait_for(done.wait(), 5)
+    await queue.close()
+
+
+async def test_i10_a_failing_key_is_tried_again_and_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work_queue, "FIRST_DELAY", 0.001)
+    tries = 0
+    good, mended = asyncio.Event(), asyncio.Event()
+
+    async def look(key: str) -> None:
+        nonlocal tries
+        if key == "good":
+            good.set()
+            return
+        tries += 1
+        if tries < 3:
+            raise RuntimeError("not yet")
+        mended.set()
+
+    queue = WorkQueue("test", look, concurrency=4, meters=Meters(CollectorRegistry()))
+    queue.add("bad")
+    queue.add("good")
+    await asyncio.wait_for(asyncio.gather(good.wait(), mended.wait()), 5)
+    assert tries == 3
+    await queue.close()
+
+
+async def test_a_look_may_ask_for_the_next_one() -> None:
+    rounds = 0
+    done = asyncio.Event()
+
+    async def look(_: str) -> float | None:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 3:
+            done.set()
+            return None
+        return 0.0
+
+    queue = WorkQueue("test", look, concurrency=1, meters=Meters(CollectorRegistry()))
+    queue.add("a")
+    await asyncio.wait_for(done.wait(), 5)
+    await queue.close()
+
+
+async def test_i10_looks_that_hang_make_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work_queue, "LONGEST_PLACE", 0.01)
+    done = asyncio.Event()
+
+    async def look(key: str) -> None:
+        if key.startswith("hangs"):
+            await asyncio.Event().wait()
+        done.set()
+
+    queue = WorkQueue("test", look, concurrency=2, meters=Meters(CollectorRegistry()))
+    for key in ("hangs-1", "hangs-2", "well"):
+        queue.add(key)
+    await asyncio.wait_for(done.wait(), 5)
+    await queue.close()
+
+
+async def test_urgent_keys_go_first() -> None:
+    seen: list[str] = []
+    done = asyncio.Event()
+
+    async def look(key: str) -> None:
+        seen.append(key)
+        if len(seen) == 4:
+            done.set()
+        await asyncio.sleep(0)
+
+    queue = WorkQueue(
+        "test", look, concurrency=1, meters=Meters(CollectorRegistry()), urgent=lambda key: key.startswith("new")
+    )
+    for key in ("old-1", "old-2", "new-1", "new-2"):
+        queue.add(key)
+    await asyncio.wait_for(done.wait(), 5)
+    assert seen == ["old-1", "new-1", "new-2", "old-2"]
+    await queue.close()
+
+
+async def test_i10_a_namespace_with_thousands_of_keys_waits_for_itself() -> None:
+    seen: list[str] = []
+    done = asyncio.Event()
+
+    async def look(key: str) -> None:
+        seen.append(key)
+        if key.startswith("shop"):
+            done.set()
+        await asyncio.sleep(0)
+
+    queue = WorkQueue(
+        "test", look, concurrency=4, meters=Meters(CollectorRegistry()), group=lambda key: key.partition("/")[0]
+    )
+    for number in range(2_000):
+        queue.add(f"flood/{number}")
+    queue.add("shop/trade")
+    await asyncio.wait_for(done.wait(), 5)
+    assert seen.index("shop/trade") < 10
+    await queue.close()
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), BaseExceptionGroup("both", [asyncio.CancelledError()])])
+async def test_a_handler_that_hears_of_anothers_cancellation_is_called_again(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """What it waited for was cancelled, not it: forgotten, the key of the sweep would never be looked at again."""
+    monkeypatch.setattr(work_queue, "FIRST_DELAY", 0.001)
+    tries = 0
+    mended = asyncio.Event()
+
+    async def look(_: str) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise error
+        mended.set()
+
+    queue = WorkQueue("test", look, concurrency=1, meters=Meters(CollectorRegistry()))
+    queue.add("a")
+    await asyncio.wait_for(mended.wait(), 5)
+    await queue.close()
+
+
+async def test_closing_ends_looks_that_are_under_way() -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def look(_: str) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    queue = WorkQueue("test", look, concurrency=1, meters=Meters(CollectorRegistry()))
+    queue.add("a")
+    await begun.wait()
+    await asyncio.wait_for(queue.close(), 5)
+    assert ended.is_set()
+    assert len(queue) == 0

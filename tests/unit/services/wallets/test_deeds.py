@@ -1,0 +1,193 @@
+"""What deeds and users' Secrets are read for, and what is told of them."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from escrow_operator.adapters.kube import Kube, Resource
+from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
+from escrow_operator.core.manifests.common import deed_name
+from escrow_operator.core.manifests.session import DEED_TYPE
+from escrow_operator.models.common import ROLES, Role
+from escrow_operator.models.session import Session
+from escrow_operator.services.runtime.outcomes import Blocked, Failed
+from escrow_operator.services.wallets.deeds import DeedService, must_name_secrets
+from unit.factories import session
+
+HIDDEN = "correct-horse-battery-staple"
+ADDRESS = "4" + "A" * 94
+
+
+class FakeKube:
+    """Secrets of one namespace; what is immutable stays as it is."""
+
+    def __init__(self, secrets: dict[str, dict[str, Any]] | None = None) -> None:
+        self.secrets = secrets or {}
+        self.patches = 0
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
+        resource.path(namespace, name)
+        if name not in self.secrets:
+            raise NotFoundError(404, "NotFound", name)
+        return self.secrets[name]
+
+    async def create(self, _: Resource, __: str, body: dict[str, Any]) -> dict[str, Any]:
+        name = body["metadata"]["name"]
+        self.secrets[name] = {**body, "metadata": {**body["metadata"], "resourceVersion": "1"}}
+        self._store(name, body["stringData"])
+        return self.secrets[name]
+
+    async def patch(self, _: Resource, __: str, name: str, ops: list[dict[str, Any]]) -> dict[str, Any]:
+        secret = self.secrets[name]
+        was_immutable = secret.get("immutable")
+        self.patches += 1
+        for op in ops:
+            if op["path"] == "/metadata/resourceVersion" and op["value"] != secret["metadata"]["resourceVersion"]:
+                raise ConflictError(422, "Invalid", "the test failed")
+            if op["path"] == "/immutable":
+                secret["immutable"] = op["value"]
+            if op["path"] == "/stringData":
+                assert not was_immutable, "field is immutable when `immutable` is set"
+                self._store(name, op["value"])
+        secret["metadata"]["resourceVersion"] += "1"
+        return secret
+
+    def _store(self, name: str, texts: dict[str, str]) -> None:
+        self.secrets[name].pop("stringData", None)
+        self.secrets[name]["data"] = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
+
+
+def secret(kind: str = "Opaque", **data: bytes) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "s", "resourceVersion": "1", "labels": {"xmr-escrow.dev/secret-use": "wallet-password"}},
+        "type": kind,
+        "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
+    }
+
+
+def opens(name: str = "bank", key: str = "password") -> Session:
+    wallet = {"file": "f", "secretRef": {"name": name, "key": key}}
+    return session(spec={"setup": "Open", "wallets": {role.value: wallet for role in ROLES}})
+
+
+def service(kube: FakeKube) -> DeedService:
+    return DeedService(cast("Kube", kube))
+
+
+async def told(subject: Session, secrets: dict[str, dict[str, Any]]) -> Blocked:
+    """Why a session does not go on."""
+    with pytest.raises(Blocked) as caught:
+        await service(FakeKube(secrets)).resolve(subject, height=1)
+    return caught.value
+
+
+CLIMBS = "../../other-namespace/secrets/bank"
+
+
+@pytest.mark.parametrize("name", [CLIMBS, "bank?", "%2e", "Bank", "bank\x1b[31m", ".."])
+async def test_a_session_of_before_the_pattern_fails_with_a_reason(name: str) -> None:
+    with pytest.raises(Failed) as caught:
+        must_name_secrets(opens(name))
+    assert caught.value.reason == "SecretNameInvalid"
+    assert "spec.wallets.buyer.secretRef.name" in caught.value.message
+    assert caught.value.message.isprintable()
+    # Its state can be noted, and looked at again, without an error that the queue would repeat for ever.
+    assert await service(FakeKube()).versions(opens(name)) == "-/-/-"
+
+
+def test_a_plain_name_is_none_of_that() -> None:
+    must_name_secrets(opens())
+    must_name_secrets(session())
+
+
+async def test_which_keys_a_secret_has_is_not_told() -> None:
+    blocked = await told(opens(), {"bank": secret(pin=HIDDEN.encode(), iban=b"x")})
+
+    assert blocked.reason == "SecretKeyMissing"
+    assert "pin" not in blocked.message
+    assert "iban" not in blocked.message
+
+
+async def test_only_the_key_that_was_named_is_looked_at() -> None:
+    fine = {"bank": secret(password=b"p", other=b"\xff\xfe")}
+
+    assert (await service(FakeKube(fine)).resolve(opens(), height=1))[Role.BUYER].password == "p"
+    blocked = await told(opens(key="other"), fine)
+    assert blocked.reason == "SecretInvalid"
+    assert "255" not in str(blocked)
+    assert "0xff" not in str(blocked)
+
+
+def of_deed(**data: bytes) -> dict[str, dict[str, Any]]:
+    return {deed_name(session().key, role): secret(DEED_TYPE, **data) for role in ROLES}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"file": b"f", "password": b"p", "restoreHeight": HIDDEN.encode()},
+        {"file": b"f", HIDDEN: b"p"},
+        {"file": b"f", "password": HIDDEN.encode() + b"\xff"},
+    ],
+)
+async def test_a_damaged_deed_is_not_quoted(data: dict[str, bytes]) -> None:
+    blocked = await told(session(), of_deed(**data))
+
+    assert blocked.reason == "SecretInvalid"
+    assert HIDDEN not in str(blocked)
+    assert "0xff" not in str(blocked)
+
+
+async def test_a_secret_that_has_a_deeds_name_is_none() -> None:
+    """Whoever may choose a session's name chooses which Secrets are read as its deeds."""
+    foreign = {
+        name: {**body, "type": "Opaque"}
+        for name, body in of_deed(file=b"f", password=b"p", pool=HIDDEN.encode()).items()
+    }
+    blocked = await told(session(), foreign)
+
+    assert blocked.reason == "SecretInvalid"
+    assert HIDDEN not in blocked.message
+
+
+@given(st.dictionaries(st.sampled_from(["file", "password", "address", "restoreHeight", "pool"]), st.binary()))
+async def test_whatever_a_deed_holds_is_read_or_blocked(data: dict[str, bytes]) -> None:
+    with contextlib.suppress(Blocked):
+        await service(FakeKube(of_deed(**data))).resolve(session(), height=1)
+
+
+async def test_i4_a_deed_that_money_may_depend_on_is_sealed() -> None:
+    kube = FakeKube()
+    deeds = await service(kube).resolve(session(), height=1)
+    assert not any(body.get("immutable") for body in kube.secrets.values()), "its file may still have to change"
+    deeds = await service(kube).renew_files(session(), deeds, height=2, roles=tuple(Role))
+    await service(kube).record_address(session(), deeds, ADDRESS)
+    assert [body.get("immutable") for body in kube.secrets.values()] == [True] * 3
+    kept = await service(kube).resolve(session(), height=3)
+    assert {(deed.address, deed.sealed, deed.restore_height) for deed in kept.values()} == {(ADDRESS, True, 2)}
+    patches = kube.patches
+    await service(kube).record_address(session(), kept, ADDRESS)
+    assert kube.patches == patches, "nothing is left to be written"
+
+
+async def test_i4_a_crash_between_the_three_seals_is_continued() -> None:
+    kube = FakeKube()
+    deeds = await service(kube).resolve(session(), height=1)
+    await service(kube).record_address(session(), {Role.BUYER: deeds[Role.BUYER]}, ADDRESS)
+    again = await service(kube).resolve(session(), height=2)
+    assert {deed.file for deed in again.values()} == {deed.file for deed in deeds.values()}
+    await service(kube).record_address(session(), again, ADDRESS)
+    assert [body.get("immutable") for body in kube.secrets.values()] == [True] * 3
+
+
+async def test_i4_deeds_of_before_are_sealed_when_they_are_opened_next() -> None:
+    kube = FakeKube(of_deed(file=b"f", password=b"p", address=ADDRESS.encode(), pool=b"default"))
+    deeds = await service(kube).resolve(session(), height=1)
+    await service(kube).record_address(session(), deeds, ADDRESS)
+    assert [body.get("immutable") for body in kube.secrets.values()] == [True] * 3
