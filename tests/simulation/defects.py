@@ -70,14 +70,12 @@ def _sum_of_all(payments: Any, *, deep: bool | None = None, certain: bool = Fals
 DEFECTS = (
     Defect("a payment counts before it is deep enough", {"core.funding._Payments.sum": _sum_of_all}),
     Defect("a closed session says Funded", {"services.sessions.endings.unwatched": lambda *_, **__: ()}),
-    Defect(
-        "a settled name opens the old trade's wallets", {"services.wallets.deeds.DeedService.mark_settled": _nothing}
-    ),
+    Defect("a settled name opens the old trade's wallets", {"services.wallets.deeds.DeedStore.mark_settled": _nothing}),
     Defect(
         "clients can connect before the address is proven",
         {"services.sessions.activation.Activator._create": _create_after_publishing},
     ),
-    Defect("deeds lack the address", {"services.wallets.deeds.DeedService.record_address": _nothing}),
+    Defect("deeds lack the address", {"services.wallets.deeds.DeedStore.record_address": _nothing}),
     Defect(
         "a touch in the future keeps a session for ever",
         {f"services.sessions.{module}.last_use": _by_any_touch for module in ("reconciler", "endings")},

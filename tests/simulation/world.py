@@ -171,7 +171,8 @@ class World:
             memo = Memo(self.settings)
             memo.running = operator
             follow_slots(operator, operator.listed)
-            operator.list_everything_again()
+            for namespace in operator.namespaces.served:
+                operator.wakeups.relist(namespace)
             await asyncio.gather(
                 follow(kube, POOLS, pool_seen, memo),
                 follow(kube, SESSIONS, session_seen, memo),

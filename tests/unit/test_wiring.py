@@ -10,6 +10,7 @@ import pytest
 from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.kube import ENDPOINT_SLICES, PODS, SECRETS, Kube
 from escrow_operator.adapters.kube_errors import UnavailableError
+from escrow_operator.core.daemon import DaemonView
 from escrow_operator.core.manifests.common import (
     BASE_LABELS,
     connection_name,
@@ -59,6 +60,9 @@ def connections(owner: Session) -> list[tuple[Any, dict[str, Any]]]:
     ]
 
 
+AWAY = DaemonView(None, "it is away")
+
+
 def woken(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the sessions that are woken from now on."""
     names: list[str] = []
@@ -66,8 +70,8 @@ def woken(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def wake(keys: Iterable[SessionKey]) -> None:
         names.extend(key.name for key in keys)
 
-    monkeypatch.setattr(operator, "wake_sessions", wake)
-    monkeypatch.setattr(operator, "wake_pool", lambda _: None)
+    monkeypatch.setattr(operator.wakeups, "sessions", wake)
+    monkeypatch.setattr(operator.wakeups, "pool", lambda _: None)
     return names
 
 
@@ -80,7 +84,7 @@ async def test_closed_and_failed_sessions_cost_nothing_at_a_new_mempool_or_block
         operator.store.see_session(session_body(phase.value.lower(), phase=phase))
     names = woken(operator, monkeypatch)
 
-    operator.daemon_changed(POOL, only_mempool)
+    operator.wakeups.daemon_changed(POOL, AWAY, only_mempool=only_mempool)
 
     assert set(names) == {"pending", "opening", "active", "settling"}
 
@@ -89,7 +93,7 @@ async def test_i10_a_block_wakes_none_of_those_who_wait_for_a_secret(monkeypatch
     """A tenant's monerod says that there is another one each second, and each look asks for Secrets."""
     operator = operator_on(FakeCluster())
     operator.store.see_pool(pool_body())
-    for name, reason in (("told", "NotChecked"), ("not-told", "Synced")):
+    for name, reason in (("told", "DaemonUnreachable"), ("not-told", "Synced")):
         daemon = {"type": "DaemonSynced", "status": "Unknown", "reason": reason}
         operator.store.see_session(session_body(name, phase=Phase.PENDING, status={"conditions": [daemon]}))
     operator.store.see_session(session_body("fresh", phase=Phase.PENDING))
@@ -98,7 +102,7 @@ async def test_i10_a_block_wakes_none_of_those_who_wait_for_a_secret(monkeypatch
     operator.store.see_slot(slot_body("p", owner=holder))
     names = woken(operator, monkeypatch)
 
-    operator.daemon_changed(POOL, False)
+    operator.wakeups.daemon_changed(POOL, AWAY, only_mempool=False)
 
     assert set(names) == {"not-told", "fresh", "holder"}
 
@@ -110,7 +114,7 @@ async def test_an_index_that_names_an_unknown_session_wakes_the_others(monkeypat
     monkeypatch.setattr(operator.store, "sessions_of_pool", lambda pool: [SessionKey("shop", "gone"), *known(pool)])
     names = woken(operator, monkeypatch)
 
-    operator.daemon_changed(POOL, False)
+    operator.wakeups.daemon_changed(POOL, AWAY, only_mempool=False)
 
     assert names == ["demo"]
 
@@ -126,7 +130,7 @@ async def test_what_a_crash_left_of_a_closed_session_is_withdrawn() -> None:
             cluster.put(resource, made)
 
     assert await operator.closer.find_stale(None) == [SessionKey("shop", "demo")]
-    await operator.session_service.reconcile(SessionKey("shop", "demo"))
+    await operator.sessions.reconcile(SessionKey("shop", "demo"))
 
     left = {(resource.plural, name) for (resource, _, name), body in cluster.objects.items() if body.get("data") != {}}
     assert left == {
@@ -142,10 +146,10 @@ async def test_the_first_sweep_looks_for_what_a_crash_left(monkeypatch: pytest.M
     for resource, made in connections(Session.parse(body)):
         cluster.put(resource, made)
     names: list[SessionKey] = []
-    monkeypatch.setattr(operator.upkeep, "_wake_sessions", names.extend)
+    monkeypatch.setattr(operator.wakeups, "sessions", names.extend)
 
-    await operator.upkeep.sweep()
-    await operator.upkeep.sweep()
+    await operator.resync.sweep()
+    await operator.resync.sweep()
 
     assert names == [SessionKey("shop", "demo")]
 
@@ -171,7 +175,7 @@ async def test_connections_are_withdrawn_before_the_pods_go() -> None:
         # Not ready: there is no wallet that could be asked to close.
         operator.store.see_slot(slot_body(f"pod-{role}", role, owner=session(), ready=False))
 
-    await operator.session_service.reconcile(SessionKey("shop", "demo"))
+    await operator.sessions.reconcile(SessionKey("shop", "demo"))
 
     assert [name.partition("/")[0] for name in cluster.withdrawn] == [SECRETS.plural] * 3
     kinds = [name.partition("/")[0] for name in cluster.deleted]
@@ -188,7 +192,7 @@ async def test_wallets_close_although_connections_cannot_be_withdrawn(monkeypatc
         raise UnavailableError(500, "InternalError", "not now")
 
     monkeypatch.setattr(cluster, "patch", refuse)
-    await operator.session_service.reconcile(SessionKey("shop", "demo"))
+    await operator.sessions.reconcile(SessionKey("shop", "demo"))
 
     assert cluster.deleted == ["pods/p"]
 
@@ -202,9 +206,9 @@ async def test_sessions_of_an_ending_namespace_end_as_if_they_were_deleted(monke
     async def finish(session: Session) -> None:
         finished.append(session.key.name)
 
-    monkeypatch.setattr(operator.namespaces, "is_ending", lambda namespace: namespace == "shop")
-    monkeypatch.setattr(operator.session_service._endings, "finish", finish)
-    await operator.session_service.reconcile(SessionKey("shop", "demo"))
+    operator.store.ending.add("shop")
+    monkeypatch.setattr(operator.sessions._endings, "finish", finish)
+    await operator.sessions.reconcile(SessionKey("shop", "demo"))
 
     assert finished == ["demo"]
 
@@ -218,21 +222,21 @@ async def test_an_api_server_that_is_away_is_no_reason_to_restart() -> None:
     for hour in range(1, 10):
         clock.passed = hour * LONGEST_DELAY
         with pytest.raises(UnavailableError):
-            await operator.upkeep.sweep()
-        assert operator.upkeep.is_alive
-    assert not operator.upkeep.is_fresh
+            await operator.resync.sweep()
+        assert operator.resync.is_alive
+    assert not operator.resync.is_fresh
 
     cluster.refuses.clear()
-    await operator.upkeep.sweep()
-    assert operator.upkeep.is_fresh
+    await operator.resync.sweep()
+    assert operator.resync.is_fresh
 
 
 async def test_sweeps_that_are_tried_no_more_are() -> None:
     clock = Watch()
     operator = operator_on(FakeCluster(), clock)
-    await operator.upkeep.sweep()
+    await operator.resync.sweep()
     clock.passed = 3600
-    assert not operator.upkeep.is_alive
+    assert not operator.resync.is_alive
 
 
 async def test_a_sweep_that_hangs_is_begun_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,5 +251,5 @@ async def test_a_sweep_that_hangs_is_begun_anew(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(cluster, "list", hang)
     clock.passed = 7.0
     with pytest.raises(TimeoutError):
-        await operator.upkeep.sweep()
-    assert operator.upkeep.is_alive
+        await operator.resync.sweep()
+    assert operator.resync.is_alive

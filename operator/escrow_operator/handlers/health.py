@@ -7,7 +7,7 @@ from escrow_operator.handlers.memo import Memo
 
 def not_alive(memo: Memo) -> str | None:
     """What is wrong with the process itself, so that a restart may help: an API server that is away is not."""
-    if memo.running is not None and not memo.running.upkeep.is_alive:
+    if memo.running is not None and not memo.running.resync.is_alive:
         return "no sweep was tried for too long"
     return None
 
@@ -16,4 +16,4 @@ def not_ready(memo: Memo) -> str | None:
     """Why what the operator knows of the cluster may not be true."""
     if memo.running is None:
         return "the operator is still starting"
-    return None if memo.running.upkeep.is_fresh else "no sweep ended well for too long"
+    return None if memo.running.resync.is_fresh else "no sweep ended well for too long"

@@ -51,7 +51,9 @@ async def startup(settings: kopf.OperatorSettings, memo: Memo, **_: Any) -> None
         raise
     memo.running = operator
     memo.slots = slots.follow(operator, operator.listed)
-    operator.list_everything_again()
+    # Between the first lists and kopf's something may have gone, too.
+    for namespace in operator.namespaces.served:
+        operator.wakeups.relist(namespace)
     settle_memory()
 
 

@@ -18,7 +18,7 @@ async def pool_seen(event: Any, memo: Memo, **_: Any) -> None:
     key = PoolKey(body["metadata"]["namespace"], body["metadata"]["name"])
     known = operator.store.pools.get(key)
     if kind is None:
-        operator.list_again(key.namespace)
+        operator.wakeups.relist(key.namespace)
     if kind == "DELETED":
         if operator.store.drop_pool(body):
             await operator.daemons.forget(key)
@@ -26,7 +26,7 @@ async def pool_seen(event: Any, memo: Memo, **_: Any) -> None:
         return
     pool = operator.store.pools.get(key)
     if pool:
-        await operator.watch_daemon(pool)
-    operator.wake_pool(key)
+        await operator.daemons.watch(pool)
+    operator.wakeups.pool(key)
     if pool is None or known is None or (pool.uid, pool.generation) != (known.uid, known.generation):
-        operator.wake_sessions(operator.store.sessions_of_pool(key))
+        operator.wakeups.sessions(operator.store.sessions_of_pool(key))

@@ -26,14 +26,14 @@ async def session_seen(event: Any, memo: Memo, **_: Any) -> None:
     operator, kind, body = memo.operator, event["type"], event["object"]
     key = session_key(body)
     if kind is None:
-        operator.list_again(key.namespace)
+        operator.wakeups.relist(key.namespace)
     if kind == "DELETED":
         operator.store.drop_session(body)
-        operator.stages.forget(body["metadata"]["uid"])
     else:
-        if key not in operator.store.sessions and "status" not in body:
-            operator.stages.begin(body["metadata"]["uid"])
+        is_new = key not in operator.store.sessions and "status" not in body
         if not operator.store.see_session(body):
             return
-    operator.wake_session(key)
-    operator.wake_pool(PoolKey(key.namespace, body["spec"]["poolRef"]["name"]))
+        if is_new:
+            operator.context.stages.begin(body["metadata"]["uid"])
+    operator.wakeups.session(key)
+    operator.wakeups.pool(PoolKey(key.namespace, body["spec"]["poolRef"]["name"]))

@@ -23,17 +23,19 @@ def follow(operator: Operator, versions: Versions) -> PagedWatch:
     async def seen(kind: str, body: dict[str, Any]) -> None:
         slot_seen(operator, kind, body)
 
-    async def level(namespace: str | None) -> str:
+    async def list_again(namespace: str | None) -> str:
         return await list_slots(operator, namespace)
 
-    reflector = PagedWatch(
+    watch = PagedWatch(
         "wallet pods",
-        watch=lambda namespace, version: operator.kube.watch(PODS, namespace, version=version, labels=SLOT_LABELS),
+        watch=lambda namespace, version: operator.context.kube.watch(
+            PODS, namespace, version=version, labels=SLOT_LABELS
+        ),
         seen=seen,
-        level=level,
+        level=list_again,
     )
-    reflector.start(versions)
-    return reflector
+    watch.start(versions)
+    return watch
 
 
 def slot_seen(operator: Operator, kind: str, body: dict[str, Any]) -> None:
@@ -41,19 +43,18 @@ def slot_seen(operator: Operator, kind: str, body: dict[str, Any]) -> None:
     if kind == "DELETED":
         slot = operator.store.drop_slot(body)
         if slot:
-            operator.slot_gone(slot)
-            operator.capacity.wake_waiting()
+            operator.wakeups.place_free()
     else:
         slot = operator.store.see_slot(body)
     if slot is None:
         return
     if slot.terminating:
-        operator.pod_ends(slot.namespace)
+        operator.wakeups.pod_ends(slot.namespace)
     if slot.session_name:
-        operator.wake_session(SessionKey(slot.namespace, slot.session_name))
+        operator.wakeups.session(SessionKey(slot.namespace, slot.session_name))
     if slot.claimable:
-        operator.pool_service.wake_waiting(slot.pool)
-    operator.wake_pool(slot.pool)
+        operator.wakeups.slot_free(slot.pool)
+    operator.wakeups.pool(slot.pool)
 
 
 async def list_slots(operator: Operator, namespace: str | None) -> str:
@@ -61,9 +62,9 @@ async def list_slots(operator: Operator, namespace: str | None) -> str:
 
     kopf's watches, which began at the same time, may have lost theirs, and do not tell of a list without objects.
     """
-    changed, version = await operator.sweep.level_slots(namespace)
-    operator.list_again(namespace)
-    operator.wake_sessions(changed)
-    operator.wake_all_pools()
-    operator.capacity.wake_waiting()
+    changed, version = await operator.relist.list_slots(namespace)
+    operator.wakeups.relist(namespace)
+    operator.wakeups.sessions(changed)
+    operator.wakeups.all_pools()
+    operator.wakeups.place_free()
     return version

@@ -159,7 +159,7 @@ class Finalizers(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resource:
+class ApiObject:
     """What the operator reads of every object of its own."""
 
     uid: str
@@ -178,7 +178,7 @@ class Resource:
 
 
 def head(body: dict[str, Any]) -> dict[str, Any]:
-    """The fields of ``Resource`` from the API's JSON."""
+    """The fields of ``ApiObject`` from the API's JSON."""
     meta = body["metadata"]
     return {
         "uid": meta["uid"],

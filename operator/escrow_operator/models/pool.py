@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass as part
 
-from escrow_operator.models.common import PART, POOL_FINALIZER, Finalizers, Resource, SecretName, head
+from escrow_operator.models.common import PART, POOL_FINALIZER, ApiObject, Finalizers, SecretName, head
 
 DIGEST_DIGITS = 16
 """Hexadecimal digits of the digest of a spec.daemon."""
@@ -128,8 +128,15 @@ class PoolKey(NamedTuple):
         return f"{self.namespace}/{self.name}"
 
 
+class DaemonKey(NamedTuple):
+    """One monerod as pools name it; ``namespace`` is that of the Secrets, empty when it needs none."""
+
+    namespace: str
+    spec: DaemonSpec
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pool(Resource):
+class Pool(ApiObject):
     """A WalletPool as it was last seen."""
 
     key: PoolKey

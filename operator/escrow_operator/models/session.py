@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass as part
 
-from escrow_operator.models.common import FINALIZER, PART, Duration, Finalizers, Label, Resource, Role, head
+from escrow_operator.models.common import FINALIZER, PART, ApiObject, Duration, Finalizers, Label, Role, head
 from escrow_operator.models.pool import PoolKey
 
 
@@ -162,7 +162,7 @@ class SessionKey(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Session(Resource):
+class Session(ApiObject):
     """An EscrowSession as it was last seen."""
 
     key: SessionKey

@@ -32,12 +32,13 @@ class Woken:
         self.lists: list[str | None] = []
         self.waiting: list[PoolKey] = []
         self.namespaces: list[str] = []
-        monkeypatch.setattr(operator, "wake_session", self.sessions.append)
-        monkeypatch.setattr(operator, "wake_sessions", self.sessions.extend)
-        monkeypatch.setattr(operator, "wake_pool", self.pools.append)
-        monkeypatch.setattr(operator, "pod_ends", self.namespaces.append)
-        monkeypatch.setattr(operator, "list_again", self.lists.append)
-        monkeypatch.setattr(operator.pool_service, "wake_waiting", self.waiting.append)
+        wakeups = operator.wakeups
+        monkeypatch.setattr(wakeups, "session", self.sessions.append)
+        monkeypatch.setattr(wakeups, "sessions", self.sessions.extend)
+        monkeypatch.setattr(wakeups, "pool", self.pools.append)
+        monkeypatch.setattr(wakeups, "pod_ends", self.namespaces.append)
+        monkeypatch.setattr(wakeups, "relist", self.lists.append)
+        monkeypatch.setattr(wakeups, "slot_free", self.waiting.append)
 
 
 @pytest.fixture

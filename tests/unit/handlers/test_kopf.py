@@ -19,8 +19,8 @@ from aiohttp import web
 from escrow_operator.adapters.kube import Kube
 from escrow_operator.handlers import Memo
 from escrow_operator.models.common import GROUP, VERSION
+from escrow_operator.services.scheduling import Wakeups
 from escrow_operator.settings import Settings
-from escrow_operator.wiring import Operator
 from unit.factories import pool_body, session_body
 from unit.services.cluster import FakeCluster
 
@@ -166,7 +166,7 @@ async def test_what_kopf_sees_is_in_the_store_and_kopf_writes_nothing(
 ) -> None:
     """One story, since kopf takes five seconds to end in one loop with its API server."""
     lists: list[str | None] = []
-    monkeypatch.setattr(Operator, "list_again", lambda _, namespace: lists.append(namespace))
+    monkeypatch.setattr(Wakeups, "relist", lambda _, namespace: lists.append(namespace))
     api.sessions = [numbered(number) for number in range(1, 4)]
     async with running(monkeypatch) as (memo, task):
         await until(lambda: memo.running and len(memo.operator.store.sessions) == 3)

@@ -116,9 +116,9 @@ async def test_an_operator_without_the_api_server_is_not_ready_but_alive(
     api.refuses.clear()
     memo = memo_at(api, settings, monkeypatch)
     await start(memo)
-    monkeypatch.setattr(type(memo.operator.upkeep), "is_fresh", False)
+    monkeypatch.setattr(type(memo.operator.resync), "is_fresh", False)
     assert await probes(http, settings) == (200, 503)
-    monkeypatch.setattr(type(memo.operator.upkeep), "is_alive", False)
+    monkeypatch.setattr(type(memo.operator.resync), "is_alive", False)
     assert await probes(http, settings) == (503, 503)
     await stop(memo)
 

@@ -19,7 +19,7 @@ from escrow_operator.core.daemon import DaemonView
 from escrow_operator.core.manifests.pool import deployment
 from escrow_operator.models.common import API_VERSION, ROLES, Label, Role, format_time
 from escrow_operator.models.monero import ChainFacts, parse_xmr
-from escrow_operator.models.pool import Pool, PoolKey
+from escrow_operator.models.pool import DaemonKey, Pool, PoolKey
 from escrow_operator.models.session import SessionKey
 from escrow_operator.settings import IntervalSettings, SessionSettings, Settings
 from unit.factories import at, daemon_info
@@ -78,6 +78,9 @@ class FakeDaemons:
     async def forget(self, _: PoolKey) -> None:
         return None
 
+    async def poll(self, _: DaemonKey) -> None:
+        return None
+
     async def close(self) -> None:
         return None
 
@@ -92,7 +95,7 @@ class World:
         self.wallets = FakeWallets(self.chain)
         self.daemons = FakeDaemons(self.chain)
         self._pods = itertools.count(1)
-        monkeypatch.setattr(wiring, "Wallets", lambda *_: self.wallets)
+        monkeypatch.setattr(wiring, "WalletClients", lambda *_: self.wallets)
         monkeypatch.setattr(wiring, "DaemonPoller", lambda *_: self.daemons)
         self.settings = Settings(
             sessions=SessionSettings(**sessions), intervals=IntervalSettings(), slot_login_image="login"
@@ -118,7 +121,7 @@ class World:
         """The next operator, which knows nothing but what is in the cluster; the one before is no more."""
         await self.stop()
         self._operator = wiring.Operator(cast("Kube", self.kube), self.settings, self.clock)
-        for queue in (self.operator.session_queue, self.operator.pool_queue):
+        for queue in (self.operator.wakeups.sessions_queue, self.operator.wakeups.pools_queue):
             await queue.close()
         self.kube.seen = self._deliver
         for resource in (POOLS, SESSIONS, PODS):
@@ -127,8 +130,8 @@ class World:
 
     async def stop(self) -> None:
         """End the operator's tasks, as a crash does."""
-        if self._operator is not None and self._operator.recorder._writer is not None:
-            self._operator.recorder._writer.cancel()
+        if self._operator is not None and self._operator.context.events._writer is not None:
+            self._operator.context.events._writer.cancel()
 
     def _deliver(self, kind: str, resource: Resource, body: Body) -> None:
         store, meta = self.operator.store, body["metadata"]
@@ -199,7 +202,7 @@ class World:
 
     async def look(self, name: str = "trade") -> float | None:
         """One reconciliation."""
-        return await self.operator.session_service.reconcile(SessionKey(SHOP, name))
+        return await self.operator.sessions.reconcile(SessionKey(SHOP, name))
 
     async def settle(self, name: str = "trade", until: Callable[[Body], Any] | None = None) -> Body:
         """Look again and again until the object no longer changes, or passes a test; its status then."""

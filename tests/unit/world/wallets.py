@@ -183,8 +183,5 @@ class FakeWallets:
     async def login(self, slot: Slot) -> Login:
         return Login(f"slot-{slot.uid}", "password")
 
-    def forget(self, slot_uid: str) -> None:
-        """Its client is made anew when it is needed."""
-
     async def close(self) -> None:
         """Nothing is open."""

@@ -6,12 +6,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import aiohttp
 
 from escrow_operator.adapters.json_rpc import rpc_session
-from escrow_operator.adapters.kube import SECRETS, Kube
+from escrow_operator.adapters.kube import SECRETS
 from escrow_operator.adapters.kube_errors import KubeError
 from escrow_operator.adapters.monerod import Daemon
 from escrow_operator.adapters.tls import client_context
@@ -22,9 +22,9 @@ from escrow_operator.errors import DaemonError, DaemonUnreachable
 from escrow_operator.models.common import SecretName
 from escrow_operator.models.deed import SecretDataError, secret_data
 from escrow_operator.models.monero import ChainFacts, DaemonInfo, Login
-from escrow_operator.models.pool import DaemonSpec, Pool, PoolKey
+from escrow_operator.models.pool import DaemonKey, Pool, PoolKey
+from escrow_operator.services.context import Context
 from escrow_operator.services.monerod.batcher import ChainBatcher
-from escrow_operator.services.runtime.meters import Meters
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,13 +36,6 @@ HEARD_SECONDS = 0.5
 
 SECRETS_SECONDS = 5.0
 """After which a monerod that cannot be asked is tried with its Secrets as they are then: somebody may correct them."""
-
-
-class DaemonKey(NamedTuple):
-    """One monerod as pools name it; ``namespace`` is that of the Secrets, empty when it needs none."""
-
-    namespace: str
-    spec: DaemonSpec
 
 
 class _SecretNotMarked(ValueError):
@@ -64,36 +57,30 @@ class _Watched:
 
 
 class DaemonPoller:
-    """The last view of each monerod. ``changed(pool, only_mempool)`` is called when wallets may have news.
+    """The last view of each monerod. Sessions and pools are woken when wallets may have news.
 
     ``connect`` makes each monerod's connections.
     """
 
-    def __init__(
-        self,
-        kube: Kube,
-        meters: Meters,
-        changed: Callable[[PoolKey, bool], None],
-        connect: Callable[[], aiohttp.ClientSession] = rpc_session,
-    ) -> None:
-        self._kube = kube
-        self._meters = meters
-        self._changed = changed
+    def __init__(self, ctx: Context, connect: Callable[[], aiohttp.ClientSession] = rpc_session) -> None:
+        self._kube, self._meters, self._wakeups = ctx.kube, ctx.meters, ctx.wakeups
+        self._interval = ctx.settings.intervals.daemon.total_seconds()
         self._connect = connect
         self._watched: dict[DaemonKey, _Watched] = {}
         self._keys: dict[PoolKey, DaemonKey] = {}
 
-    async def watch(self, pool: Pool) -> DaemonKey | None:
-        """Note which monerod a pool has; returned when it is to be polled from now on."""
+    async def watch(self, pool: Pool) -> None:
+        """Ask a pool's monerod from now on, unless it is asked already."""
         spec = pool.spec.daemon
         key = DaemonKey(pool.key.namespace if spec.has_secrets else "", spec)
         if self._keys.get(pool.key) == key:
-            return None
+            return
         await self.forget(pool.key)
         self._keys[pool.key] = key
         fresh = key not in self._watched
         self._watched.setdefault(key, _Watched()).pools.add(pool.key)
-        return key if fresh else None
+        if fresh:
+            self._wakeups.daemon(key)
 
     def view(self, pool: PoolKey) -> DaemonView | None:
         """What monerod last said; None before it was first asked."""
@@ -114,13 +101,13 @@ class DaemonPoller:
             return None
         return SECRET_NOT_MARKED if watched.refused else "DaemonSecretsNotRead", watched.view.problem
 
-    async def poll(self, key: DaemonKey) -> bool:
-        """Ask once; False when no pool has this monerod any more."""
+    async def poll(self, key: DaemonKey) -> float | None:
+        """Ask once; the seconds until the next time, None when no pool has this monerod any more."""
         watched = self._watched.get(key)
         if watched is None:
-            return False
+            return None
         if asyncio.get_running_loop().time() - watched.heard < HEARD_SECONDS:
-            return True
+            return self._interval
         try:
             view = DaemonView(await (await self._client(key, watched)).info())
         except (DaemonError, KubeError, ValueError) as error:
@@ -135,7 +122,7 @@ class DaemonPoller:
             _LOG.exception("the answer of monerod at %s could not be read", key.spec.address)
             view = DaemonView(None, "its answer could not be read")
         self._hear(key, watched, view)
-        return True
+        return self._interval
 
     def _hear(self, key: DaemonKey, watched: _Watched, view: DaemonView) -> None:
         """Note what monerod said, and wake whom it may concern."""
@@ -147,7 +134,7 @@ class DaemonPoller:
         if watched.mark != before:
             only_mempool = watched.mark[:-1] == before[:-1]
             for pool in list(watched.pools):
-                self._changed(pool, only_mempool)
+                self._wakeups.daemon_changed(pool, view, only_mempool=only_mempool)
 
     async def next_view(self, pool: PoolKey) -> DaemonView | None:
         """What monerod says at its next turn: asking out of turn would be a request per session."""

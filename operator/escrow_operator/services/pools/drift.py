@@ -7,13 +7,14 @@ something differs.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from escrow_operator.adapters.kube import CLAIMS, DEPLOYMENTS, NETWORK_POLICIES, SERVICES, Kube, Resource
+from escrow_operator.adapters.kube import CLAIMS, DEPLOYMENTS, NETWORK_POLICIES, SERVICES, Resource
 from escrow_operator.core.manifests.common import BASE_LABELS
-from escrow_operator.models.pool import Pool, PoolKey
-from escrow_operator.services.state.namespaces import Namespaces
-from escrow_operator.services.state.store import Store
+from escrow_operator.models.pool import Pool
+from escrow_operator.services.context import Context
+from escrow_operator.services.namespaces import Namespaces
 
 
 class Mark(NamedTuple):
@@ -30,65 +31,67 @@ class State(NamedTuple):
     version: tuple[str, str] | None
 
 
+@dataclass
+class _Objects:
+    """The objects of a pool that were applied."""
+
+    states: dict[Mark, State] = field(default_factory=dict)
+
+
 class Applied:
-    """What the operator applied of each pool, so that it applies nothing twice."""
+    """What the operator applied of each pool, so that it applies nothing twice.
 
-    def __init__(self) -> None:
-        self._pools: dict[PoolKey, dict[Mark, State]] = {}
-        self._uids: dict[PoolKey, str] = {}
+    By the pool's uid: what was applied of another one of its name says nothing of this one. Its objects go with it, by
+    garbage collection, and maybe not at once.
+    """
 
-    def begin(self, pool: Pool) -> None:
-        """A pool is about to be looked at: what was applied of another of its name says nothing of this one.
+    def __init__(self, ctx: Context) -> None:
+        self._memory, self._store = ctx.memory, ctx.store
 
-        Its objects go with it, by garbage collection, and maybe not at once.
-        """
-        if self._uids.get(pool.key) != pool.uid:
-            self._pools.pop(pool.key, None)
-            self._uids[pool.key] = pool.uid
-
-    def is_current(self, pool: PoolKey, resource: Resource, name: str, digest: str) -> bool:
+    def is_current(self, pool: Pool, resource: Resource, name: str, digest: str) -> bool:
         """Whether this was applied, and nobody was seen to change it since."""
-        state = self._pools.get(pool, {}).get(Mark(resource.plural, name))
+        state = self._states(pool).get(Mark(resource.plural, name))
         return state is not None and state.digest == digest
 
-    def uid(self, pool: PoolKey, resource: Resource, name: str) -> str | None:
+    def uid(self, pool: Pool, resource: Resource, name: str) -> str | None:
         """The uid of the object that was applied; None when none is known, or somebody was seen to change it."""
-        state = self._pools.get(pool, {}).get(Mark(resource.plural, name))
+        state = self._states(pool).get(Mark(resource.plural, name))
         return state.version[0] if state and state.version else None
 
-    def note(self, pool: PoolKey, resource: Resource, body: dict[str, Any], digest: str) -> None:
+    def note(self, pool: Pool, resource: Resource, body: dict[str, Any], digest: str) -> None:
         """The API server's answer to applying something."""
-        mark = Mark(resource.plural, body["metadata"]["name"])
-        self._pools.setdefault(pool, {})[mark] = State(digest, _version(resource, body))
+        self._states(pool)[Mark(resource.plural, body["metadata"]["name"])] = State(digest, _version(resource, body))
 
-    def note_removed(self, pool: PoolKey, resource: Resource, name: str, digest: str) -> None:
+    def note_removed(self, pool: Pool, resource: Resource, name: str, digest: str) -> None:
         """Something was deleted, or was not there."""
-        self._pools.setdefault(pool, {})[Mark(resource.plural, name)] = State(digest, None)
+        self._states(pool)[Mark(resource.plural, name)] = State(digest, None)
 
-    def forget(self, pool: PoolKey) -> None:
-        """The pool is gone."""
-        self._pools.pop(pool, None)
-        self._uids.pop(pool, None)
+    def forget(self, pool: Pool) -> None:
+        """Look at all objects of the pool again."""
+        self._memory.drop(pool.uid, _Objects)
+
+    def _states(self, pool: Pool) -> dict[Mark, State]:
+        return self._memory.of(pool.uid, _Objects).states
 
     def compare(self, resource: Resource, namespace: str | None, found: Mapping[tuple[str, str], Any]) -> None:
         """Forget what is no longer as it was applied: the pool's next look applies it again.
 
         ``found`` are the versions of what there is, by namespace and name.
         """
-        for pool, states in self._pools.items():
-            if namespace not in (None, pool.namespace):
+        for pool in self._store.pools.values():
+            if namespace not in (None, pool.key.namespace):
                 continue
+            states = self._states(pool)
             for mark, state in list(states.items()):
-                if mark.resource == resource.plural and found.get((pool.namespace, mark.name)) != state.version:
+                if mark.resource == resource.plural and found.get((pool.key.namespace, mark.name)) != state.version:
                     del states[mark]
 
 
-class Drift:
+class DriftDetector:
     """Compares with what there is."""
 
-    def __init__(self, kube: Kube, store: Store, applied: Applied, namespaces: Namespaces) -> None:
-        self._kube = kube
-        self._store = store
+    def __init__(self, ctx: Context, applied: Applied, namespaces: Namespaces) -> None:
+        self._kube, self._store = ctx.kube, ctx.store
         self._applied = applied
         self._namespaces = namespaces
 

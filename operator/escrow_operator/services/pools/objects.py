@@ -6,19 +6,19 @@ import hashlib
 import json
 from typing import Any
 
-from escrow_operator.adapters.kube import CLAIMS, DEPLOYMENTS, NETWORK_POLICIES, SERVICES, Kube, Resource
+from escrow_operator.adapters.kube import CLAIMS, DEPLOYMENTS, NETWORK_POLICIES, SERVICES, Resource
 from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
 from escrow_operator.core.manifests import pool as manifests
 from escrow_operator.core.manifests.common import claim_name, deployment_name, service_name
 from escrow_operator.core.ownership import claim_problem, object_problem
 from escrow_operator.models.common import ROLES, Role
-from escrow_operator.models.pool import Pool, PoolKey
+from escrow_operator.models.pool import Pool
+from escrow_operator.services.context import Context
 from escrow_operator.services.monerod.poller import DaemonPoller
 from escrow_operator.services.pools.drift import Applied
 from escrow_operator.services.runtime.gather import gather_all
 from escrow_operator.services.runtime.outcomes import NotOurs
-from escrow_operator.services.wallets.clients import Wallets
-from escrow_operator.settings import Settings
+from escrow_operator.services.wallets.clients import WalletClients
 
 CREATED = "created"
 REMOVED = "removed"
@@ -31,22 +31,11 @@ KINDS = {SERVICES.plural: "Service", DEPLOYMENTS.plural: "Deployment", NETWORK_P
 class PoolObjects:
     """Objects are applied only when what is wanted of them changed, or somebody changed them."""
 
-    def __init__(
-        self, kube: Kube, settings: Settings, *, applied: Applied, daemons: DaemonPoller, wallets: Wallets
-    ) -> None:
-        self._kube = kube
-        self._settings = settings
+    def __init__(self, ctx: Context, *, applied: Applied, daemons: DaemonPoller, wallets: WalletClients) -> None:
+        self._kube, self._settings = ctx.kube, ctx.settings
         self._applied = applied
         self._daemons = daemons
         self._wallets = wallets
-
-    def forget(self, pool: PoolKey) -> None:
-        """The pool is gone."""
-        self._applied.forget(pool)
-
-    def begin(self, pool: Pool) -> None:
-        """Of a pool that was deleted and made again nothing was applied yet."""
-        self._applied.begin(pool)
 
     async def apply_all(self, pool: Pool, *, replicas: int) -> None:
         """All that the pool consists of, with this many free slots of each role.
@@ -99,7 +88,7 @@ class PoolObjects:
         await gather_all(self._stop(pool, deployment_name(pool.key, role)) for role in ROLES)
 
     async def _stop(self, pool: Pool, name: str) -> None:
-        if self._applied.is_current(pool.key, DEPLOYMENTS, name, STOPPED):
+        if self._applied.is_current(pool, DEPLOYMENTS, name, STOPPED):
             return
         found = await self._find(DEPLOYMENTS, pool, name)
         if found is None or object_problem(pool, KINDS[DEPLOYMENTS.plural], found):
@@ -110,12 +99,12 @@ class PoolObjects:
                 {"op": "replace", "path": "/spec/replicas", "value": 0},
             ]
             found = await self._kube.patch(DEPLOYMENTS, pool.key.namespace, name, ops)
-        self._applied.note(pool.key, DEPLOYMENTS, found, STOPPED)
+        self._applied.note(pool, DEPLOYMENTS, found, STOPPED)
 
     async def _own_uid(self, pool: Pool, resource: Resource, body: dict[str, Any]) -> str | None:
         """The uid of the object of this name; None when there is none. Raises NotOurs."""
         name = body["metadata"]["name"]
-        uid = self._applied.uid(pool.key, resource, name)
+        uid = self._applied.uid(pool, resource, name)
         if uid is not None:
             return uid
         found = await self._find(resource, pool, name)
@@ -130,7 +119,7 @@ class PoolObjects:
     async def _apply(self, pool: Pool, resource: Resource, body: dict[str, Any], uid: str | None) -> None:
         """Apply the object with this uid. Raises ConflictError when it was exchanged meanwhile."""
         digest, name = _digest(body), body["metadata"]["name"]
-        if self._applied.is_current(pool.key, resource, name, digest):
+        if self._applied.is_current(pool, resource, name, digest):
             return
         # With its uid it is this very object that is changed, or none. (Without, one that somebody made in the
         # milliseconds since would be taken over: server-side apply knows no "only if there is none".)
@@ -139,9 +128,9 @@ class PoolObjects:
             seen = await self._kube.apply(resource, pool.key.namespace, exactly)
         except ConflictError:
             # It is another object of that name: look at all of them again.
-            self._applied.forget(pool.key)
+            self._applied.forget(pool)
             raise
-        self._applied.note(pool.key, resource, seen, digest)
+        self._applied.note(pool, resource, seen, digest)
 
     async def _find(self, resource: Resource, pool: Pool, name: str) -> dict[str, Any] | None:
         try:
@@ -152,7 +141,7 @@ class PoolObjects:
     async def _ensure_claim(self, pool: Pool, role: Role) -> None:
         """Claims are made once and never changed or deleted: they hold the wallets (invariant I4)."""
         name = claim_name(pool.key, role)
-        if self._applied.is_current(pool.key, CLAIMS, name, CREATED):
+        if self._applied.is_current(pool, CLAIMS, name, CREATED):
             return
         try:
             seen = await self._kube.create(CLAIMS, pool.key.namespace, manifests.claim(pool, role))
@@ -161,16 +150,16 @@ class PoolObjects:
             problem = claim_problem(pool, role, seen)
             if problem:
                 raise NotOurs(problem) from None
-        self._applied.note(pool.key, CLAIMS, seen, CREATED)
+        self._applied.note(pool, CLAIMS, seen, CREATED)
 
     async def _remove_policy(self, pool: Pool) -> None:
         name = service_name(pool.key)
-        if self._applied.is_current(pool.key, NETWORK_POLICIES, name, REMOVED):
+        if self._applied.is_current(pool, NETWORK_POLICIES, name, REMOVED):
             return
         found = await self._find(NETWORK_POLICIES, pool, name)
         if found and not object_problem(pool, KINDS[NETWORK_POLICIES.plural], found):
             await self._kube.delete(NETWORK_POLICIES, pool.key.namespace, name, uid=found["metadata"]["uid"])
-        self._applied.note_removed(pool.key, NETWORK_POLICIES, name, REMOVED)
+        self._applied.note_removed(pool, NETWORK_POLICIES, name, REMOVED)
 
 
 def _digest(body: dict[str, Any]) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from escrow_operator.adapters.clock import Clock
-from escrow_operator.adapters.kube import POOLS, STORAGE_CLASSES, Kube
+from escrow_operator.adapters.kube import POOLS, STORAGE_CLASSES
 from escrow_operator.adapters.kube_errors import (
     ConflictError,
     InvalidNameError,
@@ -28,18 +27,22 @@ from escrow_operator.core.poolstatus import (
 from escrow_operator.core.secretuse import SECRET_NOT_MARKED
 from escrow_operator.models.common import POOL_FINALIZER, Role, SlotState, parse_time
 from escrow_operator.models.pool import Pool, PoolKey
-from escrow_operator.models.session import SessionKey
 from escrow_operator.models.slot import Slot
+from escrow_operator.services.context import Context
 from escrow_operator.services.monerod.poller import DaemonPoller
-from escrow_operator.services.pools.drift import Applied
 from escrow_operator.services.pools.objects import PoolObjects
 from escrow_operator.services.pools.scheduling_gates import SchedulingGates
 from escrow_operator.services.reporting.status import CONFLICT_SECONDS, StatusWriter
 from escrow_operator.services.runtime.outcomes import RECHECK_SECONDS, RETRY_SECONDS, NotOurs
-from escrow_operator.services.slots.claims import ClaimService
-from escrow_operator.services.state.store import Store
-from escrow_operator.services.wallets.clients import Wallets
-from escrow_operator.settings import Settings
+from escrow_operator.services.slots.claims import SlotClaims
+from escrow_operator.services.wallets.clients import WalletClients
+
+
+@dataclass
+class _Lacking:
+    """Since when (monotonic) some role has been without a free slot."""
+
+    since: float | None = None
 
 
 class PoolReconciler:
@@ -47,61 +50,43 @@ class PoolReconciler:
 
     def __init__(
         self,
-        kube: Kube,
-        store: Store,
-        settings: Settings,
-        clock: Clock,
+        ctx: Context,
         *,
-        applied: Applied,
-        claims: ClaimService,
+        claims: SlotClaims,
         daemons: DaemonPoller,
-        reporter: StatusWriter,
-        wallets: Wallets,
-        warm_ups: SchedulingGates,
-        wake: Callable[[SessionKey], None],
-        is_ending: Callable[[str], bool],
+        gates: SchedulingGates,
+        objects: PoolObjects,
+        status: StatusWriter,
+        wallets: WalletClients,
     ) -> None:
-        self._kube = kube
-        self._store = store
-        self._settings = settings
-        self._clock = clock
+        self._kube, self._store, self._clock = ctx.kube, ctx.store, ctx.clock
+        self._settings, self._memory = ctx.settings, ctx.memory
         self._claims = claims
         self._daemons = daemons
-        self._reporter = reporter
-        self._warm_ups = warm_ups
-        self._wake = wake
-        self._is_ending = is_ending
+        self._gates = gates
+        self._objects = objects
+        self._status = status
         self._wallets = wallets
-        self._parts = PoolObjects(kube, settings, applied=applied, daemons=daemons, wallets=wallets)
         self._classes: set[str] = set()
-        self._lacking: dict[PoolKey, float] = {}
 
     async def reconcile(self, key: PoolKey) -> float | None:
-        """One look; returns the seconds until the next one that no event may bring."""
+        """One look; returns the requeue delay in seconds, or None."""
         pool = self._store.pools.get(key)
         if pool is None:
-            self._parts.forget(key)
-            self._lacking.pop(key, None)
             await self._daemons.forget(key)
             return None
-        self._parts.begin(pool)
         self._wallets.notice(key, self._store.slots_of_pool(key))
         try:
-            if pool.deleting or self._is_ending(key.namespace):
+            if pool.deleting or key.namespace in self._store.ending:
                 return await self._let_go(pool)
             return await self._keep(await self._protect(pool))
         except ConflictError:
             return CONFLICT_SECONDS
 
-    def wake_waiting(self, key: PoolKey) -> None:
-        """A slot became free: let as many of those who wait look again as may find one, longest first."""
-        for session in self._claims.waiting(key)[: self._store.count_free(key)]:
-            self._wake(session)
-
     async def _keep(self, pool: Pool) -> float | None:
         problem: Problem | None = None
         try:
-            await self._parts.apply_all(pool, replicas=pool.spec.warm_slots + len(self._claims.waiting(pool.key)))
+            await self._objects.apply_all(pool, replicas=pool.spec.warm_slots + len(self._claims.waiting(pool.key)))
         except NotOurs as error:
             problem = error.problem
         except (ConflictError, UnavailableError):
@@ -111,7 +96,7 @@ class PoolReconciler:
                 return None
             problem = Problem("Rejected", f"The API server refused a part of the pool: {error}. Correct the spec.")
         problem = problem or self._secrets_problem(pool) or await self._storage_problem(pool)
-        next_start = await self._warm_ups.look(pool.key, waiting=len(self._claims.waiting(pool.key)))
+        next_start = await self._gates.look(pool.key, waiting=len(self._claims.waiting(pool.key)))
         slots = self._store.slots_of_pool(pool.key)
         lacking_for = self._note_lacking(pool, slots)
         conditions = pool_conditions(
@@ -126,7 +111,7 @@ class PoolReconciler:
         again = [next_start] if next_start is not None else []
         if problem:
             again.append(RETRY_SECONDS if problem.passes else RECHECK_SECONDS)
-        if pool.key in self._lacking and lacking_for < REPLACEMENT_GRACE:
+        if self._memory.of(pool.uid, _Lacking).since is not None and lacking_for < REPLACEMENT_GRACE:
             again.append((REPLACEMENT_GRACE - lacking_for).total_seconds())
         return min(again, default=None)
 
@@ -147,7 +132,7 @@ class PoolReconciler:
             # No await since the look at the slots: a claim that begins now finds the pool deleted.
             await self._patch(pool, {"op": "remove", "path": f"/metadata/finalizers/{index}"})
             return None
-        await self._parts.stop(pool)
+        await self._objects.stop(pool)
         await self._report(pool, slots, deleting_conditions(held, self._daemon(pool)))
         return RECHECK_SECONDS
 
@@ -163,11 +148,14 @@ class PoolReconciler:
 
     def _note_lacking(self, pool: Pool, slots: list[Slot]) -> timedelta:
         """For how long some role has been without a free slot."""
+        lacking = self._memory.of(pool.uid, _Lacking)
         if not lacking_roles(pool, slots):
-            self._lacking.pop(pool.key, None)
+            lacking.since = None
             return timedelta()
         now = self._clock.monotonic()
-        return timedelta(seconds=now - self._lacking.setdefault(pool.key, now))
+        if lacking.since is None:
+            lacking.since = now
+        return timedelta(seconds=now - lacking.since)
 
     def _daemon(self, pool: Pool) -> Condition:
         return daemon_condition(self._daemons.view(pool.key), pool.spec.daemon)
@@ -220,4 +208,4 @@ class PoolReconciler:
             generation=pool.generation,
             now=self._clock.now(),
         )
-        await self._reporter.report_pool(pool, status, conditions)
+        await self._status.report_pool(pool, status, conditions)

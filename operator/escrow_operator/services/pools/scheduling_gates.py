@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from escrow_operator.adapters.clock import Clock
-from escrow_operator.adapters.kube import PODS, Kube
+from escrow_operator.adapters.kube import PODS
 from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
 from escrow_operator.core.manifests.pool import ungate
 from escrow_operator.models.common import parse_time
 from escrow_operator.models.pool import PoolKey
 from escrow_operator.models.slot import Slot
+from escrow_operator.services.context import Context
 from escrow_operator.services.runtime.gather import gather_all
-from escrow_operator.services.state.store import Store
 
 HOLD_SECONDS = 5.0
 """No pool is kept waiting for longer than wallets usually take to open, however many are opened one by one."""
@@ -30,13 +29,10 @@ AT_ONCE = 30
 
 
 class SchedulingGates:
-    """Decides pool by pool; ``pool_changed`` asks for another look at a pool."""
+    """Decides pool by pool."""
 
-    def __init__(self, kube: Kube, store: Store, clock: Clock, *, pool_changed: Callable[[PoolKey], None]) -> None:
-        self._kube = kube
-        self._store = store
-        self._clock = clock
-        self._pool_changed = pool_changed
+    def __init__(self, ctx: Context) -> None:
+        self._kube, self._store, self._clock, self._wakeups = ctx.kube, ctx.store, ctx.clock, ctx.wakeups
         self._opening = 0
         self._held: set[PoolKey] = set()
 
@@ -51,7 +47,7 @@ class SchedulingGates:
             if not self._opening:
                 held, self._held = self._held, set()
                 for pool in held:
-                    self._pool_changed(pool)
+                    self._wakeups.pool(pool)
 
     async def look(self, pool: PoolKey, *, waiting: int) -> float | None:
         """Start what may start; ``waiting`` sessions lack a slot of each role. Seconds until the next look, if any."""

@@ -6,40 +6,26 @@ and reading costs as many steps as there are lines, whoever reads and how often.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from escrow_operator.adapters.clock import Clock
-from escrow_operator.adapters.kube import Kube
 from escrow_operator.core.poolstatus import COUNTS
 from escrow_operator.models.common import ROLES
+from escrow_operator.services.context import Context
 from escrow_operator.services.runtime.meters import PREFIX
 from escrow_operator.services.slots.capacity import Capacity
-from escrow_operator.services.state.store import Store
 
 
 class Statistics(Collector):
     """A Prometheus collector over the store, the queues and the API connection."""
 
-    def __init__(
-        self,
-        registry: CollectorRegistry,
-        kube: Kube,
-        store: Store,
-        capacity: Capacity,
-        clock: Clock,
-        *,
-        max_active: int,
-        queues: Mapping[str, Sized],
-    ) -> None:
-        self._kube = kube
-        self._store = store
+    def __init__(self, ctx: Context, capacity: Capacity, registry: CollectorRegistry) -> None:
+        self._kube, self._store, self._clock = ctx.kube, ctx.store, ctx.clock
         self._capacity = capacity
-        self._clock = clock
-        self._max_active = max_active
-        self._queues = queues
+        self._max_active = ctx.settings.sessions.max_active
+        self._queues = ctx.wakeups.queues
         registry.register(self)
 
     def collect(self) -> Iterable[Metric]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from escrow_operator.adapters.clock import Clock
-from escrow_operator.adapters.kube import POOLS, SESSIONS, JsonPatch, Kube
+from escrow_operator.adapters.kube import POOLS, SESSIONS, JsonPatch
 from escrow_operator.core.conditions import RECONCILING, Condition
 from escrow_operator.core.daemon import DAEMON_SYNCED, NOT_CHECKED
 from escrow_operator.core.funding import AWAITING_PAYMENT, FUNDED
@@ -15,9 +14,7 @@ from escrow_operator.core.settlement import SETTLED
 from escrow_operator.models.common import parse_time
 from escrow_operator.models.pool import Pool
 from escrow_operator.models.session import ENDING_PHASES, Session
-from escrow_operator.services.reporting.events import EventRecorder
-from escrow_operator.services.runtime.meters import Meters
-from escrow_operator.services.state.store import Store
+from escrow_operator.services.context import Context
 
 CONFLICT_SECONDS = 0.2
 """Until the next look after somebody else's write: its watch event is usually there by then."""
@@ -26,12 +23,9 @@ CONFLICT_SECONDS = 0.2
 class StatusWriter:
     """Writes the status of sessions and pools, and Events where a condition changed its reason."""
 
-    def __init__(self, kube: Kube, store: Store, recorder: EventRecorder, clock: Clock, meters: Meters) -> None:
-        self._kube = kube
-        self._store = store
-        self._recorder = recorder
-        self._clock = clock
-        self._meters = meters
+    def __init__(self, ctx: Context) -> None:
+        self._kube, self._store, self._clock = ctx.kube, ctx.store, ctx.clock
+        self._events, self._meters = ctx.events, ctx.meters
 
     async def report(self, session: Session, report: Report) -> Session:
         """Write a session's status if it says something new; returns the session as it is then.
@@ -81,7 +75,7 @@ class StatusWriter:
                 self._record(pool, condition)
 
     def _record(self, about: Session | Pool, condition: Condition) -> None:
-        self._recorder.record(about, condition.reason, condition.message, warning=condition.reason in WARNINGS)
+        self._events.record(about, condition.reason, condition.message, warning=condition.reason in WARNINGS)
 
 
 STORY = frozenset({READY, FUNDED, SETTLED, DAEMON_SYNCED})

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
 
-from escrow_operator.adapters.clock import Clock
-from escrow_operator.models.pool import Pool, PoolKey
-from escrow_operator.models.session import SessionKey
-from escrow_operator.services.pools.drift import Drift
-from escrow_operator.services.resync.relist import Sweep, Versions
-from escrow_operator.services.runtime.meters import Meters
+from escrow_operator.services.context import Context
+from escrow_operator.services.monerod.poller import DaemonPoller
+from escrow_operator.services.namespaces import Namespaces
+from escrow_operator.services.pools.drift import DriftDetector
+from escrow_operator.services.resync.relist import Relist, Versions
 from escrow_operator.services.runtime.work_queue import LONGEST_DELAY
-from escrow_operator.services.state.namespaces import Namespaces
-from escrow_operator.services.state.store import Store
-from escrow_operator.services.wallets.clients import Wallets
-from escrow_operator.services.wallets.closer import Closer
-from escrow_operator.settings import IntervalSettings
+from escrow_operator.services.wallets.clients import WalletClients
+from escrow_operator.services.wallets.closer import WalletCloser
 
 SWEEP_SECONDS = 300.0
 """For which one sweep may last: with an API server that takes every request and answers none, it is begun anew."""
@@ -31,39 +26,31 @@ refuses everything, and what is in them counts against the cap."""
 START_AGAIN = 2.0
 
 
-class Upkeep:
+class PeriodicResync:
     """The sweep queue calls it; nothing here decides what a reconciliation could decide."""
 
     def __init__(
         self,
-        store: Store,
-        intervals: IntervalSettings,
-        clock: Clock,
-        meters: Meters,
+        ctx: Context,
         *,
-        sweep: Sweep,
-        drift: Drift,
-        closer: Closer,
+        closer: WalletCloser,
+        daemons: DaemonPoller,
+        drift: DriftDetector,
         namespaces: Namespaces,
-        wallets: Wallets,
-        wake_sessions: Callable[[Iterable[SessionKey]], None],
-        wake_pool: Callable[[PoolKey], None],
-        watch_daemon: Callable[[Pool], Awaitable[None]],
+        relist: Relist,
+        wallets: WalletClients,
     ) -> None:
-        self._store = store
-        self._interval = intervals.sweep.total_seconds()
-        self._resync_interval = intervals.resync.total_seconds()
-        self._clock = clock
-        self._meters = meters
-        self._levels = sweep
+        self._store, self._clock, self._meters = ctx.store, ctx.clock, ctx.meters
+        self._wakeups = ctx.wakeups
+        self._interval = ctx.settings.intervals.sweep.total_seconds()
+        self._resync_interval = ctx.settings.intervals.resync.total_seconds()
+        self._relist = relist
+        self._daemons = daemons
         self._drift = drift
         self._closer = closer
         self._namespaces = namespaces
         self._wallets = wallets
-        self._wake_sessions = wake_sessions
-        self._wake_pool = wake_pool
-        self._watch_daemon = watch_daemon
-        self._swept = self._tried = clock.monotonic()
+        self._swept = self._tried = ctx.clock.monotonic()
         self._resynced: float | None = None
 
     @property
@@ -77,11 +64,11 @@ class Upkeep:
         """Whether sweeps go well, too."""
         return self._clock.monotonic() - self._swept <= SWEEPS_MISSED * self._interval
 
-    async def first_level(self) -> Versions:
+    async def first_list(self) -> Versions:
         """Look at all there is. Raises KubeError; namespaces that refuse for long are done without."""
         patience = self._clock.monotonic() + START_PATIENCE
         while True:
-            _, versions = await self._levels.level()
+            _, versions = await self._relist.everything()
             refused = [name for name in self._namespaces.named if self._namespaces.is_refused(name)]
             for name in refused:
                 await self._namespaces.look(name)
@@ -105,7 +92,7 @@ class Upkeep:
         return self._interval
 
     async def _sweep(self) -> None:
-        await self._levels.heal_orphans()
+        await self._relist.heal_orphans()
         await self._drift.look()
         if self._resynced is None:
             # All was listed at the start a moment ago, but not what a crash before it may have left.
@@ -116,20 +103,20 @@ class Upkeep:
             await self._find_stale()
             self._resynced = self._clock.monotonic()
         for pool in list(self._store.pools):
-            self._wake_pool(pool)
+            self._wakeups.pool(pool)
 
     async def _resync(self) -> None:
         before = list(self._store.pools)
-        news, _ = await self._levels.level()
-        self._wake_sessions(news)
+        news, _ = await self._relist.everything()
+        self._wakeups.sessions(news)
         for key, pool in list(self._store.pools.items()):
             self._wallets.forget_login_key(key)
-            await self._watch_daemon(pool)
+            await self._daemons.watch(pool)
         for key in before:
             if key not in self._store.pools:
-                self._wake_pool(key)
+                self._wakeups.pool(key)
 
     async def _find_stale(self) -> None:
         for namespace in self._namespaces.served:
             found = await self._namespaces.apart(namespace, self._closer.find_stale(namespace))
-            self._wake_sessions(found or ())
+            self._wakeups.sessions(found or ())

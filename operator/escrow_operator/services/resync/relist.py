@@ -7,18 +7,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from escrow_operator.adapters.kube import PODS, POOLS, SESSIONS, Kube, Listing
+from escrow_operator.adapters.kube import PODS, POOLS, SESSIONS, Listing
 from escrow_operator.adapters.kube_errors import KubeError, NotFoundError, UnavailableError
 from escrow_operator.core.manifests.common import SLOT_LABELS
 from escrow_operator.models.pool import PoolKey
 from escrow_operator.models.session import SessionKey
 from escrow_operator.models.slot import Slot
+from escrow_operator.services.context import Context
+from escrow_operator.services.namespaces import Namespaces
 from escrow_operator.services.runtime.gather import both
-from escrow_operator.services.state.namespaces import Namespaces
 from escrow_operator.services.state.newest import Listed
-from escrow_operator.services.state.store import Store, session_key
-from escrow_operator.services.wallets.clients import Wallets
-from escrow_operator.services.wallets.opener import Opener
+from escrow_operator.services.state.store import session_key
 
 _LOG = logging.getLogger(__name__)
 
@@ -30,17 +29,14 @@ Versions = dict[str | None, str | None]
 """As of which version the list of pods of each namespace (None: of the cluster) is complete; None: it was refused."""
 
 
-class Sweep:
+class Relist:
     """Lists, compares and heals. It decides nothing that a reconciliation could decide."""
 
-    def __init__(self, kube: Kube, store: Store, wallets: Wallets, opener: Opener, namespaces: Namespaces) -> None:
-        self._kube = kube
-        self._store = store
-        self._wallets = wallets
-        self._opener = opener
+    def __init__(self, ctx: Context, namespaces: Namespaces) -> None:
+        self._kube, self._store, self._wakeups = ctx.kube, ctx.store, ctx.wakeups
         self._namespaces = namespaces
 
-    async def level(self) -> tuple[set[SessionKey], Versions]:
+    async def everything(self) -> tuple[set[SessionKey], Versions]:
         """Fill the store from full lists: at start, and again for what silent watches missed.
 
         Returns the sessions of which that said something new, and the versions of the lists of pods. A namespace that
@@ -49,19 +45,26 @@ class Sweep:
         news: set[SessionKey] = set()
         versions: Versions = {}
         for namespace in self._namespaces.served:
-            found = await self._namespaces.apart(namespace, self._level(namespace))
+            found = await self._namespaces.apart(namespace, self._list_all(namespace))
             versions[namespace] = found.version if found else None
             if found:
                 news |= found.news
         return news, versions
 
-    async def level_objects(self, namespace: str | None) -> set[SessionKey]:
+    async def objects(self, namespace: str | None) -> None:
+        """List sessions and pools of a namespace (None: of the cluster), and forget those that are gone."""
+        found = await self._namespaces.apart(namespace, self._list_objects(namespace))
+        if found is not None:
+            self._wakeups.sessions(found)
+            self._wakeups.all_pools()
+
+    async def _list_objects(self, namespace: str | None) -> set[SessionKey]:
         """The sessions that are not as they were known, or have lost their pool."""
-        gone = await self._level_pools(namespace)
-        news = await self.level_sessions(namespace)
+        gone = await self._list_pools(namespace)
+        news = await self.list_sessions(namespace)
         return news.union(self._sessions_of(gone))
 
-    async def _level_pools(self, namespace: str | None) -> list[PoolKey]:
+    async def _list_pools(self, namespace: str | None) -> list[PoolKey]:
         """The pools that are gone."""
         uids: set[str] = set()
         version = ""
@@ -75,13 +78,13 @@ class Sweep:
     def _sessions_of(self, pools: Iterable[PoolKey]) -> Iterator[SessionKey]:
         return (key for pool in pools for key in self._store.sessions_of_pool(pool))
 
-    async def _level(self, namespace: str | None) -> _Levelled:
-        gone = await self._level_pools(namespace)
+    async def _list_all(self, namespace: str | None) -> _Found:
+        gone = await self._list_pools(namespace)
         # Both at once: the API server makes a page of the one while a page of the other is read.
-        sessions, (slots, version) = await both(self.level_sessions(namespace), self.level_slots(namespace))
-        return _Levelled(sessions.union(slots, self._sessions_of(gone)), version)
+        sessions, (slots, version) = await both(self.list_sessions(namespace), self.list_slots(namespace))
+        return _Found(sessions.union(slots, self._sessions_of(gone)), version)
 
-    async def level_sessions(self, namespace: str | None) -> set[SessionKey]:
+    async def list_sessions(self, namespace: str | None) -> set[SessionKey]:
         """The sessions that are not as they were known."""
         news: set[SessionKey] = set()
         uids: set[str] = set()
@@ -92,7 +95,7 @@ class Sweep:
             version = page.version
         return news.union(self._store.drop_absent_sessions(Listed(namespace, uids, version)))
 
-    async def level_slots(self, namespace: str | None) -> tuple[set[SessionKey], str]:
+    async def list_slots(self, namespace: str | None) -> tuple[set[SessionKey], str]:
         """The sessions whose pods are not as they were known, and the version of the list."""
         changed: list[Slot] = []
         uids: set[str] = set()
@@ -102,14 +105,7 @@ class Sweep:
             uids |= _uids(page)
             version = page.version
         gone = self._store.drop_absent_slots(Listed(namespace, uids, version))
-        for slot in gone:
-            self.slot_gone(slot)
         return {SessionKey(s.namespace, s.session_name) for s in changed + gone if s.session_name}, version
-
-    def slot_gone(self, slot: Slot) -> None:
-        """Forget all about a pod."""
-        self._opener.forget(slot.uid)
-        self._wallets.forget(slot.uid)
 
     async def heal_orphans(self) -> None:
         """Delete adopted pods whose session no longer exists.
@@ -144,7 +140,7 @@ class Sweep:
         return bool(body["metadata"]["uid"] != slot.session_uid)
 
 
-class _Levelled(NamedTuple):
+class _Found(NamedTuple):
     """Sessions with news in a namespace, and the version of its list of pods."""
 
     news: set[SessionKey]

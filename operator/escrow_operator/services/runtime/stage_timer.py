@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from escrow_operator.adapters.clock import Clock
+from escrow_operator.services.runtime.memory import Memory
 from escrow_operator.services.runtime.meters import Meters
 
 
@@ -26,37 +28,38 @@ class Stage(StrEnum):
     """Status writes."""
 
 
-class Stages:
-    """A stopwatch per session that is on its way; sessions that were never begun cost nothing."""
+@dataclass
+class _Stopwatch:
+    """``last`` is the monotonic time of the last mark; None when the watch does not run."""
 
-    def __init__(self, meters: Meters, clock: Clock) -> None:
+    last: float | None = None
+    spent: defaultdict[Stage, float] = field(default_factory=lambda: defaultdict(float))
+
+
+class StageTimer:
+    """A stopwatch for each session that is on its way to Ready for the first time."""
+
+    def __init__(self, meters: Meters, clock: Clock, memory: Memory) -> None:
         self._meters = meters
         self._clock = clock
-        self._last: dict[str, float] = {}
-        self._spent: dict[str, defaultdict[Stage, float]] = {}
+        self._memory = memory
 
     def begin(self, session_uid: str) -> None:
         """The session was seen for the first time."""
-        self._last[session_uid] = self._clock.monotonic()
-        self._spent[session_uid] = defaultdict(float)
+        self._memory.of(session_uid, _Stopwatch).last = self._clock.monotonic()
 
     def mark(self, session_uid: str, stage: Stage) -> None:
         """What happened since the last mark was this."""
-        last = self._last.get(session_uid)
-        if last is None:
-            return
-        now = self._last[session_uid] = self._clock.monotonic()
-        self._spent[session_uid][stage] += now - last
+        watch = self._memory.of(session_uid, _Stopwatch)
+        if watch.last is not None:
+            now = self._clock.monotonic()
+            watch.spent[stage] += now - watch.last
+            watch.last = now
 
     def ready(self, session_uid: str) -> None:
         """The session is Ready: its times count."""
-        spent = self._spent.get(session_uid)
-        if spent is not None:
+        watch = self._memory.of(session_uid, _Stopwatch)
+        if watch.last is not None:
             for stage in Stage:
-                self._meters.stages.labels(stage=stage.value).observe(spent[stage])
-        self.forget(session_uid)
-
-    def forget(self, session_uid: str) -> None:
-        """The session is gone, closed or Ready."""
-        self._last.pop(session_uid, None)
-        self._spent.pop(session_uid, None)
+                self._meters.stages.labels(stage=stage.value).observe(watch.spent[stage])
+        self._memory.drop(session_uid, _Stopwatch)

@@ -34,7 +34,7 @@ class _Waiting(NamedTuple):
 
 
 class WorkQueue(Generic[K]):
-    """``handler(key)`` returns the seconds after which to look again by itself, or None.
+    """Its handler is given a key, and returns the requeue delay in seconds, or None.
 
     ``concurrency`` looks begin at once, those of ``urgent`` keys first, and those of each ``group`` of keys in turn.
     One that takes long, as it waits for somebody who hangs, makes room for others after ``LONGEST_PLACE``.
@@ -43,7 +43,6 @@ class WorkQueue(Generic[K]):
     def __init__(
         self,
         name: str,
-        handler: Callable[[K], Awaitable[float | None]],
         *,
         concurrency: int,
         meters: Meters,
@@ -52,7 +51,7 @@ class WorkQueue(Generic[K]):
     ) -> None:
         self._log = logging.getLogger(f"{__name__}.{name}")
         self._wait, self._work = meters.queue_wait.labels(queue=name), meters.queue_work.labels(queue=name)
-        self._handler = handler
+        self._handler: Callable[[K], Awaitable[float | None]] | None = None
         self._urgent = urgent
         self._group = group
         self._places = Turns(concurrency)
@@ -61,6 +60,10 @@ class WorkQueue(Generic[K]):
         self._again: set[K] = set()
         self._failures: dict[K, int] = {}
         self._closed = False
+
+    def serve(self, handler: Callable[[K], Awaitable[float | None]]) -> None:
+        """Call ``handler`` from now on; keys may be added before."""
+        self._handler = handler
 
     def add(self, key: K, delay: float = 0.0) -> None:
         """Look at a key after ``delay`` seconds at the latest; an earlier look that is due already stays due."""
@@ -100,6 +103,7 @@ class WorkQueue(Generic[K]):
         try:
             async with self._places.turn(urgent=self._urgent(key), longest=LONGEST_PLACE, group=self._group(key)):
                 self._wait.observe(asyncio.get_running_loop().time() - due)
+                assert self._handler is not None  # noqa: S101 - served before the event loop goes on
                 with self._work.time():
                     delay = await self._handler(key)
             self._failures.pop(key, None)

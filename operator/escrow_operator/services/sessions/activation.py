@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from escrow_operator.adapters.kube import ENDPOINT_SLICES, SECRETS, SESSIONS, Kube, urgently
+from escrow_operator.adapters.kube import ENDPOINT_SLICES, SECRETS, SESSIONS, urgently
 from escrow_operator.adapters.kube_errors import ConflictError
 from escrow_operator.core.health import health
 from escrow_operator.core.manifests.common import connection_name, endpoint_slice_name, endpoint_url
@@ -17,19 +17,18 @@ from escrow_operator.models.deed import Deed
 from escrow_operator.models.pool import Pool
 from escrow_operator.models.session import OPEN_PHASES, Phase, Session, Setup
 from escrow_operator.models.slot import Slot
+from escrow_operator.services.context import Context
 from escrow_operator.services.pools.scheduling_gates import SchedulingGates
-from escrow_operator.services.reporting.events import EventRecorder
 from escrow_operator.services.reporting.status import StatusWriter
 from escrow_operator.services.runtime.gather import both, gather_all
 from escrow_operator.services.runtime.outcomes import Blocked
-from escrow_operator.services.runtime.stage_timer import Stage, Stages
-from escrow_operator.services.slots.claims import ClaimService, Slots
-from escrow_operator.services.state.store import Store
-from escrow_operator.services.wallets.clients import Wallets
+from escrow_operator.services.runtime.stage_timer import Stage
+from escrow_operator.services.slots.claims import SlotClaims, Slots
+from escrow_operator.services.wallets.clients import WalletClients
 from escrow_operator.services.wallets.creation import WalletCreator
-from escrow_operator.services.wallets.deeds import DeedService, must_name_secrets
-from escrow_operator.services.wallets.opener import Opener, not_ready
-from escrow_operator.services.wallets.prober import Prober
+from escrow_operator.services.wallets.deeds import DeedStore, must_name_secrets
+from escrow_operator.services.wallets.opener import WalletOpener, not_ready
+from escrow_operator.services.wallets.prober import WalletFileProber
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,45 +40,39 @@ class Escrow:
     address: str
 
 
+@dataclasses.dataclass
+class _Published:
+    """What clients were given last: None before it was, or when it was taken back."""
+
+    logins: tuple[str, ...] | None = None
+    places: tuple[Any, ...] | None = None
+
+
 class Activator:
     """Carries a session to open wallets; on one that has them it costs nothing."""
 
     def __init__(
         self,
-        kube: Kube,
+        ctx: Context,
         *,
-        claims: ClaimService,
-        deeds: DeedService,
-        opener: Opener,
-        prober: Prober,
-        wallets: Wallets,
-        reporter: StatusWriter,
-        recorder: EventRecorder,
-        stages: Stages,
-        store: Store,
-        warm_ups: SchedulingGates,
+        claims: SlotClaims,
+        deeds: DeedStore,
+        gates: SchedulingGates,
+        opener: WalletOpener,
+        prober: WalletFileProber,
+        status: StatusWriter,
+        wallets: WalletClients,
     ) -> None:
-        self._kube = kube
-        self._stages = stages
-        self._store = store
-        self._warm_ups = warm_ups
+        self._kube, self._store, self._memory = ctx.kube, ctx.store, ctx.memory
+        self._events, self._stages = ctx.events, ctx.stages
+        self._gates = gates
         self._claims = claims
         self._deeds = deeds
         self._opener = opener
         self._prober = prober
         self._wallets = wallets
-        self._reporter = reporter
-        self._recorder = recorder
-        self._maker = WalletCreator(claims=claims, deeds=deeds, wallets=wallets)
-        self._published: dict[str, tuple[str, ...]] = {}
-        self._pointed: dict[str, tuple[Any, ...]] = {}
-
-    def forget(self, session_uid: str) -> None:
-        """The session is gone or closed."""
-        self._published.pop(session_uid, None)
-        self._prober.forget(session_uid)
-        self._pointed.pop(session_uid, None)
-        self._stages.forget(session_uid)
+        self._status = status
+        self._creator = WalletCreator(claims=claims, deeds=deeds, wallets=wallets)
 
     async def activate(self, session: Session, pool: Pool, height: int) -> Escrow:
         """Open what is not open yet. ``height`` is monerod's. Raises Blocked or Failed."""
@@ -91,8 +84,8 @@ class Activator:
         if address and self._was_published(session, slots):
             if await self._opener.confirm(slots, address):
                 # Another operator opened them; neither passwords nor writes are needed to go on.
-                self._published[session.uid] = _mark(slots)
-                self._pointed[session.uid] = _places(slots)
+                published = self._memory.of(session.uid, _Published)
+                published.logins, published.places = _logins(slots), _places(slots)
                 return Escrow(session, slots, address)
             # A process that kubelet restarted at once: opening takes seconds, in which nobody is to be told that the
             # wallets are open; nor is the next operator, if this one dies before their addresses are published.
@@ -115,7 +108,7 @@ class Activator:
         self._stages.mark(session.uid, Stage.CLAIM)
         session = await self._tell(session, slots, before)
         self._stages.mark(session.uid, Stage.STATUS)
-        with self._warm_ups.opening():
+        with self._gates.opening():
             deeds, slots, address = await self._open(session, slots, deeds, height)
         if self._store.sessions.get(session.key, session).generation != session.generation:
             # What the address is for is written into its deeds for good: not what somebody corrected meanwhile.
@@ -155,7 +148,7 @@ class Activator:
         if fresh:
             story = "SlotReplaced" if session.phase in OPEN_PHASES else "SlotsClaimed"
             names = ", ".join(f"{slot.role} {slot.name}" for slot in fresh)
-            self._recorder.record(session, story, f"Adopted {names}.")
+            self._events.record(session, story, f"Adopted {names}.")
         if session.phase in OPEN_PHASES or (session.phase is Phase.OPENING and not fresh):
             return session
         report = Report(
@@ -163,7 +156,7 @@ class Activator:
             health(Phase.OPENING, OPENING, "The wallets are being opened."),
             {"wallets": wallet_fields(session, slots, opened=False)},
         )
-        return await self._reporter.report(session, report)
+        return await self._status.report(session, report)
 
     async def _open(
         self, session: Session, slots: Slots, deeds: Mapping[Role, Deed], height: int
@@ -186,7 +179,7 @@ class Activator:
             address, _ = await both(opening, self._publish(session, slots))
         if reused:
             # Told when it is true, and not at each try.
-            self._recorder.record(
+            self._events.record(
                 session,
                 "WalletsReused",
                 "An earlier session of this name made wallets; they are open again, with their address and balance.",
@@ -197,8 +190,8 @@ class Activator:
         self, session: Session, slots: Slots, deeds: Mapping[Role, Deed], height: int
     ) -> tuple[Mapping[Role, Deed], Slots, str]:
         """The key exchange, or what is left to do of an earlier attempt."""
-        deeds, slots, address = await self._maker.make(session, slots, deeds, height)
-        self._recorder.record(
+        deeds, slots, address = await self._creator.make(session, slots, deeds, height)
+        self._events.record(
             session,
             "KeysExchanged",
             "The three wallets share a 2-of-3 multisig; they are opened again to prove it.",
@@ -218,15 +211,15 @@ class Activator:
             # Taken back first: "opened" means, to the next operator as well, that the host names are as they should be.
             blocked = not_ready(absent[0])
             raise Blocked(blocked.reason, blocked.message, retry_after=0.0)
-        if absent or len(slots) < len(ROLES) or session.uid in self._pointed:
+        if absent or len(slots) < len(ROLES) or self._memory.of(session.uid, _Published).places is not None:
             await self._point(session, slots)
         if absent and len(slots) == len(ROLES):
             raise not_ready(absent[0])
 
     async def _point(self, session: Session, slots: Slots) -> None:
         """Host names that lead to the pods that can be called, and nowhere else."""
-        mark = _places(slots)
-        if self._pointed.get(session.uid) == mark:
+        published, places = self._memory.of(session.uid, _Published), _places(slots)
+        if published.places == places:
             return
         namespace = session.key.namespace
         body = endpoint_slice(session, slots)
@@ -234,15 +227,15 @@ class Activator:
             await self._kube.delete(ENDPOINT_SLICES, namespace, endpoint_slice_name(session.key))
         else:
             await self._kube.apply(ENDPOINT_SLICES, namespace, body)
-        self._pointed[session.uid] = mark
+        published.places = places
 
     async def _publish(self, session: Session, slots: Slots) -> None:
         """Connection Secrets and host names, where they are not those of the slots as they are."""
         await both(self._point(session, slots), self._hand_out(session, slots))
 
     async def _hand_out(self, session: Session, slots: Slots) -> None:
-        mark = _mark(slots)
-        if self._published.get(session.uid) == mark:
+        published, marks = self._memory.of(session.uid, _Published), _logins(slots)
+        if published.logins == marks:
             return
         namespace = session.key.namespace
         logins = {role: await self._wallets.login(slots[role]) for role in ROLES}
@@ -250,7 +243,7 @@ class Activator:
             self._kube.apply(SECRETS, namespace, connection_secret(session, slots[role], logins[role]))
             for role in ROLES
         )
-        self._published[session.uid] = mark
+        published.logins = marks
 
 
 def _is_doubtful(session: Session) -> bool:
@@ -259,7 +252,7 @@ def _is_doubtful(session: Session) -> bool:
     return unseen or "failure" in session.status
 
 
-def _mark(slots: Slots) -> tuple[str, ...]:
+def _logins(slots: Slots) -> tuple[str, ...]:
     """What the logins depend on."""
     return tuple(f"{slots[role].uid}/{slots[role].login_key}" for role in ROLES)
 

@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from escrow_operator.adapters.clock import Clock
 from escrow_operator.core.patience import LONGEST_TRY_SECONDS, OPENING_DEADLINE, OPENING_TIMED_OUT, Opening
-from escrow_operator.models.session import Session, SessionKey
+from escrow_operator.models.session import Session
 from escrow_operator.models.slot import Slot
+from escrow_operator.services.context import Context
 from escrow_operator.services.runtime.outcomes import Blocked, NotOpened, SlotBroken
 
 
@@ -22,16 +22,20 @@ class _Tried:
     blocked: Blocked
 
 
-class Patience:
+@dataclass
+class _Tries:
+    last: _Tried | None = None
+
+
+class Backoff:
     """How often it was tried is in the status; when the next try is due is not, so that a new operator tries once."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._tried: dict[SessionKey, _Tried] = {}
+    def __init__(self, ctx: Context) -> None:
+        self._clock, self._memory = ctx.clock, ctx.memory
 
     def must_be_due(self, session: Session, slots: Iterable[Slot]) -> None:
         """Raises what was said last, until the next try is due; a touch, another spec or another pod comes sooner."""
-        tried = self._tried.get(session.key)
+        tried = self._memory.of(session.uid, _Tries).last
         if tried is None or tried.mark != _mark(session, slots):
             return
         left = tried.due - self._clock.monotonic()
@@ -67,12 +71,12 @@ class Patience:
             )
         blocked.fields = {"opening": opening.to_status()}
         due = self._clock.monotonic() + blocked.retry_after
-        self._tried[session.key] = _Tried(_mark(session, slots), due, blocked)
+        self._memory.of(session.uid, _Tries).last = _Tried(_mark(session, slots), due, blocked)
         return blocked
 
-    def forget(self, key: SessionKey) -> None:
-        """Its wallets are open, or nobody wants them open."""
-        self._tried.pop(key, None)
+    def forget(self, session: Session) -> None:
+        """Its wallets are open."""
+        self._memory.drop(session.uid, _Tries)
 
 
 _MINUTES = f"{OPENING_DEADLINE.total_seconds() / 60:.0f}"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from escrow_operator.adapters.clock import Clock
-from escrow_operator.adapters.kube import SESSIONS, Kube
+from escrow_operator.adapters.kube import SESSIONS
 from escrow_operator.core.conditions import Condition
 from escrow_operator.core.expiry import is_edited, is_wanted_again, last_use
 from escrow_operator.core.health import health, unwatched
@@ -13,17 +12,14 @@ from escrow_operator.core.patience import failed_again, is_to_be_tried, look_aga
 from escrow_operator.core.protection import may_hold_money
 from escrow_operator.core.report import Report
 from escrow_operator.models.common import format_time, parse_time
-from escrow_operator.models.session import RESUMABLE_PHASES, Phase, Session, SessionKey
-from escrow_operator.services.reporting.events import EventRecorder
+from escrow_operator.models.session import RESUMABLE_PHASES, Phase, Session
+from escrow_operator.services.context import Context
 from escrow_operator.services.reporting.status import StatusWriter
 from escrow_operator.services.runtime.outcomes import RECHECK_SECONDS, RETRY_SECONDS, Failed
-from escrow_operator.services.sessions.activation import Activator
-from escrow_operator.services.slots.claims import ClaimService
-from escrow_operator.services.state.store import Store
-from escrow_operator.services.wallets.closer import Closer
-from escrow_operator.services.wallets.deeds import DeedService
-from escrow_operator.services.wallets.monitor import Monitor
-from escrow_operator.settings import EvictionPolicy, Settings
+from escrow_operator.services.slots.claims import SlotClaims
+from escrow_operator.services.wallets.closer import WalletCloser
+from escrow_operator.services.wallets.deeds import DeedStore
+from escrow_operator.settings import EvictionPolicy
 
 EXPIRED_TEXT = (
     "Not used for its TTL. The wallets were closed; their files and Secrets are kept. A touch or a change of its spec"
@@ -52,31 +48,14 @@ class Endings:
     """Carries out the end of a session; each step is repeated until it is done."""
 
     def __init__(
-        self,
-        kube: Kube,
-        settings: Settings,
-        clock: Clock,
-        *,
-        activator: Activator,
-        claims: ClaimService,
-        closer: Closer,
-        deeds: DeedService,
-        monitor: Monitor,
-        recorder: EventRecorder,
-        reporter: StatusWriter,
-        store: Store,
+        self, ctx: Context, *, claims: SlotClaims, closer: WalletCloser, deeds: DeedStore, status: StatusWriter
     ) -> None:
-        self._kube = kube
-        self._settings = settings
-        self._clock = clock
-        self._activator = activator
+        self._kube, self._store, self._clock = ctx.kube, ctx.store, ctx.clock
+        self._settings, self._memory, self._events = ctx.settings, ctx.memory, ctx.events
         self._claims = claims
         self._closer = closer
         self._deeds = deeds
-        self._monitor = monitor
-        self._recorder = recorder
-        self._reporter = reporter
-        self._store = store
+        self._status = status
 
     async def fail(self, session: Session, failure: Failed, daemon: Condition) -> float:
         """Give the slots back, and remember what was tried so that it is not tried again soon, or at all."""
@@ -88,7 +67,7 @@ class Endings:
             message += f" It is tried again at {tried['retryAt']}, or when its spec or a Secret changes."
         conditions = (*health(Phase.FAILED, failure.reason, message), *unwatched(session), daemon)
         report = Report(Phase.FAILED, conditions, {"failure": tried} | CLOSED)
-        return await self.stay_failed(await self._reporter.report(session, report))
+        return await self.stay_failed(await self._status.report(session, report))
 
     async def stay_failed(self, session: Session) -> float:
         """Without slots until it is mended."""
@@ -124,7 +103,7 @@ class Endings:
         activity = format_time(last_use(session, now=self._clock.now()))
         fields = {"lastActivityTime": activity, "lastTouch": session.touch} | CLOSED
         conditions = (*health(phase, phase.value, message), *unwatched(session))
-        return await self.stay_closed(await self._reporter.report(session, Report(phase, conditions, fields)))
+        return await self.stay_closed(await self._status.report(session, Report(phase, conditions, fields)))
 
     async def settle(self, session: Session, final: Report) -> float | None:
         """The payout is final: ``final`` has the phase, what is true of the money, and the fields of the last look.
@@ -138,7 +117,7 @@ class Endings:
             *final.conditions,
         )
         report = Report(final.phase, conditions, {**final.fields, **CLOSED})
-        return await self.stay_closed(await self._reporter.report(session, report))
+        return await self.stay_closed(await self._status.report(session, report))
 
     async def stay_closed(self, session: Session) -> float | None:
         """Hold no slots; an evicted session is deleted then, an expired or suspended one may be wanted again."""
@@ -147,11 +126,11 @@ class Endings:
         if session.phase in RESUMABLE_PHASES and wanted:
             conditions = health(Phase.PENDING, "Resuming", f"Used again after it was {session.phase.value.lower()}.")
             fields = {"lastActivityTime": format_time(now), "lastTouch": session.touch}
-            await self._reporter.report(session, Report(Phase.PENDING, conditions, fields))
+            await self._status.report(session, Report(Phase.PENDING, conditions, fields))
             return 0.0
         if is_edited(session):
             # The change is seen, and changes nothing.
-            session = await self._reporter.report(session, Report(session.phase, ()))
+            session = await self._status.report(session, Report(session.phase, ()))
         if not await self._close(session):
             return RETRY_SECONDS
         if session.phase is Phase.EVICTED:
@@ -164,29 +143,28 @@ class Endings:
     async def finish(self, session: Session) -> float | None:
         """The way out of a deleted session."""
         if session.finalizers.own is None:
-            self.forget(session.key, session.uid)
+            self._forget(session)
             return None
         if not await self._close(session):
             text = "Waiting for a pod to store its wallet and end."
             closing = (*health(Phase.PENDING, "Closing", text), *unwatched(session))
-            await self._reporter.report(session, Report(session.phase, closing))
+            await self._status.report(session, Report(session.phase, closing))
             return RETRY_SECONDS
-        self._recorder.record(
+        self._events.record(
             session, "WalletsClosed", "The wallets were stored and closed; their files and Secrets are kept."
         )
         await self._closer.drop_finalizer(session)
         return None
 
-    def forget(self, key: SessionKey, uid: str | None) -> None:
-        """A session waits for nothing and holds nothing, or is gone; the uid is None where it is not known."""
-        self._claims.forget(key)
-        if uid is not None:
-            self._activator.forget(uid)
-            self._monitor.forget(uid)
+    def _forget(self, session: Session) -> None:
+        """A closed session waits for nothing, and what was known of its wallets says nothing any more."""
+        self._claims.forget(session.key)
+        self._memory.clear(session.uid)
 
     async def _close(self, session: Session) -> bool:
-        self.forget(session.key, session.uid)
-        if not session.deleting and (self._store.is_holder(session.uid) or self._closer.is_stale(session)):
+        is_stale = self._closer.is_stale(session)
+        self._forget(session)
+        if not session.deleting and (self._store.is_holder(session.uid) or is_stale):
             # Before its slots go: while it has them, whoever carries on after a crash does it again.
             await self._closer.withdraw_endpoints(session)
         return await self._closer.release(session)

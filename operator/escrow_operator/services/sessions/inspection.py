@@ -13,11 +13,11 @@ from escrow_operator.errors import DaemonError
 from escrow_operator.models.monero import ChainFacts, parse_xmr
 from escrow_operator.models.pool import Pool
 from escrow_operator.models.session import Session
+from escrow_operator.services.context import Context
 from escrow_operator.services.monerod.poller import DaemonPoller
 from escrow_operator.services.runtime.outcomes import RETRY_SECONDS, Blocked, CutOff, SlotBroken, no_pool
 from escrow_operator.services.sessions.activation import Escrow
-from escrow_operator.services.state.store import Store
-from escrow_operator.services.wallets.monitor import SYNCING_SECONDS, Monitor, Survey
+from escrow_operator.services.wallets.monitor import SYNCING_SECONDS, Survey, WalletMonitor
 
 LOOKS_FOR_ONE_HEIGHT = 2
 """Equal heights are asked for, not "at least monerod's": in a reorganisation a wallet stays higher than its daemon, on
@@ -27,8 +27,8 @@ blocks that are no more."""
 class Inspector:
     """Reads nothing it could not vouch for (invariant I8)."""
 
-    def __init__(self, store: Store, daemons: DaemonPoller, monitor: Monitor) -> None:
-        self._store = store
+    def __init__(self, ctx: Context, daemons: DaemonPoller, monitor: WalletMonitor) -> None:
+        self._store = ctx.store
         self._daemons = daemons
         self._monitor = monitor
         self._facts_of: WeakKeyDictionary[Survey, tuple[Wanted, ChainMark, ChainFacts]] = WeakKeyDictionary()

@@ -6,11 +6,11 @@ next look.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from escrow_operator.adapters.clock import Clock
-from escrow_operator.adapters.kube import PODS, Kube
+from escrow_operator.adapters.kube import PODS
 from escrow_operator.adapters.kube_errors import ConflictError, KubeError, UnavailableError
 from escrow_operator.core.conditions import Condition
 from escrow_operator.core.daemon import NOT_CHECKED
@@ -23,7 +23,7 @@ from escrow_operator.core.report import READY, Report, after
 from escrow_operator.core.settlement import SETTLED, final_phase
 from escrow_operator.models.common import ROLES, Label, format_time
 from escrow_operator.models.session import CLOSED_PHASES, OPEN_PHASES, Phase, Session, SessionKey
-from escrow_operator.services.reporting.events import EventRecorder
+from escrow_operator.services.context import Context
 from escrow_operator.services.reporting.status import CONFLICT_SECONDS, StatusWriter
 from escrow_operator.services.runtime.outcomes import (
     IN_LINE,
@@ -35,17 +35,14 @@ from escrow_operator.services.runtime.outcomes import (
     NotOpened,
     SlotBroken,
 )
-from escrow_operator.services.runtime.stage_timer import Stage, Stages
+from escrow_operator.services.runtime.stage_timer import Stage
 from escrow_operator.services.sessions.activation import Activator, Escrow, wallet_fields
-from escrow_operator.services.sessions.backoff import Patience
+from escrow_operator.services.sessions.backoff import Backoff
 from escrow_operator.services.sessions.endings import Endings
 from escrow_operator.services.sessions.inspection import Inspector
 from escrow_operator.services.sessions.renewal import Renewal
 from escrow_operator.services.slots.capacity import Capacity
-from escrow_operator.services.slots.claims import ClaimService
-from escrow_operator.services.state.namespaces import Namespaces
-from escrow_operator.services.state.store import Store
-from escrow_operator.settings import Settings
+from escrow_operator.services.slots.claims import SlotClaims
 
 NOT_CHECKED_SECONDS = 1.0
 """Until the next look while monerod is asked for the first time; its answer wakes the session."""
@@ -56,58 +53,56 @@ CATCH_UP_GRACE = 10.0
 back. Blocks are two minutes apart, and scanning one takes milliseconds."""
 
 
+@dataclass
+class _Looks:
+    """What looks at a session remember of those before: since when (monotonic) its wallets trail monerod, and which
+    touch was said to be unreadable."""
+
+    begun: bool = False
+    behind_since: float | None = None
+    invalid_touch: str | None = None
+
+
 class SessionReconciler:
     """Reconciles sessions; the queue calls it for one session at a time."""
 
     def __init__(
         self,
-        kube: Kube,
-        store: Store,
-        settings: Settings,
-        clock: Clock,
+        ctx: Context,
         *,
         activator: Activator,
         capacity: Capacity,
-        claims: ClaimService,
+        claims: SlotClaims,
         endings: Endings,
         inspector: Inspector,
-        namespaces: Namespaces,
-        patience: Patience,
         renewal: Renewal,
-        recorder: EventRecorder,
-        reporter: StatusWriter,
-        stages: Stages,
+        status: StatusWriter,
     ) -> None:
-        self._kube = kube
-        self._store = store
-        self._settings = settings
-        self._clock = clock
+        self._kube, self._store, self._clock = ctx.kube, ctx.store, ctx.clock
+        self._settings, self._memory = ctx.settings, ctx.memory
+        self._events, self._stages = ctx.events, ctx.stages
         self._activator = activator
         self._capacity = capacity
         self._claims = claims
         self._endings = endings
         self._inspector = inspector
-        self._patience = patience
+        self._backoff = Backoff(ctx)
         self._renewal = renewal
-        self._namespaces = namespaces
-        self._recorder = recorder
-        self._reporter = reporter
-        self._stages = stages
-        self._uids: dict[SessionKey, str] = {}
-        self._told: dict[SessionKey, str] = {}
-        self._behind: dict[SessionKey, float] = {}
+        self._status = status
 
     async def reconcile(self, key: SessionKey) -> float | None:
-        """One look; returns the seconds until the next one that no event may bring."""
+        """One look; returns the requeue delay in seconds, or None."""
         session = self._store.sessions.get(key)
-        if session is None or self._uids.get(key, session.uid) != session.uid:
-            self._forget(key)
         if session is None:
+            self._claims.forget(key)
             return None
-        self._uids[key] = session.uid
+        if not self._memory.of(session.uid, _Looks).begun:
+            # Another of its name may have waited; this one has not yet.
+            self._claims.forget(key)
+            self._memory.of(session.uid, _Looks).begun = True
         self._stages.mark(session.uid, Stage.QUEUE)
         try:
-            if session.deleting or self._namespaces.is_ending(key.namespace):
+            if session.deleting or key.namespace in self._store.ending:
                 return await self._endings.finish(session)
             if session.phase in CLOSED_PHASES:
                 return await self._endings.stay_closed(session)
@@ -121,13 +116,6 @@ class SessionReconciler:
             self._claims.forget(key)
             raise
 
-    def _forget(self, key: SessionKey) -> None:
-        """A session is gone: another of its name, which may be there already, has not waited or tried yet."""
-        self._endings.forget(key, self._uids.pop(key, None))
-        self._told.pop(key, None)
-        self._behind.pop(key, None)
-        self._patience.forget(key)
-
     async def _advance(self, session: Session) -> float | None:
         now = self._clock.now()
         if self._capacity.must_yield(session):
@@ -139,11 +127,11 @@ class SessionReconciler:
 
     def _check_touch(self, session: Session) -> None:
         """A touch that cannot be read would let the session expire under its user: say so, once."""
-        text = session.touch
-        if text is None or read_touch(text) is not None or self._told.get(session.key) == text:
+        text, looks = session.touch, self._memory.of(session.uid, _Looks)
+        if text is None or read_touch(text) is not None or looks.invalid_touch == text:
             return
-        self._told[session.key] = text
-        self._recorder.record(
+        looks.invalid_touch = text
+        self._events.record(
             session,
             "TouchInvalid",
             f"The annotation {Label.TOUCH} is {text!r}, not a time such as {format_time(self._clock.now())}. It does"
@@ -175,7 +163,7 @@ class SessionReconciler:
 
     async def _open(self, session: Session) -> Escrow:
         slots = self._claims.held(session)
-        self._patience.must_be_due(session, slots.values())
+        self._backoff.must_be_due(session, slots.values())
         try:
             await self._activator.follow(session, slots)
             height = self._inspector.height(session)
@@ -183,8 +171,8 @@ class SessionReconciler:
         except NotOpened as error:
             if self._inspector.daemon(session).status is True:
                 self._renewal.must_not_be_hopeless(session, error.slot, self._inspector.pool(session))
-            raise self._patience.failed(session, self._claims.held(session).values(), error) from None
-        self._patience.forget(session.key)
+            raise self._backoff.failed(session, self._claims.held(session).values(), error) from None
+        self._backoff.forget(session)
         if self._inspector.daemon(session).status is True:
             # Nobody's pods are replaced for a monerod that is not there yet.
             self._renewal.must_be_current(escrow.session, escrow.slots, self._inspector.pool(session))
@@ -215,7 +203,7 @@ class SessionReconciler:
                 return CATCH_UP_SECONDS
             # The wallets are open and their address is proven: say so, while what they hold is not known.
             conditions = self._not_ready(session, phase, blocked, wallets_open=None)
-            await self._reporter.report(session, Report(phase, conditions, fields | self._clocks(session, now)))
+            await self._status.report(session, Report(phase, conditions, fields | self._clocks(session, now)))
             return blocked.retry_after
         return await self._tell(escrow, reading, trouble, fields)
 
@@ -251,10 +239,10 @@ class SessionReconciler:
             used=now if has_new_payment(session, fields["funding"]) else None,
             protected=is_protected(after(session, report, now=now)),
         )
-        session = await self._reporter.report(session, report)
+        session = await self._status.report(session, report)
         if trouble:
             return CATCH_UP_SECONDS if waits else trouble.retry_after
-        self._behind.pop(session.key, None)
+        self._memory.of(session.uid, _Looks).behind_since = None
         self._stages.mark(session.uid, Stage.STATUS)
         self._stages.ready(session.uid)
         interval = self._settings.intervals.monitor.total_seconds()
@@ -274,8 +262,10 @@ class SessionReconciler:
         ready = session.condition(READY)
         if blocked.reason != "WalletSyncing" or not ready or ready["status"] != "True":
             return False
-        since = self._behind.setdefault(session.key, self._clock.monotonic())
-        return self._clock.monotonic() - since < CATCH_UP_GRACE
+        looks, now = self._memory.of(session.uid, _Looks), self._clock.monotonic()
+        if looks.behind_since is None:
+            looks.behind_since = now
+        return now - looks.behind_since < CATCH_UP_GRACE
 
     def _no_settlement(self, session: Session) -> tuple[Condition, ...]:
         """The Settled condition of a session whose settlement was taken back."""
@@ -307,7 +297,7 @@ class SessionReconciler:
         elif phase is Phase.FAILED or not held:
             phase = Phase.PENDING
         conditions = self._not_ready(session, phase, blocked, wallets_open=None if still_open else False)
-        session = await self._reporter.report(session, Report(phase, conditions, fields))
+        session = await self._status.report(session, Report(phase, conditions, fields))
         if phase is not Phase.PENDING or blocked.keeps_place:
             return blocked.retry_after
         return look_again_after(session, blocked.retry_after, now=now)

@@ -14,9 +14,9 @@ from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.pool import Pool
 from escrow_operator.models.session import OPEN_PHASES, Session, SessionKey
 from escrow_operator.models.slot import Slot
+from escrow_operator.services.context import Context
 from escrow_operator.services.runtime.outcomes import SlotBroken
-from escrow_operator.services.slots.claims import ClaimService, Slots
-from escrow_operator.services.state.store import Store
+from escrow_operator.services.slots.claims import SlotClaims, Slots
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class _Renewed:
 class Renewal:
     """Only memory is which free slots are as good as taken: without it many sessions would count on the same one."""
 
-    def __init__(self, store: Store, claims: ClaimService) -> None:
-        self._store = store
+    def __init__(self, ctx: Context, claims: SlotClaims) -> None:
+        self._store = ctx.store
         self._claims = claims
         self._renewed: dict[str, _Renewed] = {}
 

@@ -6,38 +6,23 @@ Everything here is synchronous: between counting and deciding no other session c
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+from collections.abc import Mapping
 from itertools import islice
 
-from escrow_operator.adapters.clock import Clock
 from escrow_operator.core.cap import evictions_needed, has_stayed, is_evictable, may_give_way_to
 from escrow_operator.models.session import Session, SessionKey
+from escrow_operator.services.context import Context
 from escrow_operator.services.runtime.outcomes import Blocked
 from escrow_operator.services.slots.waiting_list import WAIT_SECONDS, FairWaitingList
-from escrow_operator.services.state.store import Store
 
 
 class Capacity:
-    """Places are held by sessions with slots, and by sessions whose claim is under way.
+    """Places are held by sessions with slots, and by sessions whose claim is under way."""
 
-    ``min_stay`` is how long a session is open at least before it has to give way.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        clock: Clock,
-        *,
-        max_active: int,
-        wake: Callable[[SessionKey], None],
-        min_stay: timedelta = timedelta(0),
-    ) -> None:
-        self._store = store
-        self._clock = clock
-        self._max_active = max_active
-        self._min_stay = min_stay
-        self._wake = wake
+    def __init__(self, ctx: Context) -> None:
+        self._store, self._clock, self._wakeups = ctx.store, ctx.clock, ctx.wakeups
+        self._max_active = ctx.settings.sessions.max_active
+        self._min_stay = ctx.settings.sessions.min_stay
         self._claiming: dict[str, str] = {}
         """Namespaces by uid."""
         self._waiting = FairWaitingList()
@@ -112,7 +97,7 @@ class Capacity:
         room = max(1, self._max_active - self.count_active())
         # Whoever is woken may look, and leave the line, at once.
         for key in list(islice(self._waiting.in_order(self._places()), room)):
-            self._wake(key)
+            self._wakeups.session(key)
 
     def _places(self) -> Mapping[str, int]:
         """How many places each namespace holds."""
@@ -159,7 +144,7 @@ class Capacity:
             places[newcomer.namespace] += 1
             self._yielding.add(victim.uid)
             leaving.add(victim.uid)
-            self._wake(victim.key)
+            self._wakeups.session(victim.key)
         raise Blocked(
             "AtCapacity",
             f"{active} of {self._max_active} sessions are active in the cluster"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
-from escrow_operator.adapters.clock import Clock
-from escrow_operator.adapters.kube import PODS, Kube
+from escrow_operator.adapters.kube import PODS
 from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
 from escrow_operator.core.claim import ClaimPlan, plan_claim, wallet_holders
 from escrow_operator.core.manifests.session import adoption, note_wallet_file
@@ -15,11 +14,11 @@ from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.session import OPEN_PHASES, Session, SessionKey
 from escrow_operator.models.slot import Slot
+from escrow_operator.services.context import Context
 from escrow_operator.services.runtime.gather import gather_all
 from escrow_operator.services.runtime.outcomes import RETRY_SECONDS, Blocked, no_pool
 from escrow_operator.services.slots.capacity import Capacity
 from escrow_operator.services.slots.waiting_list import WAIT_SECONDS, WaitingList
-from escrow_operator.services.state.store import Store
 
 ADOPTION_TRIES = 3
 """Kubelet's own status updates move a pod's version: a look at the newer version settles that."""
@@ -47,23 +46,12 @@ start, and the place is others' until there are slots."""
 Slots = dict[Role, Slot]
 
 
-class ClaimService:
+class SlotClaims:
     """Knows who holds and who waits. Slots are chosen and reserved with no await in between."""
 
-    def __init__(
-        self,
-        kube: Kube,
-        store: Store,
-        clock: Clock,
-        *,
-        capacity: Capacity,
-        pool_changed: Callable[[PoolKey], None],
-    ) -> None:
-        self._kube = kube
-        self._store = store
-        self._clock = clock
+    def __init__(self, ctx: Context, capacity: Capacity) -> None:
+        self._kube, self._store, self._clock, self._wakeups = ctx.kube, ctx.store, ctx.clock, ctx.wakeups
         self._capacity = capacity
-        self._pool_changed = pool_changed
         self._waiting: dict[PoolKey, WaitingList] = defaultdict(WaitingList)
         self._waits_since: dict[SessionKey, float] = {}
         self._taking: dict[tuple[PoolKey, Role, str], SessionKey] = {}
@@ -88,6 +76,11 @@ class ClaimService:
         """Sessions that wait for slots of a pool, longest first."""
         return self._waiting[pool].in_order()
 
+    def wake_waiting(self, pool: PoolKey) -> None:
+        """A slot became free: let as many of those who wait look again as may find one, longest first."""
+        for session in self.waiting(pool)[: self._store.count_free(pool)]:
+            self._wakeups.session(session)
+
     def is_taking(self, pool: PoolKey) -> bool:
         """Whether slots of a pool are being adopted at this moment."""
         return any(taken_pool == pool for taken_pool, _, _ in self._taking)
@@ -98,12 +91,12 @@ class ClaimService:
         if pool in self._waiting and self._waiting[pool].leave(session):
             if not self._waiting[pool]:
                 del self._waiting[pool]
-            self._pool_changed(pool)
+            self._wakeups.pool(pool)
 
     def wait(self, session: Session, pool: Pool) -> None:
         """Have slots started for a session that has its three and is to get others."""
         if self._waiting[pool.key].join(session):
-            self._pool_changed(pool.key)
+            self._wakeups.pool(pool.key)
 
     def forget(self, session: SessionKey) -> None:
         """The session is gone: it waits for nothing, whatever pool it named."""
@@ -145,7 +138,7 @@ class ClaimService:
         self._capacity.ask(session)
         self._waits_since.setdefault(session.key, self._clock.monotonic())
         if self._waiting[pool.key].join(session):
-            self._pool_changed(pool.key)
+            self._wakeups.pool(pool.key)
         blocked.keeps_place = True
         raise blocked
 

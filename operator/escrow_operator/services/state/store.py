@@ -17,6 +17,7 @@ from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.session import Session, SessionKey
 from escrow_operator.models.slot import Slot
+from escrow_operator.services.runtime.memory import Memory
 from escrow_operator.services.state.indexes import Candidates, Holders, Index
 from escrow_operator.services.state.newest import Listed, Newest
 from escrow_operator.services.state.tallies import Tallies
@@ -27,9 +28,13 @@ SlotKey = tuple[str, str]
 
 
 class Store:
-    """Sessions, pools and slots. Not thread-safe: it lives in the event loop."""
+    """Sessions, pools and slots. Not thread-safe: it lives in the event loop.
 
-    def __init__(self) -> None:
+    ``memory`` is told of each object that comes or goes.
+    """
+
+    def __init__(self, memory: Memory | None = None) -> None:
+        self._memory = Memory() if memory is None else memory
         self._newest_sessions: Newest[SessionKey, Session] = Newest()
         self._newest_pools: Newest[PoolKey, Pool] = Newest()
         self._newest_slots: Newest[SlotKey, Slot] = Newest()
@@ -47,6 +52,8 @@ class Store:
         """Uids of the sessions that hold slots and are about to free them, those that are gone included."""
         self.tallies = Tallies()
         self._reserved: set[str] = set()
+        self.ending: set[str] = set()
+        """Namespaces that are being deleted, of those that are served by name: what is in them ends."""
 
     def see_session(self, body: dict[str, Any]) -> bool:
         """Note an EscrowSession; False when nothing newer was said."""
@@ -63,6 +70,7 @@ class Store:
         self.tallies.session(former, session)
         if former and former.uid != session.uid:
             self._note_leaving(former.uid, None)
+        self._replace_memory(former, session)
         self.candidates.note(session)
         self._note_leaving(session.uid, session)
         return True
@@ -76,13 +84,13 @@ class Store:
         pool = _parse(Pool, body)
         if pool is None or not self._newest_pools.is_news(pool.key, pool):
             return False
-        self._newest_pools.note(pool.key, pool)
+        self._replace_memory(self._newest_pools.note(pool.key, pool), pool)
         return True
 
     def drop_pool(self, body: dict[str, Any]) -> bool:
         """The same as ``drop_session`` for a pool."""
         meta = body["metadata"]
-        return self._newest_pools.drop(PoolKey(meta["namespace"], meta["name"]), _version(body)) is not None
+        return self._drop_pool(PoolKey(meta["namespace"], meta["name"]), _version(body)) is not None
 
     def see_slot(self, body: dict[str, Any]) -> Slot | None:
         """Note a wallet-rpc pod; None when nothing newer was said, or when it is no slot."""
@@ -98,6 +106,7 @@ class Store:
             self._unindex(former)
             if former.uid != slot.uid:
                 self._reserved.discard(former.uid)
+        self._replace_memory(former, slot)
         self.tallies.slot(former, slot)
         for index, entry in self._entries(slot):
             index.add(entry, key)
@@ -123,7 +132,7 @@ class Store:
         """The same for pools."""
         gone = self._newest_pools.absent(listed)
         for key in gone:
-            self._newest_pools.drop(key, listed.version)
+            self._drop_pool(key, listed.version)
         return gone
 
     def drop_absent_slots(self, listed: Listed) -> list[Slot]:
@@ -131,7 +140,7 @@ class Store:
         dropped = (self._drop_slot(key, listed.version) for key in self._newest_slots.absent(listed))
         return [slot for slot in dropped if slot]
 
-    def forget_namespace(self, namespace: str) -> tuple[list[SessionKey], list[PoolKey], list[Slot]]:
+    def forget_namespace(self, namespace: str) -> tuple[list[SessionKey], list[PoolKey]]:
         """Forget all that is in a namespace, because it is gone itself; what was known of it."""
         sessions = [(key, one.resource_version) for key, one in self.sessions.items() if key.namespace == namespace]
         pools = [(key, one.resource_version) for key, one in self.pools.items() if key.namespace == namespace]
@@ -139,10 +148,10 @@ class Store:
         for session, version in sessions:
             self._drop_session(session, version)
         for pool, version in pools:
-            self._newest_pools.drop(pool, version)
+            self._drop_pool(pool, version)
         for slot_key, slot in slots:
             self._drop_slot(slot_key, slot.resource_version)
-        return [key for key, _ in sessions], [key for key, _ in pools], [slot for _, slot in slots]
+        return [key for key, _ in sessions], [key for key, _ in pools]
 
     def sessions_of_pool(self, pool: PoolKey) -> list[SessionKey]:
         """All sessions of a pool, in no order."""
@@ -221,7 +230,14 @@ class Store:
             self.tallies.session(session, None)
             self._sessions_of.discard(session.pool_key, key)
             self._note_leaving(session.uid, None)
+            self._memory.end(session.uid)
         return session
+
+    def _drop_pool(self, key: PoolKey, version: str) -> Pool | None:
+        pool = self._newest_pools.drop(key, version)
+        if pool:
+            self._memory.end(pool.uid)
+        return pool
 
     def _drop_slot(self, key: SlotKey, version: str) -> Slot | None:
         slot = self._newest_slots.drop(key, version)
@@ -229,7 +245,13 @@ class Store:
             self.tallies.slot(slot, None)
             self._unindex(slot)
             self._reserved.discard(slot.uid)
+            self._memory.end(slot.uid)
         return slot
+
+    def _replace_memory(self, former: Session | Pool | Slot | None, now: Session | Pool | Slot) -> None:
+        if former and former.uid != now.uid:
+            self._memory.end(former.uid)
+        self._memory.begin(now.uid)
 
     def _unindex(self, slot: Slot) -> None:
         key = (slot.namespace, slot.name)

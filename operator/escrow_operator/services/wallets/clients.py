@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import weakref
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
-from weakref import WeakValueDictionary
 
 import aiohttp
 
 from escrow_operator.adapters.json_rpc import rpc_session
-from escrow_operator.adapters.kube import SECRETS, Kube
+from escrow_operator.adapters.kube import SECRETS
 from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
 from escrow_operator.adapters.wallet_rpc import WalletRpc
 from escrow_operator.core.login import derive_login, key_id
@@ -25,7 +26,7 @@ from escrow_operator.models.deed import SecretDataError, secret_data
 from escrow_operator.models.monero import Login
 from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.slot import Slot
-from escrow_operator.services.runtime.meters import Meters
+from escrow_operator.services.context import Context
 from escrow_operator.services.runtime.outcomes import NotOurs, SlotBroken
 
 RECENT = 1_024
@@ -40,20 +41,28 @@ class _LoginKey(NamedTuple):
     key: str
 
 
-class Wallets:
+@dataclass
+class _Connected:
+    """A slot's client, as long as somebody keeps it, and the IP address that it calls.
+
+    A pod whose sandbox was made anew is the same pod, somewhere else.
+    """
+
+    ip: str = ""
+    client: Callable[[], WalletRpc | None] = lambda: None
+
+
+class WalletClients:
     """One client per slot at a time: a digest nonce is tied to its connection, and a wallet has one thread.
 
     They share a pool of connections, made by ``connect``, in which each slot's address has its own.
     """
 
-    def __init__(self, kube: Kube, meters: Meters, connect: Callable[[], aiohttp.ClientSession] = rpc_session) -> None:
-        self._kube = kube
-        self._meters = meters
+    def __init__(self, ctx: Context, connect: Callable[[], aiohttp.ClientSession] = rpc_session) -> None:
+        self._kube, self._meters, self._memory = ctx.kube, ctx.meters, ctx.memory
         self._connect = connect
         self._keys: dict[PoolKey, _LoginKey] = {}
         self._reading: defaultdict[PoolKey, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._clients: WeakValueDictionary[tuple[str, str], WalletRpc] = WeakValueDictionary()
-        """By pod uid and address: a pod whose sandbox was made anew is the same pod, somewhere else."""
         self._recent: deque[WalletRpc] = deque(maxlen=RECENT)
         self._session: aiohttp.ClientSession | None = None
 
@@ -132,22 +141,21 @@ class Wallets:
         """
         if slot.ip is None:
             raise WalletUnreachable(f"pod {slot.name} has no address")
-        found = self._clients.get((slot.uid, slot.ip))
+        connected = self._memory.of(slot.uid, _Connected)
+        found = connected.client() if connected.ip == slot.ip else None
         if found is None:
             login = await self.login(slot)
             host = f"[{slot.ip}]" if ":" in slot.ip else slot.ip
             if self._session is None:
                 self._session = self._connect()
             count = self._meters.wallet_requests.inc
-            client = WalletRpc(f"http://{host}:{RPC_PORT}", login, session=self._session, on_request=count)
-            found = self._clients.setdefault((slot.uid, slot.ip), client)
-            self._recent.append(found)
+            # Another task may have made it while the login was read.
+            found = connected.client() if connected.ip == slot.ip else None
+            if found is None:
+                found = WalletRpc(f"http://{host}:{RPC_PORT}", login, session=self._session, on_request=count)
+                connected.ip, connected.client = slot.ip, weakref.ref(found)
+                self._recent.append(found)
         return found
-
-    def forget(self, slot_uid: str) -> None:
-        """A slot is gone; its connection ends by itself."""
-        for key in [key for key in self._clients if key[0] == slot_uid]:
-            self._clients.pop(key, None)
 
     async def close(self) -> None:
         """End all connections."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from dataclasses import dataclass
 from typing import Any
 
-from escrow_operator.adapters.kube import ENDPOINT_SLICES, PODS, SECRETS, SESSIONS, Kube
+from escrow_operator.adapters.kube import ENDPOINT_SLICES, PODS, SECRETS, SESSIONS
 from escrow_operator.adapters.kube_errors import ConflictError, KubeError, NotFoundError
 from escrow_operator.core.manifests.common import BASE_LABELS, connection_name, endpoint_slice_name
 from escrow_operator.core.manifests.session import withdrawal
@@ -15,11 +16,11 @@ from escrow_operator.errors import NoWalletOpen, WalletError
 from escrow_operator.models.common import FINALIZER, ROLES, Label, Role
 from escrow_operator.models.session import ENDING_PHASES, Session, SessionKey
 from escrow_operator.models.slot import Slot
+from escrow_operator.services.context import Context
 from escrow_operator.services.runtime.gather import gather_all
 from escrow_operator.services.runtime.outcomes import Blocked
-from escrow_operator.services.state.store import Store
-from escrow_operator.services.wallets.clients import Wallets
-from escrow_operator.services.wallets.opener import Opener
+from escrow_operator.services.wallets.clients import WalletClients
+from escrow_operator.services.wallets.opener import WalletOpener
 
 _LOG = logging.getLogger(__name__)
 
@@ -28,15 +29,20 @@ CLOSE_SECONDS = 30.0
 session waits until the pod is gone."""
 
 
-class Closer:
+@dataclass
+class _Stale:
+    """Whether a closed session can still be connected to."""
+
+    found: bool = False
+
+
+class WalletCloser:
     """Store, close, verify, delete the pod."""
 
-    def __init__(self, kube: Kube, store: Store, wallets: Wallets, opener: Opener) -> None:
-        self._kube = kube
-        self._store = store
+    def __init__(self, ctx: Context, wallets: WalletClients, opener: WalletOpener) -> None:
+        self._kube, self._store, self._memory = ctx.kube, ctx.store, ctx.memory
         self._wallets = wallets
         self._opener = opener
-        self._stale: set[str] = set()
 
     async def release(self, session: Session) -> bool:
         """Close all wallets of a session and delete its pods.
@@ -68,7 +74,7 @@ class Closer:
         except KubeError as error:
             _LOG.warning("the connections of session %s could not be withdrawn: %s", key, error)
         else:
-            self._stale.discard(session.uid)
+            self._memory.drop(session.uid, _Stale)
 
     async def find_stale(self, namespace: str | None) -> list[SessionKey]:
         """The closed sessions of a namespace (None: of the cluster) that can still be connected to.
@@ -79,12 +85,13 @@ class Closer:
         found: list[Session] = []
         async for page in self._kube.pages(ENDPOINT_SLICES, namespace, labels=BASE_LABELS):
             found += filter(None, map(self._closed_owner, page.items))
-        self._stale.update(session.uid for session in found)
+        for session in found:
+            self._memory.of(session.uid, _Stale).found = True
         return [session.key for session in found]
 
     def is_stale(self, session: Session) -> bool:
         """Whether it was found to be without slots and not withdrawn."""
-        return session.uid in self._stale
+        return self._memory.of(session.uid, _Stale).found
 
     def _closed_owner(self, endpoint_slice: dict[str, Any]) -> Session | None:
         """The session of an EndpointSlice, when it is a closed one without slots.
@@ -123,7 +130,7 @@ class Closer:
 
     async def _close(self, slot: Slot) -> bool:
         """Whether the slot's process holds no wallet now. It never raises: the pod is deleted in any case."""
-        self._opener.forget(slot.uid)
+        self._opener.forget(slot)
         if slot.finished:
             return True
         if not slot.usable:

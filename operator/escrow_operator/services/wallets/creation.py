@@ -9,9 +9,9 @@ from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.deed import Deed
 from escrow_operator.models.session import Session
 from escrow_operator.services.runtime.outcomes import NotOpened, SlotBroken
-from escrow_operator.services.slots.claims import ClaimService, Slots
-from escrow_operator.services.wallets.clients import Wallets
-from escrow_operator.services.wallets.deeds import Deeds, DeedService, is_own_file
+from escrow_operator.services.slots.claims import SlotClaims, Slots
+from escrow_operator.services.wallets.clients import WalletClients
+from escrow_operator.services.wallets.deeds import Deeds, DeedStore, is_own_file
 from escrow_operator.services.wallets.key_exchange import (
     Begun,
     ExchangeIncomplete,
@@ -26,7 +26,7 @@ from escrow_operator.services.wallets.opener import not_ready, storage_error
 class WalletCreator:
     """Goes on where an earlier attempt ended. Only files that no address was published of come here."""
 
-    def __init__(self, *, claims: ClaimService, deeds: DeedService, wallets: Wallets) -> None:
+    def __init__(self, *, claims: SlotClaims, deeds: DeedStore, wallets: WalletClients) -> None:
         self._claims = claims
         self._deeds = deeds
         self._wallets = wallets

@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from escrow_operator.adapters.kube import SECRETS, Kube
+from escrow_operator.adapters.kube import SECRETS
 from escrow_operator.adapters.kube_errors import InvalidNameError, NotFoundError
 from escrow_operator.core.manifests.common import deed_name
 from escrow_operator.core.manifests.session import DEED_TYPE, deed_secret, settled_patch
@@ -22,6 +22,7 @@ from escrow_operator.models.common import ROLES, Role, is_name, printable
 from escrow_operator.models.deed import Deed, SecretDataError, secret_data, settled_mark
 from escrow_operator.models.monero import format_xmr, parse_xmr
 from escrow_operator.models.session import Session, Setup
+from escrow_operator.services.context import Context
 from escrow_operator.services.runtime.gather import gather_all
 from escrow_operator.services.runtime.outcomes import RECHECK_SECONDS, Blocked, Failed
 
@@ -50,11 +51,11 @@ def must_name_secrets(session: Session) -> None:
             )
 
 
-class DeedService:
+class DeedStore:
     """Reads and writes deeds."""
 
-    def __init__(self, kube: Kube) -> None:
-        self._kube = kube
+    def __init__(self, ctx: Context) -> None:
+        self._kube = ctx.kube
 
     async def resolve(self, session: Session, height: int) -> Deeds:
         """The three deeds of a session; those of setup Create are made when there are none yet.

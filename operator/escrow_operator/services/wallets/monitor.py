@@ -7,7 +7,6 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 
-from escrow_operator.adapters.clock import Clock
 from escrow_operator.core.agreement import ENOUGH, NOTHING, Money, WalletView, agree, cosigners
 from escrow_operator.core.daemon import ChainMark
 from escrow_operator.core.funding import Reading
@@ -22,10 +21,11 @@ from escrow_operator.errors import (
 )
 from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.slot import Slot
+from escrow_operator.services.context import Context
 from escrow_operator.services.runtime.outcomes import RETRY_SECONDS, Blocked, CutOff, SlotBroken
-from escrow_operator.services.wallets.clients import Wallets
+from escrow_operator.services.wallets.clients import WalletClients
 from escrow_operator.services.wallets.key_images import exchange
-from escrow_operator.services.wallets.opener import Opener
+from escrow_operator.services.wallets.opener import WalletOpener
 
 REFRESH_SECONDS = 20.0
 """For one look. A wallet that has more to scan goes on scanning; the session says WalletSyncing meanwhile."""
@@ -77,7 +77,16 @@ class _Known:
         return len({(view.claims, view.announced) for view in self.views.values()}) > 1
 
 
-class Monitor:
+@dataclasses.dataclass
+class _Watched:
+    """What the monitor remembers of a session. ``doubted``: the next look asks all three wallets."""
+
+    known: _Known | None = None
+    exchange: Exchange | None = None
+    doubted: bool = False
+
+
+class WalletMonitor:
     """Reads one session at a time; the caller holds the session.
 
     A look at a session of which nothing can have changed is one request: whether one of the three wallets, each in its
@@ -85,24 +94,14 @@ class Monitor:
     something else than before, all three are.
     """
 
-    def __init__(self, wallets: Wallets, opener: Opener, clock: Clock) -> None:
+    def __init__(self, ctx: Context, wallets: WalletClients, opener: WalletOpener) -> None:
         self._wallets = wallets
         self._opener = opener
-        self._clock = clock
-        self._exchanges: dict[str, Exchange] = {}
-        self._known: dict[str, _Known] = {}
-        self._doubted: set[str] = set()
-        """Sessions of which the last look failed: the next one asks all three wallets."""
-
-    def forget(self, session_uid: str) -> None:
-        """The session is gone or closed."""
-        self._exchanges.pop(session_uid, None)
-        self._known.pop(session_uid, None)
-        self._doubted.discard(session_uid)
+        self._clock, self._memory = ctx.clock, ctx.memory
 
     def doubt(self, session_uid: str) -> None:
         """The session was not looked at for a while: the next look asks all three wallets, not one in its turn."""
-        self._doubted.add(session_uid)
+        self._memory.of(session_uid, _Watched).doubted = True
 
     async def read(self, session_uid: str, slots: Mapping[Role, Slot], address: str, chain: ChainMark) -> Survey:
         """What the wallets hold, as of the height they are at.
@@ -111,22 +110,19 @@ class Monitor:
         Raises Blocked with what is wrong, unless two of the wallets are enough.
         """
         wallets = tuple(slots[role].incarnation for role in ROLES)
-        known = self._known.get(session_uid)
+        watched = self._memory.of(session_uid, _Watched)
+        known = watched.known
         if known is None or known.wallets != wallets:
             known = _Known(wallets, chain, Survey(NOTHING, 0), {})
         known.looks += 1
-        doubted = session_uid in self._doubted
-        self._doubted.add(session_uid)
+        doubted, watched.doubted = watched.doubted, True
         if doubted or not await self._still_holds(known, slots, address, chain):
             known.survey, known.views = await self._survey(slots, address, chain)
             known.chain = chain
         if known.survey.trouble is None:
-            self._doubted.discard(session_uid)
-        if known.survey.height == chain.height:
-            self._known[session_uid] = known
-        else:
-            # Around a new block: what was read is of another one than monerod spoke of.
-            self._known.pop(session_uid, None)
+            watched.doubted = False
+        # Around a new block, what was read may be of another one than monerod spoke of.
+        watched.known = known if known.survey.height == chain.height else None
         return known.survey
 
     async def share_key_images(
@@ -137,18 +133,17 @@ class Monitor:
         Only those take part that say what the others say.
         """
         now = self._clock.monotonic()
-        last = self._exchanges.get(session_uid)
-        if last is not None:
-            last = self._exchanges[session_uid] = up_to_date(last, reading, wanted)
-        known = self._known.get(session_uid)
+        watched = self._memory.of(session_uid, _Watched)
+        if watched.exchange is not None:
+            watched.exchange = up_to_date(watched.exchange, reading, wanted)
+        last, known = watched.exchange, watched.known
         if known is None or not is_due(reading, last, wanted, now=now):
             return False
-        tried = Exchange(unknown(reading), occasions(reading, wanted), now, failed=True)
-        self._exchanges[session_uid] = tried
+        watched.exchange = Exchange(unknown(reading), occasions(reading, wanted), now, failed=True)
         clients = {role: await self._wallets.client(slots[role]) for role in cosigners(known.views)}
         if await exchange(clients):
-            self._exchanges[session_uid] = dataclasses.replace(tried, failed=False)
-        self._doubted.add(session_uid)
+            watched.exchange = dataclasses.replace(watched.exchange, failed=False)
+        watched.doubted = True
         return True
 
     async def _still_holds(self, known: _Known, slots: Mapping[Role, Slot], address: str, chain: ChainMark) -> bool:
@@ -240,14 +235,14 @@ class Monitor:
         except WalletError as error:
             raise self._blocked(slot, error) from None
         if current != address:
-            self._opener.forget(slot.uid)
+            self._opener.forget(slot)
             raise _closed(slot)
 
     def _blocked(self, slot: Slot, error: WalletError) -> Blocked:
         """What a wallet's error means for its session."""
         match error:
             case NoWalletOpen():
-                self._opener.forget(slot.uid)
+                self._opener.forget(slot)
                 return _closed(slot)
             case WalletUnauthorized():
                 return SlotBroken(slot, f"Pod {slot.name} refuses the login it was started with.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NoReturn
 
 from escrow_operator.adapters.wallet_rpc import WalletRpc
@@ -22,27 +23,41 @@ from escrow_operator.errors import (
 from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.deed import Deed, versions_of
 from escrow_operator.models.slot import Slot
+from escrow_operator.services.context import Context
 from escrow_operator.services.runtime.gather import gather_all
 from escrow_operator.services.runtime.outcomes import Failed, NotOpened, SlotBroken
-from escrow_operator.services.wallets.clients import Wallets
+from escrow_operator.services.wallets.clients import WalletClients
 from escrow_operator.services.wallets.key_exchange import ESCROW
 
 
-class Opener:
+@dataclass
+class _Opened:
+    """Which file was opened in which process, and the address that the wallet has."""
+
+    incarnation: str | None = None
+    file: str | None = None
+    address: str = ""
+
+
+class WalletOpener:
     """Remembers which wallet it opened in which process, so that an open one costs nothing to confirm."""
 
-    def __init__(self, wallets: Wallets) -> None:
+    def __init__(self, ctx: Context, wallets: WalletClients) -> None:
         self._wallets = wallets
-        self._opened: dict[str, tuple[str, str, str]] = {}
+        self._memory = ctx.memory
 
     def is_open(self, slot: Slot, file: str) -> bool:
         """Whether this operator opened the file in this very process (a restarted container is another)."""
-        known = self._opened.get(slot.uid)
-        return known is not None and known[:2] == (slot.incarnation, file)
+        known = self._memory.of(slot.uid, _Opened)
+        return (known.incarnation, known.file) == (slot.incarnation, file)
 
-    def forget(self, slot_uid: str) -> None:
-        """The slot is gone, or its wallet was closed."""
-        self._opened.pop(slot_uid, None)
+    def forget(self, slot: Slot) -> None:
+        """The slot's wallet was closed, or may be another."""
+        self._memory.drop(slot.uid, _Opened)
+
+    def _note(self, slot: Slot, file: str, address: str) -> None:
+        opened = self._memory.of(slot.uid, _Opened)
+        opened.incarnation, opened.file, opened.address = slot.incarnation, file, address
 
     async def confirm(self, slots: Mapping[Role, Slot], address: str) -> bool:
         """Whether the wallets that the slots are noted for are open in them, as another operator may have left them."""
@@ -56,7 +71,7 @@ class Opener:
         except WalletError:
             return False
         if current == address:
-            self._opened[slot.uid] = (slot.incarnation, slot.wallet_file, address)
+            self._note(slot, slot.wallet_file, address)
         return current == address
 
     async def open_all(self, slots: Mapping[Role, Slot], deeds: Mapping[Role, Deed], expected: str | None) -> str:
@@ -79,7 +94,7 @@ class Opener:
 
     async def _open(self, slot: Slot, deed: Deed, expected: str | None) -> str:
         if self.is_open(slot, deed.file):
-            return self._opened[slot.uid][2]
+            return self._memory.of(slot.uid, _Opened).address
         if not slot.usable:
             raise not_ready(slot)
         try:
@@ -99,7 +114,7 @@ class Opener:
             _mismatch(
                 f"The {slot.role} wallet {deed.file} has the address {address[:12]}…, expected {expected[:12]}….",
             )
-        self._opened[slot.uid] = (slot.incarnation, deed.file, address)
+        self._note(slot, deed.file, address)
         return address
 
     async def _open_file(self, wallet: WalletRpc, deed: Deed, expected: str | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from escrow_operator.errors import (
     InvalidPassword,
@@ -16,32 +17,34 @@ from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.pool import Pool
 from escrow_operator.models.session import Session
 from escrow_operator.models.slot import Slot
+from escrow_operator.services.context import Context
 from escrow_operator.services.runtime.gather import gather_all
 from escrow_operator.services.runtime.outcomes import RETRY_SECONDS, Blocked, Failed, SlotBroken
-from escrow_operator.services.state.store import Store
-from escrow_operator.services.wallets.clients import Wallets
+from escrow_operator.services.wallets.clients import WalletClients
 
 
-class Prober:
+@dataclass
+class _Proven:
+    """The files that were found to exist."""
+
+    files: tuple[str, ...] | None = None
+
+
+class WalletFileProber:
     """Asks free slots to open the files with a password that nobody has.
 
     wallet-rpc looks for the file first: it answers "file not found" or "invalid password", and has no wallet open in
     either case (measured with 0.18.5.3). So the slots stay free, and no place at the cap is needed.
     """
 
-    def __init__(self, store: Store, wallets: Wallets) -> None:
-        self._store = store
+    def __init__(self, ctx: Context, wallets: WalletClients) -> None:
+        self._store, self._memory = ctx.store, ctx.memory
         self._wallets = wallets
-        self._proven: dict[str, tuple[str, ...]] = {}
-
-    def forget(self, session_uid: str) -> None:
-        """The session is gone, or its wallets are known otherwise."""
-        self._proven.pop(session_uid, None)
 
     async def must_exist(self, session: Session, pool: Pool, files: Mapping[Role, str]) -> None:
         """Once for each session. Raises Failed (WalletFileNotFound), or Blocked when it cannot be found out."""
         named = tuple(files.get(role, "") for role in ROLES)
-        if "" in named or self._proven.get(session.uid) == named:
+        if "" in named or self._memory.of(session.uid, _Proven).files == named:
             # Of a session without deeds the wallets are made.
             return
         slots = {slot.role: slot for slot in self._store.free_slots(pool.key)}
@@ -53,7 +56,7 @@ class Prober:
             await gather_all(self._must_exist(slots[role], files[role]) for role in ROLES)
         finally:
             self._store.unreserve(slots.values())
-        self._proven[session.uid] = named
+        self._memory.of(session.uid, _Proven).files = named
 
     async def _must_exist(self, slot: Slot, file: str) -> None:
         wallet = await self._wallets.client(slot)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from escrow_operator.adapters.kube import Kube, Resource
+from escrow_operator.adapters.kube import Resource
 from escrow_operator.adapters.kube_errors import NotFoundError
 from escrow_operator.models.common import ROLES
 from escrow_operator.models.session import Session
 from escrow_operator.services.runtime.outcomes import Blocked
-from escrow_operator.services.wallets.deeds import DeedService
+from escrow_operator.services.wallets.deeds import DeedStore
 from unit.factories import session
+from unit.world.context import make_context
 
 NAME = "somebody-elses"
 MARK = {"xmr-escrow.dev/secret-use": "wallet-password"}
@@ -47,7 +48,7 @@ def opening(name: str = NAME, key: str = "password") -> Session:
 
 async def refusal(of: Session, *bodies: dict[str, Any]) -> Blocked:
     with pytest.raises(Blocked) as caught:
-        await DeedService(cast("Kube", Secrets(*bodies))).resolve(of, 1)
+        await DeedStore(make_context(Secrets(*bodies))).resolve(of, 1)
     return caught.value
 
 
@@ -71,5 +72,5 @@ async def test_a_secret_that_is_no_text_tells_nothing_before_it_is_marked() -> N
 
 async def test_marked_secrets_and_deeds_open_wallets() -> None:
     for body in (secret(password="p", labels=MARK), secret(password="p", kind="xmr-escrow.dev/wallet-deed")):
-        deeds = await DeedService(cast("Kube", Secrets(body))).resolve(opening(), 1)
+        deeds = await DeedStore(make_context(Secrets(body))).resolve(opening(), 1)
         assert {deed.password for deed in deeds.values()} == {"p"}

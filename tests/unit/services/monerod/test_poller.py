@@ -6,17 +6,16 @@ import base64
 from typing import Any, cast
 
 import pytest
-from prometheus_client import CollectorRegistry
 
-from escrow_operator.adapters.kube import Kube, Resource
+from escrow_operator.adapters.kube import Resource
 from escrow_operator.adapters.monerod import Daemon
 from escrow_operator.errors import DaemonUnauthorized
 from escrow_operator.models.monero import DaemonInfo, Login
-from escrow_operator.models.pool import Pool, PoolKey
+from escrow_operator.models.pool import DaemonKey, Pool, PoolKey
 from escrow_operator.services.monerod import poller as daemons
 from escrow_operator.services.monerod.poller import DaemonPoller
-from escrow_operator.services.runtime.meters import Meters
 from unit.factories import daemon_info, pool
+from unit.world.context import make_context, woken
 
 RIGHT = "right"
 
@@ -68,11 +67,11 @@ def a_pool() -> Pool:
     return pool(daemon=daemon)
 
 
-async def _watching(kube: FakeKube, pool: Pool) -> tuple[DaemonPoller, daemons.DaemonKey]:
-    service = DaemonPoller(cast("Kube", kube), Meters(CollectorRegistry()), lambda _, __: None)
-    key = await service.watch(pool)
-    assert key is not None
-    return service, key
+async def _watching(kube: FakeKube, pool: Pool) -> tuple[DaemonPoller, DaemonKey]:
+    ctx = make_context(kube)
+    service = DaemonPoller(ctx)
+    await service.watch(pool)
+    return service, woken(ctx).daemons[0]
 
 
 def _problem(service: DaemonPoller, pool: PoolKey) -> str:

@@ -6,8 +6,6 @@ from typing import Any, cast
 
 import pytest
 
-from escrow_operator.adapters.clock import Clock
-from escrow_operator.adapters.kube import Kube
 from escrow_operator.models.common import ROLES
 from escrow_operator.models.pool import Pool
 from escrow_operator.models.session import Phase, Session
@@ -15,10 +13,10 @@ from escrow_operator.services.monerod.poller import DaemonPoller
 from escrow_operator.services.runtime.outcomes import Blocked
 from escrow_operator.services.sessions.inspection import Inspector
 from escrow_operator.services.slots.capacity import Capacity
-from escrow_operator.services.slots.claims import ClaimService
-from escrow_operator.services.state.store import Store
-from escrow_operator.services.wallets.monitor import Monitor
+from escrow_operator.services.slots.claims import SlotClaims
+from escrow_operator.services.wallets.monitor import WalletMonitor
 from unit.factories import pool_body, session, slot_body
+from unit.world.context import make_context
 
 FILES = {role: f"file-{role}" for role in ROLES}
 
@@ -27,12 +25,11 @@ class Bench:
     """A pool with a free slot of each role."""
 
     def __init__(self) -> None:
-        self.store = Store()
+        ctx = make_context(object(), max_active=10)
+        self.store = ctx.store
         self.see_pool(deleting=False)
-        capacity = Capacity(self.store, Clock(), max_active=10, wake=lambda _: None)
-        kube = cast("Kube", object())
-        self.claims = ClaimService(kube, self.store, Clock(), capacity=capacity, pool_changed=lambda _: None)
-        self.inspector = Inspector(self.store, cast("DaemonPoller", object()), cast("Monitor", object()))
+        self.claims = SlotClaims(ctx, Capacity(ctx))
+        self.inspector = Inspector(ctx, cast("DaemonPoller", object()), cast("WalletMonitor", object()))
         for role in ROLES:
             assert self.store.see_slot(slot_body(f"free-{role}", role))
 

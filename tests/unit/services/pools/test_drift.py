@@ -5,14 +5,12 @@ from __future__ import annotations
 from escrow_operator.adapters.kube import DEPLOYMENTS
 from escrow_operator.services.pools.drift import Applied
 from unit.factories import pool
+from unit.world.context import make_context
 
 
 def test_a_pool_that_is_made_again_is_applied_again() -> None:
-    applied = Applied()
+    applied = Applied(make_context())
     former, again = pool(), pool(uid="made-again")
-    applied.begin(former)
-    applied.note(former.key, DEPLOYMENTS, {"metadata": {"name": "d", "uid": "1", "generation": 1}}, "digest")
-    applied.begin(former)
-    assert applied.is_current(former.key, DEPLOYMENTS, "d", "digest")
-    applied.begin(again)
-    assert not applied.is_current(again.key, DEPLOYMENTS, "d", "digest")
+    applied.note(former, DEPLOYMENTS, {"metadata": {"name": "d", "uid": "1", "generation": 1}}, "digest")
+    assert applied.is_current(former, DEPLOYMENTS, "d", "digest")
+    assert not applied.is_current(again, DEPLOYMENTS, "d", "digest")

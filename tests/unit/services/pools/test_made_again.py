@@ -40,15 +40,15 @@ async def test_one_that_only_waited_leaves_nothing_in_memory(monkeypatch: pytest
         world.wallets.file(role, "made-elsewhere", "open", "4elsewhere")
     wallets = world.made_elsewhere()
     key = world.apply(setup="Open", wallets=wallets)
-    world.operator.stages.begin(world.operator.store.sessions[key].uid)
+    uid = world.operator.store.sessions[key].uid
+    world.operator.context.stages.begin(uid)
     await world.settle()
     assert world.condition("Ready") == ("False", "AtCapacity")
     world.kube.remove(SESSIONS, SHOP, "trade")
     if again:
         world.apply()
     await world.look()
-    assert not world.operator.stages._last
-    assert not world.operator.session_service._activator._prober._proven
+    assert uid not in world.operator.context.memory._records
     assert world.operator.capacity.is_waiting(key) == again
 
 
@@ -64,7 +64,7 @@ async def test_that_it_has_the_wallets_of_before_is_told_once(monkeypatch: pytes
     world.kube.remove(SESSIONS, SHOP, "trade")
     await world.settle()
     told: list[str] = []
-    monkeypatch.setattr(world.operator.recorder, "record", lambda _, reason, *__, **___: told.append(reason))
+    monkeypatch.setattr(world.operator.context.events, "record", lambda _, reason, *__, **___: told.append(reason))
     world.apply()
     with monkeypatch.context() as trouble:
         trouble.setattr(FakeWallet, "open_wallet", hangs)

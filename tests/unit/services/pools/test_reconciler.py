@@ -6,7 +6,6 @@ import copy
 from typing import Any, cast
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.kube import (
@@ -16,7 +15,6 @@ from escrow_operator.adapters.kube import (
     POOLS,
     SECRETS,
     SERVICES,
-    Kube,
     Resource,
 )
 from escrow_operator.core.daemon import DaemonView
@@ -28,18 +26,16 @@ from escrow_operator.models.session import Phase, Session
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.monerod.poller import DaemonPoller
 from escrow_operator.services.pools.drift import Applied
+from escrow_operator.services.pools.objects import PoolObjects
 from escrow_operator.services.pools.reconciler import PoolReconciler
 from escrow_operator.services.pools.scheduling_gates import SchedulingGates
-from escrow_operator.services.reporting.events import EventRecorder
 from escrow_operator.services.reporting.status import StatusWriter
-from escrow_operator.services.runtime.meters import Meters
 from escrow_operator.services.slots.capacity import Capacity
-from escrow_operator.services.slots.claims import ClaimService
-from escrow_operator.services.state.store import Store
-from escrow_operator.services.wallets.clients import Wallets
-from escrow_operator.settings import Settings
+from escrow_operator.services.slots.claims import SlotClaims
+from escrow_operator.services.wallets.clients import WalletClients
 from unit.factories import at, daemon_info, session, slot_body
 from unit.services.fake_api import Body, FakeApi
+from unit.world.context import make_context, told
 
 KEY = PoolKey("shop", "default")
 FINALIZER = "xmr-escrow.dev/sessions-closed"
@@ -80,49 +76,34 @@ class Daemons:
     async def forget(self, _: PoolKey) -> None: ...
 
 
-class Told:
-    """A recorder that remembers."""
-
-    def __init__(self) -> None:
-        self.reasons: list[str] = []
-
-    def record(self, _: object, reason: str, *__: object, **___: object) -> None:
-        self.reasons.append(reason)
-
-
 class Bench:
     """A pool service on an API server in memory, with one pool."""
 
     def __init__(self, *, spec: Body | None = None) -> None:
         self.api = FakeApi()
         self.clock = SteppedClock()
-        self.told = Told()
         self.daemons = Daemons()
-        self.store = Store()
+        self.ctx = make_context(self.api, clock=self.clock)
+        self.store, self.told = self.ctx.store, told(self.ctx)
         self.see(self.put_pool(spec or SPEC))
         self.start()
 
     def start(self) -> None:
         """A fresh operator, that has seen what the last one had seen."""
-        kube, meters = cast("Kube", self.api), Meters(CollectorRegistry())
-        settings = Settings(slot_login_image="operator")
-        capacity = Capacity(self.store, self.clock, max_active=10, wake=lambda _: None)
-        self.wallets = Wallets(kube, meters)
-        self.claims = ClaimService(kube, self.store, self.clock, capacity=capacity, pool_changed=lambda _: None)
-        self.ending = False
+        ctx = self.ctx
+        for known in self.store.pools.values():
+            ctx.memory.clear(known.uid)
+        self.wallets = WalletClients(ctx)
+        self.claims = SlotClaims(ctx, Capacity(ctx))
+        daemons = cast("DaemonPoller", self.daemons)
         self.service = PoolReconciler(
-            kube,
-            self.store,
-            settings,
-            self.clock,
-            applied=Applied(),
+            ctx,
             claims=self.claims,
-            daemons=cast("DaemonPoller", self.daemons),
-            reporter=StatusWriter(kube, self.store, cast("EventRecorder", self.told), self.clock, meters),
+            daemons=daemons,
+            gates=SchedulingGates(ctx),
+            objects=PoolObjects(ctx, applied=Applied(ctx), daemons=daemons, wallets=self.wallets),
+            status=StatusWriter(ctx),
             wallets=self.wallets,
-            warm_ups=SchedulingGates(kube, self.store, self.clock, pool_changed=lambda _: None),
-            wake=lambda _: None,
-            is_ending=lambda _: self.ending,
         )
 
     def put_pool(self, spec: Body, **meta: Any) -> Body:
@@ -455,7 +436,7 @@ async def test_the_pool_of_an_ending_namespace_loses_its_finalizer_before_it_is_
     bench = Bench()
     await bench.look()
     assert bench.pool["metadata"]["finalizers"] == [FINALIZER]
-    bench.ending = True
+    bench.store.ending.add("shop")
     await bench.look()
     assert "deletionTimestamp" not in bench.pool["metadata"]
     assert not bench.pool["metadata"].get("finalizers")
@@ -469,7 +450,7 @@ async def test_a_claim_that_makes_no_news_makes_no_event() -> None:
     bench.free()
     await bench.look()
     assert bench.condition("Ready")[0] == "True"
-    since = len(bench.told.reasons)
+    since = len(bench.told)
     for number in range(3):
         bench.adopt(f"trade-{number}", generation="abc"[number])
         await bench.look()
@@ -479,18 +460,18 @@ async def test_a_claim_that_makes_no_news_makes_no_event() -> None:
         await bench.look()
         bench.free(generation="bcd"[number])
         await bench.look()
-    assert bench.told.reasons[since:] == []
+    assert bench.told[since:] == []
 
 
 async def test_one_outage_of_monerod_is_one_event() -> None:
     bench = Bench()
     bench.free()
     await bench.look()
-    since = len(bench.told.reasons)
+    since = len(bench.told)
     bench.daemons.view_now = DaemonView(None, "connection refused")
     await bench.look()
     assert bench.condition("Ready")[:2] == ("False", "DaemonUnreachable")
-    assert bench.told.reasons[since:] == ["DaemonUnreachable"]
+    assert bench.told[since:] == ["DaemonUnreachable"]
 
 
 async def test_a_role_that_stays_without_a_slot_is_told_at_its_time() -> None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from escrow_operator.adapters.clock import Clock
-from escrow_operator.adapters.kube import Kube
 from escrow_operator.adapters.kube_errors import NotFoundError
 from escrow_operator.models.common import ROLES, Label, Role
 from escrow_operator.models.pool import PoolKey
 from escrow_operator.services.pools.scheduling_gates import HOLD_SECONDS, SchedulingGates
-from escrow_operator.services.state.store import Store
 from unit.factories import at, slot_body
+from unit.world.context import make_context, woken
 
 POOL = PoolKey("shop", "default")
 
@@ -30,12 +29,13 @@ class Bench:
     """Gated pods in a store, and the API server that takes their gates away."""
 
     def __init__(self) -> None:
-        self.store = Store()
         self.clock = SteppedClock()
+        ctx = make_context(self, clock=self.clock)
+        self.store = ctx.store
         self.started: list[str] = []
-        self.woken: list[PoolKey] = []
+        self.woken = woken(ctx).woken_pools
         self.bodies: dict[str, dict[str, Any]] = {}
-        self.warm_ups = SchedulingGates(cast("Kube", self), self.store, self.clock, pool_changed=self.woken.append)
+        self.gates = SchedulingGates(ctx)
 
     def gated(self, name: str, role: Role, created: float = 0) -> None:
         body = slot_body(name, role, ready=False, created=at(created))
@@ -63,38 +63,38 @@ def bench() -> Bench:
 
 
 async def test_they_start_at_once_when_nothing_is_being_opened(bench: Bench) -> None:
-    assert await bench.warm_ups.look(POOL, waiting=0) is None
+    assert await bench.gates.look(POOL, waiting=0) is None
     assert sorted(bench.started) == ["arbiter-0", "buyer-0", "vendor-0"]
     assert bench.store.gated_slots(POOL) == []
 
 
 async def test_they_wait_while_wallets_are_opened_and_start_afterwards(bench: Bench) -> None:
-    with bench.warm_ups.opening():
-        with bench.warm_ups.opening():
-            assert await bench.warm_ups.look(POOL, waiting=0) == HOLD_SECONDS
+    with bench.gates.opening():
+        with bench.gates.opening():
+            assert await bench.gates.look(POOL, waiting=0) == HOLD_SECONDS
         assert bench.woken == [], "the other one is still opening"
     assert (bench.started, bench.woken) == ([], [POOL])
-    await bench.warm_ups.look(POOL, waiting=0)
+    await bench.gates.look(POOL, waiting=0)
     assert len(bench.started) == len(ROLES)
 
 
 async def test_who_waits_for_slots_gets_as_many_of_each_role_and_no_more(bench: Bench) -> None:
     for role in ROLES:
         bench.gated(f"{role}-1", role, created=1)
-    with bench.warm_ups.opening():
-        await bench.warm_ups.look(POOL, waiting=1)
+    with bench.gates.opening():
+        await bench.gates.look(POOL, waiting=1)
         assert sorted(bench.started) == ["arbiter-0", "buyer-0", "vendor-0"], "the oldest"
 
 
 async def test_nobody_holds_a_pool_up_for_ever(bench: Bench) -> None:
     bench.gated("buyer-1", Role.BUYER, created=3)
     bench.clock.seconds = HOLD_SECONDS
-    with bench.warm_ups.opening():
-        assert await bench.warm_ups.look(POOL, waiting=0) == 3
+    with bench.gates.opening():
+        assert await bench.gates.look(POOL, waiting=0) == 3
     assert sorted(bench.started) == ["arbiter-0", "buyer-0", "vendor-0"]
 
 
 async def test_a_pod_that_went_away_is_no_error(bench: Bench) -> None:
     bench.bodies.clear()
-    assert await bench.warm_ups.look(POOL, waiting=0) is None
+    assert await bench.gates.look(POOL, waiting=0) is None
     assert bench.started == []

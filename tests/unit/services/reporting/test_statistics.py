@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from escrow_operator.adapters.clock import Clock
-from escrow_operator.adapters.kube import Kube
 from escrow_operator.core.poolstatus import count_slots
 from escrow_operator.models.common import Role, format_time, parse_time
 from escrow_operator.models.pool import PoolKey
@@ -20,6 +19,7 @@ from escrow_operator.services.slots.capacity import Capacity
 from escrow_operator.services.state.newest import Listed
 from escrow_operator.services.state.store import Store
 from unit.factories import at, pool, session, session_body, slot_body
+from unit.world.context import make_context
 
 POOL = PoolKey("shop", "default")
 NAMES = ("a", "b", "c")
@@ -103,14 +103,6 @@ class NoWalk(dict[Any, Any]):
 
 
 def test_reading_the_metrics_goes_through_no_sessions_and_no_pods() -> None:
-    store = Store()
-    known = pool()
-    store.pools[known.key] = known
-    store.see_session(session_body("a", phase=Phase.ACTIVE, status={"openedAt": format_time(at(40))}))
-    for role in Role:
-        store.see_slot(slot_body(role.value, role, owner=session("a")))
-    store.see_slot(slot_body("free"))
-    store.sessions, store._slots = NoWalk(store.sessions), NoWalk(store._slots)
     clock = cast("Clock", StoppedClock())
     registry = CollectorRegistry()
 
@@ -118,8 +110,16 @@ def test_reading_the_metrics_goes_through_no_sessions_and_no_pods() -> None:
         def __init__(self) -> None:
             self.requests = Counter({("get", "pods"): 2})
 
-    capacity = Capacity(store, clock, max_active=10, wake=lambda _: None)
-    Statistics(registry, cast("Kube", FakeKube()), store, capacity, clock, max_active=10, queues={"sessions": ()})
+    ctx = make_context(FakeKube(), clock=clock, max_active=10)
+    store = ctx.store
+    known = pool()
+    store.pools[known.key] = known
+    store.see_session(session_body("a", phase=Phase.ACTIVE, status={"openedAt": format_time(at(40))}))
+    for role in Role:
+        store.see_slot(slot_body(role.value, role, owner=session("a")))
+    store.see_slot(slot_body("free"))
+    store.sessions, store._slots = NoWalk(store.sessions), NoWalk(store._slots)
+    Statistics(ctx, Capacity(ctx), registry)
 
     def value(name: str, **labels: str) -> float | None:
         return registry.get_sample_value(f"xmr_escrow_{name}", labels)

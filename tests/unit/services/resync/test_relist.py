@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from escrow_operator.adapters.clock import Clock
-from escrow_operator.adapters.kube import NAMESPACES, PODS, POOLS, SESSIONS, Kube, Resource
+from escrow_operator.adapters.kube import NAMESPACES, PODS, POOLS, SESSIONS, Resource
 from escrow_operator.adapters.kube_errors import KubeError, NotFoundError, UnavailableError
 from escrow_operator.models.pool import PoolKey
 from escrow_operator.models.session import SessionKey
-from escrow_operator.models.slot import Slot
-from escrow_operator.services.pools.drift import Applied, Drift
-from escrow_operator.services.resync import relist as sweep
-from escrow_operator.services.resync.relist import Sweep
-from escrow_operator.services.runtime.meters import Meters
-from escrow_operator.services.state.namespaces import FORGET_SECONDS, Namespaces
-from escrow_operator.services.state.store import Store
-from escrow_operator.services.wallets.clients import Wallets
-from escrow_operator.services.wallets.opener import Opener
+from escrow_operator.services.namespaces import FORGET_SECONDS, Namespaces
+from escrow_operator.services.pools.drift import Applied, DriftDetector
+from escrow_operator.services.resync import relist
+from escrow_operator.services.resync.relist import Relist
+from escrow_operator.settings import Settings
 from unit.factories import pool_body, session, session_body, slot_body
 from unit.services.cluster import FORBIDDEN, FakeCluster
+from unit.world.context import make_context, woken
 
 
 class Watch(Clock):
@@ -41,24 +37,18 @@ class Bench:
 
     def __init__(self, *names: str) -> None:
         self.cluster = FakeCluster()
-        self.store = Store()
         self.clock = Watch()
-        self.changed: list[SessionKey | PoolKey] = []
-        self.gone: list[Slot] = []
-        meters = Meters(CollectorRegistry())
-        kube = cast("Kube", self.cluster)
-        wallets = Wallets(kube, meters)
-        self.namespaces = Namespaces(
-            kube,
-            self.store,
-            self.clock,
-            meters,
-            names,
-            changed=lambda sessions, pools: self.changed.extend([*sessions, *pools]),
-            slot_gone=self.gone.append,
-        )
-        self.sweep = Sweep(kube, self.store, wallets, Opener(wallets), self.namespaces)
-        self.drift = Drift(kube, self.store, Applied(), self.namespaces)
+        settings = Settings(slot_login_image="operator", namespaces=names)
+        self.ctx = make_context(self.cluster, clock=self.clock, settings=settings)
+        self.store = self.ctx.store
+        self.namespaces = Namespaces(self.ctx)
+        self.relist = Relist(self.ctx, self.namespaces)
+        self.drift = DriftDetector(self.ctx, Applied(self.ctx), self.namespaces)
+
+    @property
+    def changed(self) -> list[SessionKey | PoolKey]:
+        """Who was woken."""
+        return [*woken(self.ctx).woken_sessions, *woken(self.ctx).woken_pools]
 
     def fill(self, namespace: str) -> None:
         """A namespace with a pool, a session and its pod."""
@@ -80,7 +70,7 @@ async def test_the_pods_of_a_session_that_lives_are_no_orphans_whatever_was_seen
     bench.store.see_slot(slot_body("p", owner=session()))
     assert [slot.name for slot in bench.store.orphans()] == ["p"]
 
-    await bench.sweep.heal_orphans()
+    await bench.relist.heal_orphans()
 
     assert bench.cluster.deleted == []
     assert bench.store.orphans() == [], "and what was read is known from now on"
@@ -94,7 +84,7 @@ async def test_the_pods_of_a_session_that_is_gone_or_another_are_deleted() -> No
     again["metadata"]["uid"] = "another"
     bench.cluster.put(SESSIONS, again)
 
-    await bench.sweep.heal_orphans()
+    await bench.relist.heal_orphans()
 
     assert set(bench.cluster.deleted) == {"pods/of-the-gone", "pods/of-the-former"}
 
@@ -108,20 +98,20 @@ async def test_who_cannot_be_sure_deletes_nothing_and_goes_on(error: KubeError) 
     bench.store.see_slot(slot_body("sure", owner=session("gone")))
     bench.cluster.refuses["closed"] = error
 
-    await bench.sweep.heal_orphans()
+    await bench.relist.heal_orphans()
 
     assert bench.cluster.deleted == ["pods/sure"]
 
 
 async def test_i10_many_orphans_of_one_namespace_keep_nobody_elses_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "ORPHANS_AT_ONCE", 2)
+    monkeypatch.setattr(relist, "ORPHANS_AT_ONCE", 2)
     bench = Bench()
     for number in range(10):
         owner = session("gone", namespace="flood")
         bench.store.see_slot(slot_body(f"flood-{number}", owner=owner, namespace="flood"))
     bench.store.see_slot(slot_body("of-another", owner=session("gone")))
 
-    await bench.sweep.heal_orphans()
+    await bench.relist.heal_orphans()
 
     assert "pods/of-another" in bench.cluster.deleted
     assert len(bench.cluster.deleted) == 3
@@ -133,7 +123,7 @@ async def test_i10_a_namespace_that_refuses_is_left_out_of_lists_and_drift() -> 
     bench.fill("closed")
     bench.cluster.refuses["closed"] = FORBIDDEN
 
-    _, versions = await bench.sweep.level()
+    _, versions = await bench.relist.everything()
     await bench.drift.look()
 
     assert bench.known() == {"shop"}
@@ -141,7 +131,7 @@ async def test_i10_a_namespace_that_refuses_is_left_out_of_lists_and_drift() -> 
     assert bench.namespaces.is_refused("closed")
 
     del bench.cluster.refuses["closed"]
-    news, _ = await bench.sweep.level()
+    news, _ = await bench.relist.everything()
     assert news == {SessionKey("closed", "demo")}
     assert not bench.namespaces.is_refused("closed")
 
@@ -150,25 +140,25 @@ async def test_what_all_namespaces_refuse_or_the_api_server_does_not_answer_is_a
     bench = Bench()
     bench.cluster.refuses[None] = FORBIDDEN
     with pytest.raises(KubeError, match="forbidden"):
-        await bench.sweep.level()
+        await bench.relist.everything()
     bench = Bench("shop")
     bench.cluster.refuses["shop"] = UnavailableError(0, "Unavailable", "away")
     with pytest.raises(UnavailableError):
-        await bench.sweep.level()
+        await bench.relist.everything()
 
 
 async def test_a_namespace_is_forgotten_when_it_is_certainly_gone() -> None:
     bench = Bench("shop", "closed")
     bench.fill("shop")
     bench.fill("closed")
-    await bench.sweep.level()
+    await bench.relist.everything()
 
     bench.cluster.objects.pop((NAMESPACES, None, "closed"))
     await bench.namespaces.look("closed")
 
     assert bench.known() == {"shop"}
     assert bench.store.pools.keys() == {PoolKey("shop", "default")}
-    assert [slot.name for slot in bench.gone] == ["pod-closed"]
+    assert not bench.store.slots_of_pool(PoolKey("closed", "default"))
     assert set(bench.changed) == {SessionKey("closed", "demo"), PoolKey("closed", "default")}
     assert bench.namespaces.is_gone("closed")
 
@@ -176,10 +166,10 @@ async def test_a_namespace_is_forgotten_when_it_is_certainly_gone() -> None:
 async def test_a_namespace_that_only_refuses_keeps_its_places_under_the_cap() -> None:
     bench = Bench("closed")
     bench.fill("closed")
-    await bench.sweep.level()
+    await bench.relist.everything()
     # The operator may not even ask for the namespace.
     bench.cluster.refuses["closed"] = FORBIDDEN
-    await bench.sweep.level()
+    await bench.relist.everything()
     await bench.namespaces.look("closed")
     assert bench.known() == {"closed"}
 
@@ -191,13 +181,13 @@ async def test_a_namespace_that_only_refuses_keeps_its_places_under_the_cap() ->
 async def test_the_sessions_of_a_namespace_that_is_being_deleted_end_with_it() -> None:
     bench = Bench("shop")
     bench.fill("shop")
-    await bench.sweep.level()
+    await bench.relist.everything()
     await bench.namespaces.look("shop")
-    assert not bench.namespaces.is_ending("shop")
+    assert "shop" not in bench.store.ending
 
     bench.cluster.put(NAMESPACES, {"metadata": {"name": "shop", "deletionTimestamp": "2026-01-01T00:00:00Z"}})
     await bench.namespaces.look("shop")
-    assert bench.namespaces.is_ending("shop")
+    assert "shop" in bench.store.ending
     assert bench.changed == [SessionKey("shop", "demo"), PoolKey("shop", "default")]
 
 
@@ -205,7 +195,7 @@ async def test_a_list_that_fails_half_way_drops_nothing() -> None:
     bench = Bench()
     bench.fill("shop")
     bench.fill("market")
-    await bench.sweep.level()
+    await bench.relist.everything()
     before = set(bench.store.sessions)
     pages = bench.cluster.pages
 
@@ -216,6 +206,6 @@ async def test_a_list_that_fails_half_way_drops_nothing() -> None:
 
     bench.cluster.pages = broken  # type: ignore[method-assign]
     with pytest.raises(UnavailableError):
-        await bench.sweep.level()
+        await bench.relist.everything()
     assert set(bench.store.sessions) == before
     await asyncio.sleep(0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -10,6 +12,12 @@ from prometheus_client import CollectorRegistry
 from escrow_operator.services.runtime import work_queue
 from escrow_operator.services.runtime.meters import Meters
 from escrow_operator.services.runtime.work_queue import WorkQueue
+
+
+def served(look: Callable[[str], Awaitable[float | None]], **how: Any) -> WorkQueue[str]:
+    queue: WorkQueue[str] = WorkQueue("test", meters=Meters(CollectorRegistry()), **how)
+    queue.serve(look)
+    return queue
 
 
 async def test_many_adds_make_one_look() -> None:
@@ -20,7 +28,7 @@ async def test_many_adds_make_one_look() -> None:
         seen.append(key)
         done.set()
 
-    queue = WorkQueue("test", look, concurrency=2, meters=Meters(CollectorRegistry()))
+    queue = served(look, concurrency=2)
     for _ in range(5):
         queue.add("a")
     await done.wait()
@@ -46,7 +54,7 @@ async def test_a_key_added_while_it_is_looked_at_is_looked_at_again_and_never_tw
         if rounds == 2:
             twice.set()
 
-    queue = WorkQueue("test", look, concurrency=8, meters=Meters(CollectorRegistry()))
+    queue = served(look, concurrency=8)
     queue.add("a")
     await started.wait()
     queue.add("a")
@@ -63,7 +71,7 @@ async def test_an_earlier_look_replaces_a_later_one() -> None:
     async def look(_: str) -> None:
         done.set()
 
-    queue = WorkQueue("test", look, concurrency=1, meters=Meters(CollectorRegistry()))
+    queue = served(look, concurrency=1)
     queue.add("a", 3600)
     queue.add("a", 0)
     await asyncio.wait_for(done.wait(), 5)
@@ -85,7 +93,7 @@ async def test_i10_a_failing_key_is_tried_again_and_delays_nobody(monkeypatch: p
             raise RuntimeError("not yet")
         mended.set()
 
-    queue = WorkQueue("test", look, concurrency=4, meters=Meters(CollectorRegistry()))
+    queue = served(look, concurrency=4)
     queue.add("bad")
     queue.add("good")
     await asyncio.wait_for(asyncio.gather(good.wait(), mended.wait()), 5)
@@ -105,7 +113,7 @@ async def test_a_look_may_ask_for_the_next_one() -> None:
             return None
         return 0.0
 
-    queue = WorkQueue("test", look, concurrency=1, meters=Meters(CollectorRegistry()))
+    queue = served(look, concurrency=1)
     queue.add("a")
     await asyncio.wait_for(done.wait(), 5)
     await queue.close()
@@ -120,7 +128,7 @@ async def test_i10_looks_that_hang_make_room_for_others(monkeypatch: pytest.Monk
             await asyncio.Event().wait()
         done.set()
 
-    queue = WorkQueue("test", look, concurrency=2, meters=Meters(CollectorRegistry()))
+    queue = served(look, concurrency=2)
     for key in ("hangs-1", "hangs-2", "well"):
         queue.add(key)
     await asyncio.wait_for(done.wait(), 5)
@@ -137,9 +145,7 @@ async def test_urgent_keys_go_first() -> None:
             done.set()
         await asyncio.sleep(0)
 
-    queue = WorkQueue(
-        "test", look, concurrency=1, meters=Meters(CollectorRegistry()), urgent=lambda key: key.startswith("new")
-    )
+    queue = served(look, concurrency=1, urgent=lambda key: key.startswith("new"))
     for key in ("old-1", "old-2", "new-1", "new-2"):
         queue.add(key)
     await asyncio.wait_for(done.wait(), 5)
@@ -157,9 +163,7 @@ async def test_i10_a_namespace_with_thousands_of_keys_waits_for_itself() -> None
             done.set()
         await asyncio.sleep(0)
 
-    queue = WorkQueue(
-        "test", look, concurrency=4, meters=Meters(CollectorRegistry()), group=lambda key: key.partition("/")[0]
-    )
+    queue = served(look, concurrency=4, group=lambda key: key.partition("/")[0])
     for number in range(2_000):
         queue.add(f"flood/{number}")
     queue.add("shop/trade")
@@ -184,7 +188,7 @@ async def test_a_handler_that_hears_of_anothers_cancellation_is_called_again(
             raise error
         mended.set()
 
-    queue = WorkQueue("test", look, concurrency=1, meters=Meters(CollectorRegistry()))
+    queue = served(look, concurrency=1)
     queue.add("a")
     await asyncio.wait_for(mended.wait(), 5)
     await queue.close()
@@ -200,7 +204,7 @@ async def test_closing_ends_looks_that_are_under_way() -> None:
         finally:
             ended.set()
 
-    queue = WorkQueue("test", look, concurrency=1, meters=Meters(CollectorRegistry()))
+    queue = served(look, concurrency=1)
     queue.add("a")
     await begun.wait()
     await asyncio.wait_for(queue.close(), 5)

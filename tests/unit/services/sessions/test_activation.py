@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from escrow_operator.adapters.kube import ENDPOINT_SLICES, SECRETS, Kube, Resource
+from escrow_operator.adapters.kube import ENDPOINT_SLICES, SECRETS, Resource
 from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.monero import Login
 from escrow_operator.models.session import Phase, Session
@@ -15,6 +15,7 @@ from escrow_operator.models.slot import Slot
 from escrow_operator.services.runtime.outcomes import Blocked, NotOpened
 from escrow_operator.services.sessions.activation import Activator
 from unit.factories import session, slot
+from unit.world.context import make_context
 
 
 class FakeApi:
@@ -43,10 +44,9 @@ class Bench:
 
     def __init__(self) -> None:
         self.api = FakeApi()
-        fakes: dict[str, Any] = dict.fromkeys(
-            ("claims", "deeds", "opener", "prober", "reporter", "recorder", "stages", "store", "warm_ups"), self.api
-        )
-        self.activator = Activator(cast("Kube", self.api), **fakes, wallets=cast("Any", self.api))
+        names = ("claims", "deeds", "gates", "opener", "prober", "status", "wallets")
+        fakes: dict[str, Any] = dict.fromkeys(names, self.api)
+        self.activator = Activator(make_context(self.api), **fakes)
         self.slots = {role: slot(role.value, role, ip=f"10.0.0.{n}") for n, role in enumerate(ROLES, 1)}
 
     @property

@@ -12,9 +12,10 @@ from escrow_operator.models.common import ROLES, Label, Role
 from escrow_operator.models.session import Phase, Session
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.runtime.outcomes import Blocked, NotOpened, SlotBroken
-from escrow_operator.services.sessions.backoff import Patience
+from escrow_operator.services.sessions.backoff import Backoff
 from unit.clocks import FakeClock
 from unit.factories import session, session_body, slot
+from unit.world.context import make_context
 
 
 class Bench:
@@ -22,7 +23,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.patience = Patience(self.clock)
+        self.backoff = Backoff(make_context(clock=self.clock))
         self.slots: dict[Role, Slot] = {role: slot(role.value, role) for role in ROLES}
         self.session: Session = session(phase=Phase.OPENING)
 
@@ -34,16 +35,16 @@ class Bench:
 
     def restart(self) -> None:
         """Another operator, which knows what is in the status."""
-        self.patience = Patience(self.clock)
+        self.backoff = Backoff(make_context(clock=self.clock))
 
     def look(self, role: Role | None = Role.BUYER, reason: str = "WalletBusy") -> tuple[bool, Blocked]:
         """Whether it tried, and what was said."""
         try:
-            self.patience.must_be_due(self.session, self.slots.values())
+            self.backoff.must_be_due(self.session, self.slots.values())
         except Blocked as again:
             return False, again
         error = NotOpened(reason, "It hangs.", slot=self.slots[role] if role else None)
-        said = self.patience.failed(self.session, self.slots.values(), error)
+        said = self.backoff.failed(self.session, self.slots.values(), error)
         status = self.session.status | dict(said.fields) | {"observedGeneration": self.session.generation}
         self.session = dataclasses.replace(self.session, status=status)
         return True, said
@@ -135,7 +136,7 @@ def test_what_is_no_pods_fault_replaces_none() -> None:
 def test_once_open_the_next_failure_is_the_first() -> None:
     bench = Bench()
     bench.run(100)
-    bench.patience.forget(bench.session.key)
+    bench.backoff.forget(bench.session)
     status = {key: value for key, value in bench.session.status.items() if key != "opening"}
     bench.session = dataclasses.replace(bench.session, status=status)
     assert bench.look()[1].retry_after == timedelta(seconds=5).total_seconds()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -12,9 +12,9 @@ from escrow_operator.core.report import Report, compose_status
 from escrow_operator.models.session import Phase, Session
 from escrow_operator.services.runtime.outcomes import Failed
 from escrow_operator.services.sessions.endings import Endings
-from escrow_operator.settings import Settings
 from unit.clocks import FakeClock
 from unit.factories import session
+from unit.world.context import make_context
 
 UNKNOWN = Condition("DaemonSynced", None, "NotChecked", "")
 
@@ -26,11 +26,9 @@ class Bench:
         self.clock, self.active, self.secrets, self.closed = FakeClock(), 0, "1", 0
         self.failure = Failed("WalletFileNotFound", "It is not there.", again=again)
         self.session = session(phase=Phase.ACTIVE)
-        names = ("activator", "claims", "closer", "deeds", "monitor", "recorder", "reporter", "store")
-        fakes: dict[str, Any] = dict.fromkeys(names, self)
-        settings = cast("Settings", self)
-        self.sessions, self.max_active = self, 10
-        self.endings = Endings(cast("Any", self), settings, self.clock, **fakes)
+        self.max_active = 10
+        fakes: dict[str, Any] = dict.fromkeys(("claims", "closer", "deeds", "status"), self)
+        self.endings = Endings(make_context(self, clock=self.clock), **fakes)
 
     async def versions(self, _: Session) -> str:
         return self.secrets

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import pytest
 
@@ -11,21 +11,20 @@ from escrow_operator.core.agreement import agree
 from escrow_operator.core.daemon import DaemonView
 from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.monero import ChainFacts
-from escrow_operator.services.monerod.poller import DaemonPoller
+from escrow_operator.services.context import Context
 from escrow_operator.services.runtime.outcomes import Blocked, CutOff, SlotBroken
 from escrow_operator.services.sessions.activation import Escrow
 from escrow_operator.services.sessions.inspection import Inspector
-from escrow_operator.services.state.store import Store
-from escrow_operator.services.wallets.monitor import Monitor, Survey
-from unit.factories import daemon_info, pool, session, slot
+from escrow_operator.services.wallets.monitor import Survey
+from unit.factories import daemon_info, pool_body, session, slot
 from unit.money import chain, output, transaction, txid, view
+from unit.world.context import make_context
 
 
-class FakeStore:
-    """One pool."""
-
-    def __init__(self) -> None:
-        self.pools = {found.key: found for found in (pool(),)}
+def _of_one_pool() -> Context:
+    ctx = make_context()
+    ctx.store.see_pool(pool_body())
+    return ctx
 
 
 class FakeDaemons:
@@ -54,15 +53,14 @@ def _escrow(**versions: str) -> Escrow:
 
 
 def _inspector(secrets: str | None) -> Inspector:
-    fakes: tuple[Any, ...] = (FakeStore(), FakeDaemons(secrets), FakeMonitor())
-    return Inspector(cast("Store", fakes[0]), cast("DaemonPoller", fakes[1]), cast("Monitor", fakes[2]))
+    fakes: tuple[Any, ...] = (FakeDaemons(secrets), FakeMonitor())
+    return Inspector(_of_one_pool(), *fakes)
 
 
 class Trade:
     """Three wallets that say the same of a payout at a height, and a monerod that has it."""
 
     def __init__(self, depth: int, *, trouble: Blocked | None = None, height: int = 10) -> None:
-        self.pools = FakeStore().pools
         paid, change = output("0.35", "a"), output("0.0001", "c")
         money = agree(dict.fromkeys(ROLES, view(paid, change, height=10)))
         self.survey = Survey(money, 10, trouble)
@@ -91,7 +89,7 @@ class Trade:
     def look(self) -> tuple[Inspector, Escrow]:
         fake: Any = self
         settled = session(spec={"settlement": {"outcome": "Release", "txid": txid("c")}})
-        return Inspector(fake, fake, fake), dataclasses.replace(_escrow(), session=settled)
+        return Inspector(_of_one_pool(), fake, fake), dataclasses.replace(_escrow(), session=settled)
 
 
 @pytest.mark.parametrize(("depth", "final"), [(990, False), (1000, True)])

@@ -12,6 +12,7 @@ from escrow_operator.services.pools.reconciler import PoolReconciler
 from escrow_operator.services.runtime.outcomes import Failed
 from escrow_operator.services.sessions.activation import Activator
 from unit.factories import pool, session
+from unit.world.context import make_context
 
 NOBODY = cast("Any", None)
 """In the place of a service that is not to be called."""
@@ -33,17 +34,14 @@ class FakeKube:
 async def test_a_session_is_refused_before_anything_is_done_for_it() -> None:
     kube = FakeKube()
     activator = Activator(
-        cast("Any", kube),
+        make_context(kube),
         claims=NOBODY,
         deeds=NOBODY,
+        gates=NOBODY,
         opener=NOBODY,
         prober=NOBODY,
+        status=NOBODY,
         wallets=NOBODY,
-        reporter=NOBODY,
-        recorder=NOBODY,
-        stages=NOBODY,
-        store=NOBODY,
-        warm_ups=NOBODY,
     )
     wallet = {"file": "f", "secretRef": {"name": CLIMBS}}
     climbing = session(spec={"setup": "Open", "wallets": {role.value: wallet for role in ROLES}})
@@ -57,18 +55,13 @@ async def test_a_session_is_refused_before_anything_is_done_for_it() -> None:
 async def test_a_pool_says_that_there_is_no_such_class() -> None:
     kube = FakeKube()
     service = PoolReconciler(
-        cast("Any", kube),
-        NOBODY,
-        NOBODY,
-        NOBODY,
-        applied=NOBODY,
+        make_context(kube),
         claims=NOBODY,
         daemons=NOBODY,
-        reporter=NOBODY,
+        gates=NOBODY,
+        objects=NOBODY,
+        status=NOBODY,
         wallets=NOBODY,
-        warm_ups=NOBODY,
-        wake=NOBODY,
-        is_ending=NOBODY,
     )
     condition = await service._storage_problem(pool(storage={"storageClassName": "../../../api/v1/nodes/a"}))
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -17,12 +15,11 @@ from escrow_operator.models.session import Phase, Session, SessionKey
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.runtime.outcomes import Blocked, NotOpened
 from escrow_operator.services.sessions.activation import Escrow
-from escrow_operator.services.sessions.backoff import Patience
 from escrow_operator.services.sessions.reconciler import SessionReconciler
 from escrow_operator.services.sessions.renewal import Renewal
-from escrow_operator.services.state.store import Store
 from unit.clocks import FakeClock
 from unit.factories import pool, session_body, slot_body
+from unit.world.context import make_context
 
 KEY = SessionKey("shop", "demo")
 POOL = pool()
@@ -33,7 +30,9 @@ class Bench:
     """All services around the one under test are this object, except those that decide about opening."""
 
     def __init__(self, *, phase: Phase = Phase.OPENING, daemon: str | None = None) -> None:
-        self.clock, self.store = FakeClock(), Store()
+        self.clock = FakeClock()
+        ctx = make_context(self, clock=self.clock)
+        self.store = ctx.store
         self.error: Blocked | None = None
         self.synced: bool | None = True
         self.tries, self.deleted = 0, list[str]()
@@ -42,18 +41,9 @@ class Bench:
             self.store.see_slot(slot_body(role.value, role, owner=self.session, daemon=daemon))
         wallets = {role.value: {"pod": role.value, "opened": True} for role in ROLES}
         self.store.see_session(session_body("demo", phase=phase, status={"wallets": wallets}))
-        names = ("activator", "capacity", "claims", "endings", "inspector", "namespaces", "recorder", "reporter")
+        names = ("activator", "capacity", "claims", "endings", "inspector", "status")
         fakes: dict[str, Any] = dict.fromkeys(names, self)
-        self.service = SessionReconciler(
-            cast("Any", self),
-            self.store,
-            cast("Any", SimpleNamespace(sessions=SimpleNamespace(idle_ttl=timedelta(hours=2)))),
-            self.clock,
-            **fakes,
-            stages=cast("Any", self),
-            patience=Patience(self.clock),
-            renewal=Renewal(self.store, cast("Any", self)),
-        )
+        self.service = SessionReconciler(ctx, **fakes, renewal=Renewal(ctx, cast("Any", self)))
 
     @property
     def session(self) -> Session:
@@ -78,6 +68,8 @@ class Bench:
         return {slot.role: slot for slot in self.store.slots_of_session(session.key.namespace, session.uid)}
 
     async def follow(self, *_: object) -> None: ...
+
+    def forget(self, _: SessionKey) -> None: ...
 
     async def activate(self, session: Session, *_: object) -> Escrow:
         self.tries += 1

@@ -6,17 +6,16 @@ from typing import Any
 
 import pytest
 
-from escrow_operator.adapters.clock import Clock
 from escrow_operator.models.common import ROLES, Role
-from escrow_operator.models.pool import Pool, PoolKey
+from escrow_operator.models.pool import Pool
 from escrow_operator.models.session import Phase, Session, SessionKey
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.runtime.outcomes import SlotBroken
 from escrow_operator.services.sessions.renewal import Renewal
 from escrow_operator.services.slots.capacity import Capacity
-from escrow_operator.services.slots.claims import ClaimService
-from escrow_operator.services.state.store import Store
+from escrow_operator.services.slots.claims import SlotClaims
 from unit.factories import pool, session_body, slot_body
+from unit.world.context import make_context, woken
 
 POOL = pool()
 NOW = POOL.spec.daemon.digest
@@ -27,12 +26,11 @@ class Bench:
     """Open sessions whose pods were started with the former daemon, and free pods with the present one."""
 
     def __init__(self, *names: str, free: int = 1, daemon: str | None = "former") -> None:
-        self.store = Store()
-        self.woken: list[PoolKey] = []
-        capacity = Capacity(self.store, Clock(), max_active=9, wake=lambda _: None)
-        kube: Any = None
-        self.claims = ClaimService(kube, self.store, Clock(), capacity=capacity, pool_changed=self.woken.append)
-        self.renewal = Renewal(self.store, self.claims)
+        ctx = make_context(max_active=9)
+        self.store = ctx.store
+        self.woken = woken(ctx).woken_pools
+        self.claims = SlotClaims(ctx, Capacity(ctx))
+        self.renewal = Renewal(ctx, self.claims)
         self._made = 0
         for name in names:
             self.store.see_session(session_body(name, phase=Phase.ACTIVE))

@@ -16,8 +16,8 @@ from escrow_operator.services.runtime.outcomes import Blocked
 from escrow_operator.services.slots.capacity import Capacity
 from escrow_operator.services.slots.waiting_list import WaitingList
 from escrow_operator.services.state.indexes import TIDY_AFTER
-from escrow_operator.services.state.store import Store
 from unit.factories import at, session_body, slot_body
+from unit.world.context import make_context, woken
 
 
 class FrozenClock(Clock):
@@ -33,15 +33,10 @@ class Cluster:
     """A store with sessions that hold slots, and the cap over it."""
 
     def __init__(self, max_active: int, *, min_stay: int = 0) -> None:
-        self.store = Store()
-        self.woken: list[SessionKey] = []
-        self.capacity = Capacity(
-            self.store,
-            FrozenClock(),
-            max_active=max_active,
-            min_stay=timedelta(seconds=min_stay),
-            wake=self.woken.append,
-        )
+        ctx = make_context(clock=FrozenClock(), max_active=max_active, min_stay=timedelta(seconds=min_stay))
+        self.store = ctx.store
+        self.woken = woken(ctx).woken_sessions
+        self.capacity = Capacity(ctx)
 
     def newcomer(self, name: str, created: int = 0, namespace: str = "shop") -> Session:
         self.store.see_session(session_body(name, created=at(created), namespace=namespace))

@@ -7,23 +7,21 @@ import base64
 import dataclasses
 import gc
 import weakref
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
 
-from escrow_operator.adapters.kube import Kube
 from escrow_operator.adapters.kube_errors import NotFoundError
 from escrow_operator.core.login import key_id
 from escrow_operator.core.manifests.common import BASE_LABELS
 from escrow_operator.errors import WalletUnreachable
 from escrow_operator.models.common import API_VERSION, Label
 from escrow_operator.models.slot import Slot
-from escrow_operator.services.runtime.meters import Meters
 from escrow_operator.services.runtime.outcomes import SlotBroken
 from escrow_operator.services.wallets import clients
-from escrow_operator.services.wallets.clients import Wallets
+from escrow_operator.services.wallets.clients import WalletClients
 from unit.factories import pool, slot
+from unit.world.context import make_context
 
 KEY = "ab" * 32
 
@@ -72,8 +70,8 @@ def of_pool(name: str, key: str = KEY) -> Slot:
     return dataclasses.replace(slot(name), login_key=key_id(key))
 
 
-def service(api: Secrets) -> Wallets:
-    return Wallets(cast("Kube", api), Meters(CollectorRegistry()))
+def service(api: Secrets) -> WalletClients:
+    return WalletClients(make_context(api))
 
 
 async def test_all_who_ask_at_once_share_the_reading_of_the_key() -> None:
@@ -126,22 +124,18 @@ async def test_a_pod_that_moved_to_another_address_gets_another_client() -> None
     moved = await found.client(dataclasses.replace(before, ip="10.0.0.2"))
 
     assert moved is not client
-    assert await found.client(before) is client
+    assert await found.client(dataclasses.replace(before, ip="10.0.0.2")) is moved
     await found.close()
 
 
-async def test_a_pod_that_is_gone_has_no_client_left_at_any_address() -> None:
-    found = service(Secrets())
-    before = of_pool("a")
-    moved = dataclasses.replace(before, ip="10.0.0.2")
-    clients = [await found.client(slot) for slot in (before, moved)]
+async def test_a_pod_that_is_gone_has_no_client_left() -> None:
+    ctx = make_context(Secrets())
+    found = WalletClients(ctx)
+    client = await found.client(of_pool("a"))
 
-    found.forget(before.uid)
+    ctx.memory.end(of_pool("a").uid)
 
-    assert [await found.client(slot) is client for slot, client in zip((before, moved), clients, strict=True)] == [
-        False,
-        False,
-    ]
+    assert await found.client(of_pool("a")) is not client
     await found.close()
 
 

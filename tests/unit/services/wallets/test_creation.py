@@ -27,9 +27,10 @@ from escrow_operator.models.monero import KeyExchange, MultisigInfo, WalletBalan
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.runtime.outcomes import Failed, NotOpened, SlotBroken
 from escrow_operator.services.wallets.creation import WalletCreator
-from escrow_operator.services.wallets.deeds import MAX_ATTEMPTS, DeedService, is_own_file
+from escrow_operator.services.wallets.deeds import MAX_ATTEMPTS, DeedStore, is_own_file
 from escrow_operator.services.wallets.key_exchange import ESCROW
 from unit.factories import session, slot
+from unit.world.context import make_context
 
 SESSION = session()
 STEPS = (
@@ -153,7 +154,7 @@ class Bench:
         self.slots: dict[Role, Slot] = {role: slot(role.value, role) for role in ROLES}
         self.deeds: dict[Role, Deed] = {role: _deed(role) for role in ROLES}
         self.maker = WalletCreator(
-            claims=cast("Any", self), deeds=DeedService(cast("Any", self)), wallets=cast("Any", self)
+            claims=cast("Any", self), deeds=DeedStore(make_context(self)), wallets=cast("Any", self)
         )
 
     async def patch(self, _: object, __: str, name: str, ops: list[dict[str, Any]]) -> dict[str, Any]:

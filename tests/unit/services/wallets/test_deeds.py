@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escrow_operator.adapters.kube import Kube, Resource
+from escrow_operator.adapters.kube import Resource
 from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
 from escrow_operator.core.manifests.common import deed_name
 from escrow_operator.core.manifests.session import DEED_TYPE
 from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.session import Session
 from escrow_operator.services.runtime.outcomes import Blocked, Failed
-from escrow_operator.services.wallets.deeds import DeedService, must_name_secrets
+from escrow_operator.services.wallets.deeds import DeedStore, must_name_secrets
 from unit.factories import session
+from unit.world.context import make_context
 
 HIDDEN = "correct-horse-battery-staple"
 ADDRESS = "4" + "A" * 94
@@ -76,8 +77,8 @@ def opens(name: str = "bank", key: str = "password") -> Session:
     return session(spec={"setup": "Open", "wallets": {role.value: wallet for role in ROLES}})
 
 
-def service(kube: FakeKube) -> DeedService:
-    return DeedService(cast("Kube", kube))
+def service(kube: FakeKube) -> DeedStore:
+    return DeedStore(make_context(kube))
 
 
 async def told(subject: Session, secrets: dict[str, dict[str, Any]]) -> Blocked:

@@ -18,11 +18,12 @@ from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.monero import ChainFacts, ChainTransaction, Output, Transfer, parse_xmr
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.runtime.outcomes import Blocked, CutOff
-from escrow_operator.services.wallets.clients import Wallets
-from escrow_operator.services.wallets.monitor import FULL_LOOK_EVERY, Monitor, Survey
-from escrow_operator.services.wallets.opener import Opener
+from escrow_operator.services.wallets.clients import WalletClients
+from escrow_operator.services.wallets.monitor import FULL_LOOK_EVERY, Survey, WalletMonitor
+from escrow_operator.services.wallets.opener import WalletOpener
 from unit.factories import slot
 from unit.money import chain, in_pool, output, transaction
+from unit.world.context import make_context
 
 ADDRESS = "4escrow"
 CHAIN = ChainMark("top", 100, 0)
@@ -89,9 +90,9 @@ class Bench:
         self.wallets = {role: FakeWallet() for role in ROLES}
         self.slots: dict[Role, Slot] = {role: slot(role.value, role) for role in ROLES}
         self.forgotten: list[str] = []
-        opener = cast("Opener", self)
+        opener = cast("WalletOpener", self)
         self.now = 1000.0
-        self.monitor = Monitor(cast("Wallets", self), opener, cast("Clock", self))
+        self.monitor = WalletMonitor(make_context(clock=cast("Clock", self)), cast("WalletClients", self), opener)
 
     def monotonic(self) -> float:
         return self.now
@@ -99,8 +100,8 @@ class Bench:
     async def client(self, slot: Slot) -> Any:
         return self.wallets[slot.role]
 
-    def forget(self, slot_uid: str) -> None:
-        self.forgotten.append(slot_uid)
+    def forget(self, slot: Slot) -> None:
+        self.forgotten.append(slot.uid)
 
     def all_hold(self, *said: Output | Transfer, at: int = 100) -> None:
         for wallet in self.wallets.values():

@@ -27,8 +27,9 @@ from escrow_operator.models.monero import MultisigInfo
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.runtime.outcomes import Blocked, Failed, NotOpened, SlotBroken
 from escrow_operator.services.wallets.key_exchange import ESCROW
-from escrow_operator.services.wallets.opener import Opener
+from escrow_operator.services.wallets.opener import WalletOpener
 from unit.factories import slot
+from unit.world.context import make_context
 
 ADDRESS = "4escrow"
 
@@ -62,7 +63,7 @@ class Bench:
         self.rpc = {role: FakeRpc() for role in ROLES}
         self.deeds = {role: Deed(role, "file", "secret-password", version=f"{role}-1") for role in ROLES}
         self.slots = {role: slot(role.value, role, wallet_file="file") for role in ROLES}
-        self.opener = Opener(cast("Any", self))
+        self.opener = WalletOpener(make_context(), cast("Any", self))
 
     async def client(self, slot: Slot) -> FakeRpc:
         return self.rpc[slot.role]

@@ -7,17 +7,14 @@ concerns that namespace alone (invariant I10).
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Iterable
 from typing import TypeVar
 
-from escrow_operator.adapters.clock import Clock
-from escrow_operator.adapters.kube import NAMESPACES, Kube
+from escrow_operator.adapters.kube import NAMESPACES
 from escrow_operator.adapters.kube_errors import KubeError, NotFoundError
 from escrow_operator.models.pool import PoolKey
 from escrow_operator.models.session import SessionKey
-from escrow_operator.models.slot import Slot
-from escrow_operator.services.runtime.meters import Meters
-from escrow_operator.services.state.store import Store
+from escrow_operator.services.context import Context
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,42 +29,22 @@ T = TypeVar("T")
 
 
 class Namespaces:
-    """``names`` is empty for all namespaces: then there is nothing to look at, and no refusal that is one's own.
+    """``named`` is empty for all namespaces: then there is nothing to look at, and no refusal that is one's own.
 
-    ``changed`` gets the sessions and pools that ought to be looked at, because their namespace is ending or gone, and
-    ``slot_gone`` each pod that went with it.
+    What is in a namespace that is ending, or gone, is looked at.
     """
 
-    def __init__(
-        self,
-        kube: Kube,
-        store: Store,
-        clock: Clock,
-        meters: Meters,
-        names: tuple[str, ...],
-        *,
-        changed: Callable[[Iterable[SessionKey], Iterable[PoolKey]], None],
-        slot_gone: Callable[[Slot], None],
-    ) -> None:
-        self._kube = kube
-        self._store = store
-        self._clock = clock
-        self._meters = meters
-        self._changed = changed
-        self._slot_gone = slot_gone
-        self.named = names
-        self.served: tuple[str | None, ...] = names or (None,)
+    def __init__(self, ctx: Context) -> None:
+        self._kube, self._store, self._clock = ctx.kube, ctx.store, ctx.clock
+        self._meters, self._wakeups = ctx.meters, ctx.wakeups
+        self.named = ctx.settings.namespaces
+        self.served: tuple[str | None, ...] = self.named or (None,)
         self._refused: dict[str, float] = {}
-        self._ending: set[str] = set()
         self._gone: set[str] = set()
 
     def is_refused(self, namespace: str | None) -> bool:
         """Whether the last attempt to read a namespace was refused."""
         return namespace in self._refused
-
-    def is_ending(self, namespace: str) -> bool:
-        """Whether a namespace is being deleted: what is in it has to go while the operator may still let it."""
-        return namespace in self._ending
 
     def is_gone(self, namespace: str) -> bool:
         """Whether a named namespace was seen not to exist."""
@@ -95,7 +72,7 @@ class Namespaces:
         try:
             body = await self._kube.get(NAMESPACES, None, namespace)
         except NotFoundError:
-            self._ending.discard(namespace)
+            self._store.ending.discard(namespace)
             self._gone.add(namespace)
             self._forget(namespace)
         except KubeError as error:
@@ -107,18 +84,22 @@ class Namespaces:
         else:
             self._gone.discard(namespace)
             if "deletionTimestamp" not in body["metadata"]:
-                self._ending.discard(namespace)
-            elif namespace not in self._ending:
+                self._store.ending.discard(namespace)
+            elif namespace not in self._store.ending:
                 _LOG.warning("namespace %s is being deleted; its sessions and pools end", namespace)
-                self._ending.add(namespace)
+                self._store.ending.add(namespace)
                 pools = [key for key in self._store.pools if key.namespace == namespace]
                 self._changed([key for key in self._store.sessions if key.namespace == namespace], pools)
         return LOOK_SECONDS
 
+    def _changed(self, sessions: Iterable[SessionKey], pools: Iterable[PoolKey]) -> None:
+        self._wakeups.sessions(sessions)
+        for pool in pools:
+            self._wakeups.pool(pool)
+        self._wakeups.place_free()
+
     def _forget(self, namespace: str) -> None:
-        sessions, pools, slots = self._store.forget_namespace(namespace)
-        for slot in slots:
-            self._slot_gone(slot)
+        sessions, pools = self._store.forget_namespace(namespace)
         if sessions or pools:
             _LOG.warning("namespace %s is gone, and with it %d sessions", namespace, len(sessions))
         self._changed(sessions, pools)
