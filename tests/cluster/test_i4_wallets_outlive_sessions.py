@@ -6,7 +6,7 @@ import asyncio
 
 import pytest_asyncio
 
-from escrow_operator.adapters.kube import CLAIMS, POOLS, SECRETS
+from escrow_operator.adapters.kube import POOLS, SECRETS, VOLUME_CLAIMS
 from escrow_operator.models.common import ROLES
 from harness.api import Body
 from harness.chain import Chain
@@ -45,7 +45,7 @@ async def test_i4_deeds_and_volumes_stay_and_connections_go(place: Place, closed
         deed = await escrow.deed(role)
         assert deed["address"] == before["address"]
         assert deed["file"] == _files(before)[role]
-        claim = await place.api.get(CLAIMS, place.namespace, f"{POOL}-{role}-wallets")
+        claim = await place.api.get(VOLUME_CLAIMS, place.namespace, f"{POOL}-{role}-wallets")
         assert "ownerReferences" not in claim["metadata"]
 
     async def withdrawn() -> bool:

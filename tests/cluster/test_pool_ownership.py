@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
-from escrow_operator.adapters.kube import CLAIMS, DEPLOYMENTS, NETWORK_POLICIES, POOLS, SECRETS, SERVICES, Resource
-from escrow_operator.core.manifests.common import claim_name, deployment_name, login_key_name, service_name
+from escrow_operator.adapters.kube import (
+    DEPLOYMENTS,
+    NETWORK_POLICIES,
+    POOLS,
+    SECRETS,
+    SERVICES,
+    VOLUME_CLAIMS,
+    Resource,
+)
+from escrow_operator.core.manifests.common import deployment_name, login_key_name, service_name, volume_claim_name
 from escrow_operator.models.common import POOL_FINALIZER, ROLES, Label, Role
 from escrow_operator.models.pool import PoolKey
 from harness.api import NAMESPACES, Body
@@ -56,14 +64,14 @@ async def test_names_that_were_taken_before_are_left_to_their_owners(place: Plac
 
 async def test_a_claim_of_somebody_else_gets_no_keys(place: Place) -> None:
     key = PoolKey(place.namespace, "claimed")
-    name = claim_name(key, Role.BUYER)
+    name = volume_claim_name(key, Role.BUYER)
     spec = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Mi"}}}
-    await place.api.create(CLAIMS, place.namespace, _named(name, spec=spec | {"storageClassName": "shared"}))
+    await place.api.create(VOLUME_CLAIMS, place.namespace, _named(name, spec=spec | {"storageClassName": "shared"}))
     await place.make_pool(key.name)
-    ready = await place.until_pool("Ready", "False", "ClaimNotOurs", name=key.name)
+    ready = await place.until_pool("Ready", "False", "VolumeClaimNotOurs", name=key.name)
     assert name in ready["message"]
     assert not await place.slots(f"{Label.POOL}={key.name}")
-    assert "labels" not in (await place.api.get(CLAIMS, place.namespace, name))["metadata"]
+    assert "labels" not in (await place.api.get(VOLUME_CLAIMS, place.namespace, name))["metadata"]
     # As the message says for a claim that was brought back from a backup.
     command = ready["message"].partition("kubectl ")[2].split()
     await place.kubectl(*command[2:])

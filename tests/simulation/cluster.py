@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-from escrow_operator.adapters.kube import CLAIMS, DEPLOYMENTS, PODS, SECRETS, Resource
+from escrow_operator.adapters.kube import DEPLOYMENTS, PODS, SECRETS, VOLUME_CLAIMS, Resource
 from escrow_operator.core.manifests.common import RPC_PORT
 from escrow_operator.models.common import WALLET_RPC
 
@@ -225,7 +225,7 @@ class Cluster:
         namespace = pod["metadata"]["namespace"]
         for volume in pod["spec"]["volumes"]:
             claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
-            if claim and self._server.find(CLAIMS, namespace, claim) is None:
+            if claim and self._server.find(VOLUME_CLAIMS, namespace, claim) is None:
                 return f'persistentvolumeclaim "{claim}" not found'
         for container in pod["spec"]["initContainers"]:
             for variable in container["env"]:

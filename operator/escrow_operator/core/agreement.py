@@ -20,7 +20,7 @@ ENOUGH = 2
 T = TypeVar("T")
 
 
-class Claim(NamedTuple):
+class Mined(NamedTuple):
     """An output, as wallets that know it tell it alike; ``amount`` in piconero."""
 
     txid: str
@@ -54,9 +54,9 @@ class WalletView:
     height: int
 
     @property
-    def claims(self) -> tuple[Claim, ...]:
+    def mined(self) -> tuple[Mined, ...]:
         """Its outputs without their key images, in its order."""
-        return tuple(Claim(output.txid, output.public_key, output.amount) for output in self.outputs)
+        return tuple(Mined(output.txid, output.public_key, output.amount) for output in self.outputs)
 
     @property
     def announced(self) -> frozenset[Announced]:
@@ -88,16 +88,16 @@ NOTHING = Money()
 
 def agree(views: Mapping[Role, WalletView]) -> Money:
     """What at least two wallets say. The order of ``views`` has no meaning."""
-    claims = _said_by_enough(frozenset(view.claims) for view in views.values())
-    images = {claim: _key_image(claim, views) for claim in claims}
-    mined = frozenset(claim.txid for claim in claims)
+    mined = _said_by_enough(frozenset(view.mined) for view in views.values())
+    images = {output_id: _key_image(output_id, views) for output_id in mined}
+    in_blocks = frozenset(output_id.txid for output_id in mined)
     announced = _said_by_enough(view.announced for view in views.values())
     return Money(
-        outputs=tuple(Held(*claim, images[claim]) for claim in sorted(claims)),
+        outputs=tuple(Held(*output_id, images[output_id]) for output_id in sorted(mined)),
         # What one wallet still sees in the pool when others see it in a block counts once.
-        announced=tuple(sorted(payment for payment in announced if payment.txid not in mined)),
+        announced=tuple(sorted(payment for payment in announced if payment.txid not in in_blocks)),
         dissenters=tuple(
-            role for role in Role if role in views and not _assents(views[role], claims=claims, images=images)
+            role for role in Role if role in views and not _assents(views[role], mined=mined, images=images)
         ),
     )
 
@@ -108,11 +108,11 @@ def cosigners(views: Mapping[Role, WalletView]) -> tuple[Role, ...]:
     wallet-rpc matches key images by their place in that list and does not check them: those of a wallet that lists
     others would be taken for those of our outputs.
     """
-    lists = Counter(view.claims for view in views.values())
+    lists = Counter(view.mined for view in views.values())
     if not lists:
         return ()
     common, number = lists.most_common(1)[0]
-    return tuple(role for role in Role if number >= ENOUGH and role in views and views[role].claims == common)
+    return tuple(role for role in Role if number >= ENOUGH and role in views and views[role].mined == common)
 
 
 def _said_by_enough(said: Iterable[frozenset[T]]) -> frozenset[T]:
@@ -122,27 +122,27 @@ def _said_by_enough(said: Iterable[frozenset[T]]) -> frozenset[T]:
     return frozenset(item for item, number in counts.items() if number >= ENOUGH)
 
 
-def _key_image(claim: Claim, views: Mapping[Role, WalletView]) -> str:
+def _key_image(output_id: Mined, views: Mapping[Role, WalletView]) -> str:
     known = _said_by_enough(
         frozenset(
             output.key_image
             for output in view.outputs
-            if output.key_image and Claim(output.txid, output.public_key, output.amount) == claim
+            if output.key_image and Mined(output.txid, output.public_key, output.amount) == output_id
         )
         for view in views.values()
     )
     return next(iter(known)) if len(known) == 1 else ""
 
 
-def _assents(view: WalletView, *, claims: frozenset[Claim], images: Mapping[Claim, str]) -> bool:
+def _assents(view: WalletView, *, mined: frozenset[Mined], images: Mapping[Mined, str]) -> bool:
     """Whether a wallet says what is believed of blocks.
 
     That it lacks a key image says nothing against it, nor what it sees in the pool: a payment may come while one wallet
     after the other is asked.
     """
-    if frozenset(view.claims) != claims:
+    if frozenset(view.mined) != mined:
         return False
     return all(
-        output.key_image in ("", images[claim]) or not images[claim]
-        for claim, output in zip(view.claims, view.outputs, strict=True)
+        output.key_image in ("", images[output_id]) or not images[output_id]
+        for output_id, output in zip(view.mined, view.outputs, strict=True)
     )

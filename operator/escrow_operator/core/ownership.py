@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from escrow_operator.core.manifests.common import BASE_LABELS, claim_name
+from escrow_operator.core.manifests.common import BASE_LABELS, volume_claim_name
 from escrow_operator.core.poolstatus import Problem
 from escrow_operator.models.common import API_VERSION, Label, Role
 from escrow_operator.models.pool import Pool
@@ -63,8 +63,8 @@ def object_problem(pool: Pool, kind: str, body: Mapping[str, Any]) -> Problem | 
             )
 
 
-def claim_problem(pool: Pool, role: Role, body: Mapping[str, Any]) -> Problem | None:
-    """The same for a claim: it outlives its pool and so has no owner, its labels say whose it is."""
+def volume_claim_problem(pool: Pool, role: Role, body: Mapping[str, Any]) -> Problem | None:
+    """The same for a volume claim: it outlives its pool and so has no owner, its labels say whose it is."""
     labels = {
         "app.kubernetes.io/managed-by": BASE_LABELS["app.kubernetes.io/managed-by"],
         Label.POOL: pool.key.name,
@@ -72,10 +72,10 @@ def claim_problem(pool: Pool, role: Role, body: Mapping[str, Any]) -> Problem | 
     }
     if _has_labels(body, labels):
         return None
-    name = claim_name(pool.key, role)
+    name = volume_claim_name(pool.key, role)
     command = " ".join(f"{key}={value}" for key, value in labels.items())
     return Problem(
-        "ClaimNotOurs",
+        "VolumeClaimNotOurs",
         f"PersistentVolumeClaim {name} exists and is not of this pool: no slots are started on it. Delete it; or, if it"
         f" has this pool's wallets, say so: kubectl -n {pool.key.namespace} label pvc {name} --overwrite {command}",
     )

@@ -80,7 +80,7 @@ class DaemonSpec:
 
 @part(config=PART, frozen=True, slots=True, kw_only=True)
 class Storage:
-    """The three claims of a pool."""
+    """The three PersistentVolumeClaims of a pool."""
 
     storage_class_name: str | None = None
     size: str = "1Gi"

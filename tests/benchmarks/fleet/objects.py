@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from benchmarks.fleet.fakes import DAEMON_PORT
 from benchmarks.fleet.kwok import SELECTOR, TOLERATIONS
-from escrow_operator.core.manifests.common import claim_name
+from escrow_operator.core.manifests.common import volume_claim_name
 from escrow_operator.core.secretuse import SecretUse
 from escrow_operator.models.common import API_VERSION, ROLES, Label
 from escrow_operator.models.pool import PoolKey
@@ -32,7 +32,7 @@ def storage_class() -> Body:
 def volumes(pool: PoolKey) -> Iterator[Body]:
     """The three volumes that a pool's claims bind to."""
     for role in ROLES:
-        claim = claim_name(pool, role)
+        claim = volume_claim_name(pool, role)
         yield {
             "apiVersion": "v1",
             "kind": "PersistentVolume",

@@ -25,7 +25,7 @@ def free_slot_labels(pool: PoolKey, role: Role) -> dict[str, str]:
     return {Label.POOL: pool.name, Label.ROLE: role.value, Label.SLOT: SlotState.FREE.value}
 
 
-def claim_name(pool: PoolKey, role: Role) -> str:
+def volume_claim_name(pool: PoolKey, role: Role) -> str:
     """The PersistentVolumeClaim with the wallet files of a role."""
     return f"{pool.name}-{role.value}-wallets"
 

@@ -1,4 +1,4 @@
-"""What a WalletPool consists of: claims, Deployments, a Service, a login key and a NetworkPolicy."""
+"""What a WalletPool consists of: volume claims, Deployments, a Service, a login key and a NetworkPolicy."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from escrow_operator.core.manifests.common import (
     BASE_LABELS,
     RPC_PORT,
     SLOT_LABELS,
-    claim_name,
     deployment_name,
     free_slot_labels,
     login_key_name,
     owner_reference,
     service_name,
+    volume_claim_name,
 )
 from escrow_operator.models.common import OPERATOR_NAME, WALLET_RPC, Label, Role
 from escrow_operator.models.pool import Network, Pool
@@ -39,7 +39,7 @@ LIVENESS_FAILURES = 6
 """TCP probes: an HTTP one would wait behind the wallet's only thread and kill a wallet that is syncing."""
 
 
-def claim(pool: Pool, role: Role) -> dict[str, Any]:
+def volume_claim(pool: Pool, role: Role) -> dict[str, Any]:
     """The volume of a role's wallet files. It has no owner: nothing that could unlock money goes with the pool."""
     storage = pool.spec.storage
     spec: dict[str, Any] = {
@@ -52,7 +52,7 @@ def claim(pool: Pool, role: Role) -> dict[str, Any]:
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
         "metadata": {
-            "name": claim_name(pool.key, role),
+            "name": volume_claim_name(pool.key, role),
             "namespace": pool.key.namespace,
             "labels": {**BASE_LABELS, Label.POOL: pool.key.name, Label.ROLE: role.value},
         },
@@ -148,7 +148,7 @@ def ungate(slot: Slot) -> list[dict[str, Any]]:
 def _pod_spec(pool: Pool, role: Role, login_image: str) -> dict[str, Any]:
     spec = pool.spec
     volumes: list[dict[str, Any]] = [
-        {"name": "wallets", "persistentVolumeClaim": {"claimName": claim_name(pool.key, role)}},
+        {"name": "wallets", "persistentVolumeClaim": {"claimName": volume_claim_name(pool.key, role)}},
         {"name": "config", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
         {"name": "scratch", "emptyDir": {}},
     ]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from escrow_operator.adapters.kube import CLAIMS, DEPLOYMENTS, NETWORK_POLICIES, SERVICES, Resource
+from escrow_operator.adapters.kube import DEPLOYMENTS, NETWORK_POLICIES, SERVICES, VOLUME_CLAIMS, Resource
 from escrow_operator.core.manifests.common import BASE_LABELS
 from escrow_operator.models.pool import Pool
 from escrow_operator.services.context import Context
@@ -103,7 +103,7 @@ class DriftDetector:
             await self._namespaces.apart(namespace, self._compare(namespace))
 
     async def _compare(self, namespace: str | None) -> None:
-        for resource in (CLAIMS, SERVICES, DEPLOYMENTS, NETWORK_POLICIES):
+        for resource in (VOLUME_CLAIMS, SERVICES, DEPLOYMENTS, NETWORK_POLICIES):
             found = {}
             # No page is kept: others may give objects of theirs these labels, and as many and as long as they like.
             async for page in self._kube.pages(resource, namespace, labels=BASE_LABELS):
@@ -113,8 +113,8 @@ class DriftDetector:
 
 
 def _version(resource: Resource, body: dict[str, Any]) -> tuple[str, str]:
-    """Changes with what matters of an object: its spec where that is counted, of a claim only that it is the same."""
+    """Changes with an object's spec, where that is counted; of a volume claim, only that it is the same one matters."""
     meta = body["metadata"]
-    if resource is CLAIMS:
+    if resource is VOLUME_CLAIMS:
         return meta["uid"], ""
     return meta["uid"], str(meta.get("generation") or meta["resourceVersion"])

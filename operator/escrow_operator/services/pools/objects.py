@@ -6,11 +6,11 @@ import hashlib
 import json
 from typing import Any
 
-from escrow_operator.adapters.kube import CLAIMS, DEPLOYMENTS, NETWORK_POLICIES, SERVICES, Resource
+from escrow_operator.adapters.kube import DEPLOYMENTS, NETWORK_POLICIES, SERVICES, VOLUME_CLAIMS, Resource
 from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
 from escrow_operator.core.manifests import pool as manifests
-from escrow_operator.core.manifests.common import claim_name, deployment_name, service_name
-from escrow_operator.core.ownership import claim_problem, object_problem
+from escrow_operator.core.manifests.common import deployment_name, service_name, volume_claim_name
+from escrow_operator.core.ownership import object_problem, volume_claim_problem
 from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.pool import Pool
 from escrow_operator.services.context import Context
@@ -41,7 +41,7 @@ class PoolObjects:
         """All that the pool consists of, with this many free slots of each role.
 
         Raises NotOurs when one of its objects is somebody else's. A pool that is not whole starts no slots: without
-        its own login key, claims, Service and policy they would be somebody else's as well.
+        its own login key, volume claims, Service and policy they would be somebody else's as well.
         """
         try:
             await self._apply_all(pool, replicas)
@@ -52,7 +52,7 @@ class PoolObjects:
     async def _apply_all(self, pool: Pool, replicas: int) -> None:
         key_id = await self._wallets.ensure_login_key(pool)
         for role in ROLES:
-            await self._ensure_claim(pool, role)
+            await self._ensure_volume_claim(pool, role)
         guards: list[tuple[Resource, dict[str, Any]]] = [(SERVICES, manifests.service(pool))]
         if pool.spec.network_policy.enabled:
             guards.append((NETWORK_POLICIES, manifests.network_policy(pool, self._settings.own_namespace)))
@@ -138,19 +138,19 @@ class PoolObjects:
         except NotFoundError:
             return None
 
-    async def _ensure_claim(self, pool: Pool, role: Role) -> None:
-        """Claims are made once and never changed or deleted: they hold the wallets (invariant I4)."""
-        name = claim_name(pool.key, role)
-        if self._applied.is_current(pool, CLAIMS, name, CREATED):
+    async def _ensure_volume_claim(self, pool: Pool, role: Role) -> None:
+        """Volume claims are made once and never changed or deleted: they hold the wallets (invariant I4)."""
+        name = volume_claim_name(pool.key, role)
+        if self._applied.is_current(pool, VOLUME_CLAIMS, name, CREATED):
             return
         try:
-            seen = await self._kube.create(CLAIMS, pool.key.namespace, manifests.claim(pool, role))
+            seen = await self._kube.create(VOLUME_CLAIMS, pool.key.namespace, manifests.volume_claim(pool, role))
         except ConflictError:
-            seen = await self._kube.get(CLAIMS, pool.key.namespace, name)
-            problem = claim_problem(pool, role, seen)
+            seen = await self._kube.get(VOLUME_CLAIMS, pool.key.namespace, name)
+            problem = volume_claim_problem(pool, role, seen)
             if problem:
                 raise NotOurs(problem) from None
-        self._applied.note(pool, CLAIMS, seen, CREATED)
+        self._applied.note(pool, VOLUME_CLAIMS, seen, CREATED)
 
     async def _remove_policy(self, pool: Pool) -> None:
         name = service_name(pool.key)

@@ -178,7 +178,7 @@ class PoolReconciler:
             return Problem(
                 "StorageClassNotFound",
                 f"There is no StorageClass {name!r} (kubectl get storageclass). Create it, or delete this pool and"
-                " make one with another class; the claims it made hold no wallets yet.",
+                " make one with another class; the volume claims it made hold no wallets yet.",
             )
         self._classes.add(name)
         return None

@@ -85,7 +85,7 @@ WARNINGS = frozenset(
     {
         "AddressMismatch",
         "AtCapacity",
-        "ClaimNotOurs",
+        "VolumeClaimNotOurs",
         "DaemonChanged",
         "DaemonSecretsChanged",
         "DaemonSecretsNotRead",

@@ -25,7 +25,7 @@ ADOPTION_TRIES = 3
 
 POOL_TROUBLE = frozenset(
     {
-        "ClaimNotOurs",
+        "VolumeClaimNotOurs",
         "DaemonSecretsNotRead",
         "ObjectNotOurs",
         "Rejected",

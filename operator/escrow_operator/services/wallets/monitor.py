@@ -74,7 +74,7 @@ class _Known:
     @property
     def at_odds(self) -> bool:
         """Whether the wallets that were asked did not all say the same."""
-        return len({(view.claims, view.announced) for view in self.views.values()}) > 1
+        return len({(view.mined, view.announced) for view in self.views.values()}) > 1
 
 
 @dataclasses.dataclass

@@ -198,6 +198,6 @@ def storage_error(slot: Slot, wallet: str) -> NotOpened:
     return NotOpened(
         "StorageError",
         f"{wallet}: its volume cannot be read or written in pod {slot.name} (full, read-only, or failing). See the"
-        f" claim of pool {slot.pool.name} for {slot.role} wallets; nothing is lost by trying again.",
+        f" volume claim of pool {slot.pool.name} for {slot.role} wallets; nothing is lost by trying again.",
         slot=slot,
     )

@@ -9,17 +9,17 @@ import pytest
 
 from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.kube import (
-    CLAIMS,
     DEPLOYMENTS,
     NETWORK_POLICIES,
     POOLS,
     SECRETS,
     SERVICES,
+    VOLUME_CLAIMS,
     Resource,
 )
 from escrow_operator.core.daemon import DaemonView
 from escrow_operator.core.login import key_id
-from escrow_operator.core.manifests.common import claim_name, deployment_name, login_key_name, service_name
+from escrow_operator.core.manifests.common import deployment_name, login_key_name, service_name, volume_claim_name
 from escrow_operator.models.common import API_VERSION, ROLES, Role
 from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.session import Phase, Session
@@ -287,12 +287,12 @@ async def test_what_a_pool_of_the_same_name_left_is_waited_for() -> None:
 )
 async def test_a_claim_of_somebody_else_gets_no_keys(labels: dict[str, str]) -> None:
     bench = Bench()
-    name = claim_name(KEY, Role.BUYER)
-    theirs = bench.api.put(CLAIMS, {"metadata": {"name": name, "namespace": "shop", "labels": labels}})
+    name = volume_claim_name(KEY, Role.BUYER)
+    theirs = bench.api.put(VOLUME_CLAIMS, {"metadata": {"name": name, "namespace": "shop", "labels": labels}})
     await bench.look()
-    assert bench.api.find(CLAIMS, name) == theirs
+    assert bench.api.find(VOLUME_CLAIMS, name) == theirs
     status, reason, message = bench.condition("Ready")
-    assert (status, reason) == ("False", "ClaimNotOurs")
+    assert (status, reason) == ("False", "VolumeClaimNotOurs")
     assert name in message
     assert "kubectl -n shop label" in message
     assert set(bench.replicas().values()) <= {0}
@@ -301,12 +301,12 @@ async def test_a_claim_of_somebody_else_gets_no_keys(labels: dict[str, str]) -> 
 async def test_a_claim_that_was_exchanged_stops_the_slots() -> None:
     bench = Bench()
     await bench.look()
-    name = claim_name(KEY, Role.BUYER)
-    bench.api.remove(CLAIMS, name)
-    bench.api.put(CLAIMS, {"metadata": {"name": name, "namespace": "shop"}})
+    name = volume_claim_name(KEY, Role.BUYER)
+    bench.api.remove(VOLUME_CLAIMS, name)
+    bench.api.put(VOLUME_CLAIMS, {"metadata": {"name": name, "namespace": "shop"}})
     bench.start()
     await bench.look()
-    assert bench.condition("Ready")[1] == "ClaimNotOurs"
+    assert bench.condition("Ready")[1] == "VolumeClaimNotOurs"
     assert bench.replicas() == dict.fromkeys(ROLES, 0)
 
 
@@ -314,11 +314,11 @@ async def test_a_claim_of_a_former_pool_is_its_own() -> None:
     """Claims outlive pools (invariant I4), and so they have no owner: labels say whose they are."""
     bench = Bench()
     await bench.look()
-    claims = [copy.deepcopy(bench.api.find(CLAIMS, claim_name(KEY, role))) for role in ROLES]
+    claims = [copy.deepcopy(bench.api.find(VOLUME_CLAIMS, volume_claim_name(KEY, role))) for role in ROLES]
     fresh = Bench()
     for claim in claims:
         assert claim
-        fresh.api.put(CLAIMS, claim)
+        fresh.api.put(VOLUME_CLAIMS, claim)
     await fresh.look()
     assert fresh.replicas() == dict.fromkeys(ROLES, 1)
 
