@@ -27,9 +27,9 @@ from escrow_operator.services.reporting.status import StatusWriter
 from escrow_operator.services.resync.periodic import PeriodicResync
 from escrow_operator.services.resync.relist import Relist, Versions
 from escrow_operator.services.scheduling import Handlers
-from escrow_operator.services.sessions.activation import Activator
-from escrow_operator.services.sessions.endings import Endings
+from escrow_operator.services.sessions.closing import SessionCloser
 from escrow_operator.services.sessions.inspection import Inspector
+from escrow_operator.services.sessions.opening import SessionOpener
 from escrow_operator.services.sessions.reconciler import SessionReconciler
 from escrow_operator.services.sessions.renewal import Renewal
 from escrow_operator.services.slots.capacity import Capacity
@@ -68,7 +68,7 @@ class Operator:
         self.closer = WalletCloser(ctx, self.wallets, self.opener)
         self.deeds = DeedStore(ctx)
         status, gates, applied = StatusWriter(ctx), SchedulingGates(ctx), Applied(ctx)
-        activator = Activator(
+        opener = SessionOpener(
             ctx,
             claims=self.claims,
             deeds=self.deeds,
@@ -80,11 +80,11 @@ class Operator:
         )
         self.sessions = SessionReconciler(
             ctx,
-            activator=activator,
             capacity=self.capacity,
             claims=self.claims,
-            endings=Endings(ctx, claims=self.claims, closer=self.closer, deeds=self.deeds, status=status),
+            closer=SessionCloser(ctx, claims=self.claims, closer=self.closer, deeds=self.deeds, status=status),
             inspector=Inspector(ctx, self.daemons, WalletMonitor(ctx, self.wallets, self.opener)),
+            opener=opener,
             renewal=Renewal(ctx, self.claims),
             status=status,
         )

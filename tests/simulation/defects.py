@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 from escrow_operator.core import expiry, funding
 from escrow_operator.models.session import Session
-from escrow_operator.services.sessions.activation import Activator
+from escrow_operator.services.sessions.opening import SessionOpener
 
 PACKAGE = "escrow_operator"
 
@@ -50,13 +50,13 @@ def _by_any_touch(session: Session, *, now: datetime) -> datetime:
 _last_use: Callable[..., datetime] = expiry.last_use
 
 
-_create: Callable[..., Any] = Activator._create
+_create: Callable[..., Any] = SessionOpener._create
 
 
-async def _create_after_publishing(activator: Activator, session: Session, slots: Any, *others: Any) -> Any:
+async def _create_after_publishing(opener: SessionOpener, session: Session, slots: Any, *others: Any) -> Any:
     """Clients could connect while the keys were exchanged."""
-    await activator._publish(session, slots)
-    return await _create(activator, session, slots, *others)
+    await opener._publish(session, slots)
+    return await _create(opener, session, slots, *others)
 
 
 _sum: Callable[..., int] = funding._Payments.sum
@@ -69,19 +69,19 @@ def _sum_of_all(payments: Any, *, deep: bool | None = None, certain: bool = Fals
 
 DEFECTS = (
     Defect("a payment counts before it is deep enough", {"core.funding._Payments.sum": _sum_of_all}),
-    Defect("a closed session says Funded", {"services.sessions.endings.unwatched": lambda *_, **__: ()}),
+    Defect("a closed session says Funded", {"services.sessions.closing.unwatched": lambda *_, **__: ()}),
     Defect("a settled name opens the old trade's wallets", {"services.wallets.deeds.DeedStore.mark_settled": _nothing}),
     Defect(
         "clients can connect before the address is proven",
-        {"services.sessions.activation.Activator._create": _create_after_publishing},
+        {"services.sessions.opening.SessionOpener._create": _create_after_publishing},
     ),
     Defect("deeds lack the address", {"services.wallets.deeds.DeedStore.record_address": _nothing}),
     Defect(
         "a touch in the future keeps a session for ever",
-        {f"services.sessions.{module}.last_use": _by_any_touch for module in ("reconciler", "endings")},
+        {f"services.sessions.{module}.last_use": _by_any_touch for module in ("reconciler", "closing")},
     ),
     Defect("a payment under way does not keep a session open", {"core.cap.is_protected": _no}),
-    Defect("an expired session does not come back", {"services.sessions.endings.is_wanted_again": _no}),
+    Defect("an expired session does not come back", {"services.sessions.closing.is_wanted_again": _no}),
     Defect("who has a wallet open is not asked", {"services.slots.claims.wallet_holders": lambda *_, **__: {}}),
 )
 

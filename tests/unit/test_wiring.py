@@ -207,7 +207,7 @@ async def test_sessions_of_an_ending_namespace_end_as_if_they_were_deleted(monke
         finished.append(session.key.name)
 
     operator.store.ending.add("shop")
-    monkeypatch.setattr(operator.sessions._endings, "finish", finish)
+    monkeypatch.setattr(operator.sessions._closer, "finish", finish)
     await operator.sessions.reconcile(SessionKey("shop", "demo"))
 
     assert finished == ["demo"]

@@ -26,7 +26,7 @@ from escrow_operator.adapters.kube_errors import (
     unavailable,
 )
 from escrow_operator.adapters.kube_read import TooLong, parsed, read
-from escrow_operator.adapters.turns import Turns
+from escrow_operator.adapters.limiter import PriorityLimiter
 from escrow_operator.models.common import GROUP, OPERATOR_NAME, VERSION, is_name
 
 REQUEST_SECONDS = 20.0
@@ -106,7 +106,7 @@ class Kube:
 
     def __init__(self, api: client.ApiClient) -> None:
         self._api = api
-        self._turns = Turns(AT_ONCE)
+        self._turns = PriorityLimiter(AT_ONCE)
         self.requests: Counter[tuple[str, str]] = Counter()
         """Requests so far by verb and resource, for metrics. kopf's watches have connections of their own."""
 

@@ -65,7 +65,7 @@ class ExpiredError(KubeError):
 
 @contextlib.contextmanager
 def unavailable() -> Iterator[None]:
-    """Turns what goes wrong on the way to the API server into UnavailableError."""
+    """PriorityLimiter what goes wrong on the way to the API server into UnavailableError."""
     try:
         yield
     except ApiException as error:

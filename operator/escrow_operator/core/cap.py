@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from escrow_operator.core.backoff import has_timed_out
 from escrow_operator.core.expiry import last_use
-from escrow_operator.core.patience import has_timed_out
 from escrow_operator.core.protection import is_protected
 from escrow_operator.models.common import parse_time
 from escrow_operator.models.session import ENDING_PHASES, Eviction, Phase, Session, SessionKey
@@ -38,15 +38,15 @@ def use_order(session: Session, *, now: datetime) -> tuple[datetime, str, Sessio
     return last_use(session, now=now), session.created_at, session.key
 
 
-def evictions_needed(*, max_active: int, active: int, waiting: int, yielding: int) -> int:
+def evictions_needed(*, max_active: int, active: int, waiting: int, evicting: int) -> int:
     """How many more sessions must give way so that all ``waiting`` newcomers find a place.
 
-    ``active`` hold places now; ``yielding`` of those are leaving, or were asked to give way, and are not gone yet.
+    ``active`` hold places now; ``evicting`` of those are leaving, or were asked to give way, and are not gone yet.
     """
-    return min(max(0, active + waiting - max_active - yielding), active)
+    return min(max(0, active + waiting - max_active - evicting), active)
 
 
-def may_give_way_to(newcomer: str, places: Mapping[str, int]) -> list[str]:
+def evictable_namespaces(newcomer: str, places: Mapping[str, int]) -> list[str]:
     """The namespaces of which a session may give way to a newcomer of namespace ``newcomer``.
 
     ``places`` are those that each namespace holds. The newcomer's own, and each that holds more than it will then: so

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escrow_operator.core.cap import evictions_needed, has_stayed, is_evictable, may_give_way_to
+from escrow_operator.core.cap import evictable_namespaces, evictions_needed, has_stayed, is_evictable
 from escrow_operator.core.protection import is_protected, may_hold_money
 from escrow_operator.models.common import format_time
 from escrow_operator.models.session import Phase, Session
@@ -190,7 +190,7 @@ def test_nobody_gives_way_before_the_minimum_stay() -> None:
 def test_no_namespace_takes_places_from_one_that_has_no_more_than_it(
     places: dict[str, int], from_whom: set[str]
 ) -> None:
-    assert set(may_give_way_to("shop", places)) == from_whom
+    assert set(evictable_namespaces("shop", places)) == from_whom
 
 
 _ONE = st.tuples(
@@ -219,7 +219,7 @@ def test_i5_the_victim_is_the_oldest_that_may_go(
 @given(st.integers(1, 20), st.integers(0, 25), st.integers(0, 10), st.integers(0, 10))
 def test_i5_just_as_many_go_as_are_needed(max_active: int, holders: int, waiting: int, yielding: int) -> None:
     yielding = min(yielding, holders)
-    more = evictions_needed(max_active=max_active, active=holders, waiting=waiting, yielding=yielding)
+    more = evictions_needed(max_active=max_active, active=holders, waiting=waiting, evicting=yielding)
     after = holders - yielding - more + waiting
     assert 0 <= more <= holders
     if after > max_active:

@@ -99,6 +99,6 @@ RECHECK_SECONDS = 30.0
 STILL_OPEN = frozenset({"DaemonUnreachable", "DaemonSyncing", "WalletSyncing", "WrongNetwork", "PoolNotFound"})
 """Reasons for not being Ready that say nothing against the wallets being open."""
 
-IN_LINE = STILL_OPEN | {"AtCapacity", "Contention", "PoolEmpty"}
+WAITING = STILL_OPEN | {"AtCapacity", "Contention", "PoolEmpty"}
 """Reasons for which a session stays in the line for slots. With any other it could not use them: none are kept or
 started for it, and nobody waits behind it."""

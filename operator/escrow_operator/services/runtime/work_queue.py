@@ -12,7 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, NamedTuple, TypeVar
 
-from escrow_operator.adapters.turns import Turns
+from escrow_operator.adapters.limiter import PriorityLimiter
 from escrow_operator.services.runtime.gather import ends_task
 from escrow_operator.services.runtime.meters import Meters
 
@@ -54,7 +54,7 @@ class WorkQueue(Generic[K]):
         self._handler: Callable[[K], Awaitable[float | None]] | None = None
         self._urgent = urgent
         self._group = group
-        self._places = Turns(concurrency)
+        self._places = PriorityLimiter(concurrency)
         self._waiting: dict[K, _Waiting] = {}
         self._tasks: dict[K, asyncio.Task[None]] = {}
         self._again: set[K] = set()

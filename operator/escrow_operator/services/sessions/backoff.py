@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from escrow_operator.core.patience import LONGEST_TRY_SECONDS, OPENING_DEADLINE, OPENING_TIMED_OUT, Opening
+from escrow_operator.core.backoff import LONGEST_TRY_SECONDS, OPENING_DEADLINE, OPENING_TIMED_OUT, Opening
 from escrow_operator.models.session import Session
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.context import Context

@@ -16,7 +16,7 @@ from escrow_operator.models.session import Session
 from escrow_operator.services.context import Context
 from escrow_operator.services.monerod.poller import DaemonPoller
 from escrow_operator.services.runtime.outcomes import RETRY_SECONDS, Blocked, CutOff, SlotBroken, no_pool
-from escrow_operator.services.sessions.activation import Escrow
+from escrow_operator.services.sessions.opening import Escrow
 from escrow_operator.services.wallets.monitor import SYNCING_SECONDS, Survey, WalletMonitor
 
 LOOKS_FOR_ONE_HEIGHT = 2

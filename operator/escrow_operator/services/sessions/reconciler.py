@@ -12,12 +12,12 @@ from typing import Any
 
 from escrow_operator.adapters.kube import PODS
 from escrow_operator.adapters.kube_errors import ConflictError, KubeError, UnavailableError
+from escrow_operator.core.backoff import look_again_after
 from escrow_operator.core.conditions import Condition
 from escrow_operator.core.daemon import NOT_CHECKED
 from escrow_operator.core.expiry import expires_at, last_use, read_touch
 from escrow_operator.core.funding import FUNDED, Reading, assess
 from escrow_operator.core.health import health, is_open, unknown_funding
-from escrow_operator.core.patience import look_again_after
 from escrow_operator.core.protection import has_new_payment, is_protected
 from escrow_operator.core.report import READY, Report, after
 from escrow_operator.core.settlement import SETTLED, final_phase
@@ -26,20 +26,20 @@ from escrow_operator.models.session import CLOSED_PHASES, OPEN_PHASES, Phase, Se
 from escrow_operator.services.context import Context
 from escrow_operator.services.reporting.status import CONFLICT_SECONDS, StatusWriter
 from escrow_operator.services.runtime.outcomes import (
-    IN_LINE,
     RECHECK_SECONDS,
     RETRY_SECONDS,
     STILL_OPEN,
+    WAITING,
     Blocked,
     Failed,
     NotOpened,
     SlotBroken,
 )
 from escrow_operator.services.runtime.stage_timer import Stage
-from escrow_operator.services.sessions.activation import Activator, Escrow, wallet_fields
 from escrow_operator.services.sessions.backoff import Backoff
-from escrow_operator.services.sessions.endings import Endings
+from escrow_operator.services.sessions.closing import SessionCloser
 from escrow_operator.services.sessions.inspection import Inspector
+from escrow_operator.services.sessions.opening import Escrow, SessionOpener, wallet_fields
 from escrow_operator.services.sessions.renewal import Renewal
 from escrow_operator.services.slots.capacity import Capacity
 from escrow_operator.services.slots.claims import SlotClaims
@@ -70,10 +70,10 @@ class SessionReconciler:
         self,
         ctx: Context,
         *,
-        activator: Activator,
+        opener: SessionOpener,
         capacity: Capacity,
         claims: SlotClaims,
-        endings: Endings,
+        closer: SessionCloser,
         inspector: Inspector,
         renewal: Renewal,
         status: StatusWriter,
@@ -81,10 +81,10 @@ class SessionReconciler:
         self._kube, self._store, self._clock = ctx.kube, ctx.store, ctx.clock
         self._settings, self._memory = ctx.settings, ctx.memory
         self._events, self._stages = ctx.events, ctx.stages
-        self._activator = activator
+        self._opener = opener
         self._capacity = capacity
         self._claims = claims
-        self._endings = endings
+        self._closer = closer
         self._inspector = inspector
         self._backoff = Backoff(ctx)
         self._renewal = renewal
@@ -103,11 +103,11 @@ class SessionReconciler:
         self._stages.mark(session.uid, Stage.QUEUE)
         try:
             if session.deleting or key.namespace in self._store.ending:
-                return await self._endings.finish(session)
+                return await self._closer.finish(session)
             if session.phase in CLOSED_PHASES:
-                return await self._endings.stay_closed(session)
-            if session.phase is Phase.FAILED and not await self._endings.is_mended(session):
-                return await self._endings.stay_failed(session)
+                return await self._closer.stay_closed(session)
+            if session.phase is Phase.FAILED and not await self._closer.is_mended(session):
+                return await self._closer.stay_failed(session)
             return await self._advance(session)
         except ConflictError:
             return CONFLICT_SECONDS
@@ -118,10 +118,10 @@ class SessionReconciler:
 
     async def _advance(self, session: Session) -> float | None:
         now = self._clock.now()
-        if self._capacity.must_yield(session):
-            return await self._endings.give_way(session)
+        if self._capacity.must_be_evicted(session):
+            return await self._closer.evict(session)
         if session.phase is Phase.ACTIVE and not is_protected(session) and self._expires_at(session, now) <= now:
-            return await self._endings.expire(session)
+            return await self._closer.expire(session)
         self._check_touch(session)
         return await self._keep_open(session)
 
@@ -144,7 +144,7 @@ class SessionReconciler:
         try:
             return await self._look(await self._open(session))
         except Failed as failure:
-            return await self._endings.fail(self._latest(session), failure, self._inspector.daemon(session))
+            return await self._closer.fail(self._latest(session), failure, self._inspector.daemon(session))
         except SlotBroken as broken:
             await self._kube.delete(PODS, broken.slot.namespace, broken.slot.name, uid=broken.slot.uid)
             blocked = broken
@@ -165,9 +165,9 @@ class SessionReconciler:
         slots = self._claims.held(session)
         self._backoff.must_be_due(session, slots.values())
         try:
-            await self._activator.follow(session, slots)
+            await self._opener.follow(session, slots)
             height = self._inspector.height(session)
-            escrow = await self._activator.activate(session, self._inspector.pool(session), height)
+            escrow = await self._opener.open(session, self._inspector.pool(session), height)
         except NotOpened as error:
             if self._inspector.daemon(session).status is True:
                 self._renewal.must_not_be_hopeless(session, error.slot, self._inspector.pool(session))
@@ -224,7 +224,7 @@ class SessionReconciler:
         fields |= funding.fields | {"settlement": view.fields if view else None}
         if view and view.is_final and session.spec.settlement:
             final = final_phase(session.spec.settlement.outcome)
-            return await self._endings.settle(session, Report(final, money, fields))
+            return await self._closer.settle(session, Report(final, money, fields))
         phase = view.phase if view else Phase.ACTIVE
         waits = trouble is not None and self._is_about_to_catch_up(session, trouble)
         if trouble and not waits:
@@ -284,7 +284,7 @@ class SessionReconciler:
         fields: dict[str, Any] = dict(blocked.fields)
         phase = session.phase
         held = self._claims.held(session)
-        if not held and blocked.reason not in IN_LINE:
+        if not held and blocked.reason not in WAITING:
             self._claims.forget(session.key)
         still_open = blocked.reason in STILL_OPEN and is_open(session) and set(held) == set(ROLES)
         if phase in OPEN_PHASES:

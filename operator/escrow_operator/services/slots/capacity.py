@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from itertools import islice
 
-from escrow_operator.core.cap import evictions_needed, has_stayed, is_evictable, may_give_way_to
+from escrow_operator.core.cap import evictable_namespaces, evictions_needed, has_stayed, is_evictable
 from escrow_operator.models.session import Session, SessionKey
 from escrow_operator.services.context import Context
 from escrow_operator.services.runtime.outcomes import Blocked
@@ -26,7 +26,7 @@ class Capacity:
         self._claiming: dict[str, str] = {}
         """Namespaces by uid."""
         self._waiting = FairWaitingList()
-        self._yielding: set[str] = set()
+        self._evicting: set[str] = set()
 
     def active(self) -> set[str]:
         """Uids of the sessions that hold a place."""
@@ -60,7 +60,7 @@ class Capacity:
             return
         self._waiting.join(session)
         if not self.has_room(session):
-            self._make_room()
+            self._evict_for_those_who_wait()
 
     def admit(self, session: Session) -> None:
         """Give a session a place until ``settle_claim``. Raises Blocked like ``ask``."""
@@ -77,13 +77,13 @@ class Capacity:
         if self._waiting.leave(key):
             self.wake_waiting()
 
-    def must_yield(self, session: Session) -> bool:
+    def must_be_evicted(self, session: Session) -> bool:
         """Whether the session was chosen to give way, and still may; the next look of who waits chooses anew."""
-        if session.uid not in self._yielding:
+        if session.uid not in self._evicting:
             return False
         if self._waiting and self.is_active(session.uid) and is_evictable(session):
             return True
-        self._yielding.discard(session.uid)
+        self._evicting.discard(session.uid)
         self.wake_waiting()
         return False
 
@@ -108,20 +108,20 @@ class Capacity:
 
     def _may_be_asked(self, session: Session) -> bool:
         return (
-            session.uid not in self._yielding
+            session.uid not in self._evicting
             and self._store.is_holder(session.uid)
             and has_stayed(session, now=self._clock.now(), min_stay=self._min_stay)
         )
 
-    def _make_room(self) -> None:
+    def _evict_for_those_who_wait(self) -> None:
         """Ask sessions to give way to those who wait, each to one whose namespace may take its place."""
         active, places = self.count_active(), Counter(self._places())
-        self._yielding = {uid for uid in self._yielding if self._store.is_holder(uid)}
-        leaving = self._yielding | self._store.leaving
+        self._evicting = {uid for uid in self._evicting if self._store.is_holder(uid)}
+        leaving = self._evicting | self._store.leaving
         for uid in leaving:
             places[self._store.namespace_of(uid) or ""] -= 1
         needed = evictions_needed(
-            max_active=self._max_active, active=active, waiting=len(self._waiting), yielding=len(leaving)
+            max_active=self._max_active, active=active, waiting=len(self._waiting), evicting=len(leaving)
         )
         # Those before them get the places that are free, or about to be.
         served = max(0, self._max_active - active + len(leaving))
@@ -133,7 +133,7 @@ class Capacity:
                 break
             if newcomer.namespace in in_vain:
                 continue
-            asked = [one for one in may_give_way_to(newcomer.namespace, places) if one not in exhausted]
+            asked = [one for one in evictable_namespaces(newcomer.namespace, places) if one not in exhausted]
             victim = self._store.candidates.first(asked, may_go=self._may_be_asked, now=self._clock.now())
             if victim is None:
                 in_vain.add(newcomer.namespace)
@@ -142,7 +142,7 @@ class Capacity:
             needed -= 1
             places[victim.key.namespace] -= 1
             places[newcomer.namespace] += 1
-            self._yielding.add(victim.uid)
+            self._evicting.add(victim.uid)
             leaving.add(victim.uid)
             self._wakeups.session(victim.key)
         raise Blocked(

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from escrow_operator.core.patience import OPENING_DEADLINE
+from escrow_operator.core.backoff import OPENING_DEADLINE
 from escrow_operator.models.common import ROLES, Label, Role
 from escrow_operator.models.session import Phase, Session
 from escrow_operator.models.slot import Slot

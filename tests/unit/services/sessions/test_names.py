@@ -10,7 +10,7 @@ from escrow_operator.adapters.kube import Resource
 from escrow_operator.models.common import ROLES
 from escrow_operator.services.pools.reconciler import PoolReconciler
 from escrow_operator.services.runtime.outcomes import Failed
-from escrow_operator.services.sessions.activation import Activator
+from escrow_operator.services.sessions.opening import SessionOpener
 from unit.factories import pool, session
 from unit.world.context import make_context
 
@@ -33,7 +33,7 @@ class FakeKube:
 
 async def test_a_session_is_refused_before_anything_is_done_for_it() -> None:
     kube = FakeKube()
-    activator = Activator(
+    opener = SessionOpener(
         make_context(kube),
         claims=NOBODY,
         deeds=NOBODY,
@@ -47,7 +47,7 @@ async def test_a_session_is_refused_before_anything_is_done_for_it() -> None:
     climbing = session(spec={"setup": "Open", "wallets": {role.value: wallet for role in ROLES}})
 
     with pytest.raises(Failed) as caught:
-        await activator.activate(climbing, pool(), height=1)
+        await opener.open(climbing, pool(), height=1)
     assert caught.value.reason == "SecretNameInvalid"
     assert kube.asked == []
 

@@ -1,169 +1,147 @@
-"""A session that cannot open its wallets: what it does, what it writes down, and which of its pods go."""
+"""Where the host names of an open session lead, whatever happens to its pods."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, cast
+import dataclasses
+from typing import Any
 
 import pytest
 
-from escrow_operator.core.conditions import Condition
-from escrow_operator.core.patience import OPENING_DEADLINE
-from escrow_operator.core.report import Report, compose_status
+from escrow_operator.adapters.kube import ENDPOINT_SLICES, SECRETS, Resource
 from escrow_operator.models.common import ROLES, Role
-from escrow_operator.models.session import Phase, Session, SessionKey
+from escrow_operator.models.monero import Login
+from escrow_operator.models.session import Phase, Session
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.runtime.outcomes import Blocked, NotOpened
-from escrow_operator.services.sessions.activation import Escrow
-from escrow_operator.services.sessions.reconciler import SessionReconciler
-from escrow_operator.services.sessions.renewal import Renewal
-from unit.clocks import FakeClock
-from unit.factories import pool, session_body, slot_body
+from escrow_operator.services.sessions.opening import SessionOpener
+from unit.factories import session, slot
 from unit.world.context import make_context
 
-KEY = SessionKey("shop", "demo")
-POOL = pool()
-FORMER = "former"
+
+class FakeApi:
+    """Keeps what is applied, and hands out a login for each slot."""
+
+    def __init__(self) -> None:
+        self.slices: list[dict[str, Any]] = []
+        self.secrets: list[str] = []
+        self.deleted: list[str] = []
+
+    async def apply(self, resource: Resource, _: str, body: dict[str, Any]) -> None:
+        if resource is ENDPOINT_SLICES:
+            self.slices.append(body)
+        elif resource is SECRETS:
+            self.secrets.append(body["stringData"]["password"])
+
+    async def delete(self, _: Resource, __: str, name: str) -> None:
+        self.deleted.append(name)
+
+    async def login(self, slot: Slot) -> Login:
+        return Login("operator", f"{slot.uid}/{slot.login_key}")
 
 
 class Bench:
-    """All services around the one under test are this object, except those that decide about opening."""
+    """A session that was published with three pods."""
 
-    def __init__(self, *, phase: Phase = Phase.OPENING, daemon: str | None = None) -> None:
-        self.clock = FakeClock()
-        ctx = make_context(self, clock=self.clock)
-        self.store = ctx.store
-        self.error: Blocked | None = None
-        self.synced: bool | None = True
-        self.tries, self.deleted = 0, list[str]()
-        self.store.see_session(session_body("demo", phase=phase))
-        for role in ROLES:
-            self.store.see_slot(slot_body(role.value, role, owner=self.session, daemon=daemon))
-        wallets = {role.value: {"pod": role.value, "opened": True} for role in ROLES}
-        self.store.see_session(session_body("demo", phase=phase, status={"wallets": wallets}))
-        names = ("activator", "capacity", "claims", "endings", "inspector", "status")
-        fakes: dict[str, Any] = dict.fromkeys(names, self)
-        self.service = SessionReconciler(ctx, **fakes, renewal=Renewal(ctx, cast("Any", self)))
+    def __init__(self) -> None:
+        self.api = FakeApi()
+        names = ("claims", "deeds", "gates", "opener", "prober", "status", "wallets")
+        fakes: dict[str, Any] = dict.fromkeys(names, self.api)
+        self.opener = SessionOpener(make_context(self.api), **fakes)
+        self.slots = {role: slot(role.value, role, ip=f"10.0.0.{n}") for n, role in enumerate(ROLES, 1)}
 
     @property
     def session(self) -> Session:
-        return self.store.sessions[KEY]
+        return self.told(opened=True)
 
-    @property
-    def ready(self) -> dict[str, Any]:
-        return self.session.condition("Ready") or {}
+    def told(self, *, opened: bool) -> Session:
+        wallets = {role.value: {"pod": role.value, "opened": opened} for role in ROLES}
+        return session(phase=Phase.ACTIVE, status={"address": "4escrow", "wallets": wallets})
 
-    def slot(self, role: Role) -> Slot:
-        return self.held(self.session)[role]
+    def change(self, role: Role, **change: Any) -> None:
+        self.slots[role] = dataclasses.replace(self.slots[role], **change)
 
-    def fail(self, reason: str, role: Role) -> None:
-        self.error = NotOpened(reason, "It does not.", slot=self.slot(role))
+    async def publish(self) -> None:
+        await self.opener._publish(self.session, self.slots)
 
-    async def look(self) -> float | None:
-        return await self.service.reconcile(KEY)
+    async def follow(self, *, opened: bool = True) -> None:
+        await self.opener.follow(self.told(opened=opened), self.slots)
 
-    # The services around it.
-
-    def held(self, session: Session) -> dict[Role, Slot]:
-        return {slot.role: slot for slot in self.store.slots_of_session(session.key.namespace, session.uid)}
-
-    async def follow(self, *_: object) -> None: ...
-
-    def forget(self, _: SessionKey) -> None: ...
-
-    async def activate(self, session: Session, *_: object) -> Escrow:
-        self.tries += 1
-        if self.error:
-            raise self.error
-        return Escrow(session, self.held(session), "4escrow")
-
-    def height(self, _: Session) -> int:
-        if self.synced is None:
-            raise Blocked("DaemonUnreachable", "It is down.", retry_after=5.0)
-        return 7
-
-    def pool(self, _: Session) -> Any:
-        return POOL
-
-    def daemon(self, _: Session) -> Condition:
-        return Condition("DaemonSynced", bool(self.synced), "Reason", "")
-
-    async def report(self, session: Session, report: Report) -> Session:
-        status: Mapping[str, Any] = compose_status(session, report, now=self.clock.now())
-        self.store.see_session(session_body("demo", status=dict(status)))
-        return self.session
-
-    async def delete(self, _: object, __: str, name: str, *, uid: str) -> None:
-        assert uid == f"pod-{name}"
-        self.deleted.append(name)
-
-    def is_ending(self, _: str) -> bool:
-        return False
-
-    def must_yield(self, _: Session) -> bool:
-        return False
-
-    def leave(self, *_: object) -> None: ...
-
-    def stop_waiting(self, *_: object) -> None: ...
-
-    def mark(self, *_: object) -> None: ...
+    def ready(self) -> dict[str, bool]:
+        """The addresses that the host names lead to, as DNS does: only those that are ready."""
+        endpoints = self.api.slices[-1]["endpoints"]
+        return {endpoint["addresses"][0]: endpoint["conditions"]["ready"] for endpoint in endpoints}
 
 
-async def test_events_in_between_try_nothing_and_write_nothing() -> None:
+async def test_a_pod_with_another_address_is_published_again() -> None:
     bench = Bench()
-    bench.fail("WalletBusy", Role.BUYER)
-    assert await bench.look() == 5.0
-    told, version = bench.ready, bench.session.resource_version
-    assert (told["reason"], bench.session.status["opening"]["attempts"]) == ("WalletBusy", 1)
-    bench.clock.seconds = 3
-    assert await bench.look() == 2.0
-    assert bench.tries == 1
-    assert bench.ready == told
-    bench.clock.seconds = 5
-    assert await bench.look() == 10.0
-    assert bench.tries == 2
-    assert version != bench.session.resource_version
+    await bench.publish()
+    await bench.publish()
+    assert len(bench.api.slices) == 1
+    bench.change(Role.VENDOR, ip="10.0.0.9")
+    await bench.publish()
+    assert bench.ready() == {"10.0.0.1": True, "10.0.0.9": True, "10.0.0.3": True}
 
 
-async def test_past_the_deadline_the_pod_goes_once_and_that_is_written_down() -> None:
+async def test_another_login_key_is_published_again() -> None:
     bench = Bench()
-    bench.fail("SlotNotReady", Role.VENDOR)
-    await bench.look()
-    bench.clock.seconds = OPENING_DEADLINE.total_seconds()
-    await bench.look()
-    assert bench.deleted == ["vendor"]
-    assert bench.session.status["opening"]["replaced"]
-    bench.clock.seconds += 600
-    assert await bench.look() == 300.0
-    assert bench.deleted == ["vendor"]
-    assert bench.ready["reason"] == "OpeningTimedOut"
+    await bench.publish()
+    bench.change(Role.VENDOR, login_key="other")
+    await bench.publish()
+    assert "pod-vendor/other" in bench.api.secrets
 
 
-@pytest.mark.parametrize(("synced", "deleted"), [(True, ["vendor"]), (False, [])])
-async def test_a_pod_of_the_former_daemon_that_does_not_open_goes_when_the_new_one_is_there(
-    synced: bool, deleted: list[str]
-) -> None:
-    bench = Bench(phase=Phase.ACTIVE, daemon=FORMER)
-    bench.synced = synced
-    bench.store.see_slot(slot_body("free", Role.VENDOR, daemon=POOL.spec.daemon.digest))
-    bench.fail("SlotNotReady", Role.VENDOR)
-    await bench.look()
-    assert bench.deleted == deleted
-    assert bench.ready["reason"] == ("DaemonChanged" if deleted else "SlotNotReady")
+async def test_an_open_session_follows_its_pods_without_being_opened_again() -> None:
+    bench = Bench()
+    await bench.publish()
+    bench.change(Role.BUYER, ip="10.0.0.9")
+    await bench.follow()
+    assert "10.0.0.9" in bench.ready()
 
 
-async def test_open_wallets_are_replaced_although_they_reach_no_monerod() -> None:
-    """A session that is cut off needs it most: it is decided before anything is read from the wallets."""
-    bench = Bench(phase=Phase.ACTIVE, daemon=FORMER)
-    bench.store.see_slot(slot_body("free", Role.BUYER, daemon=POOL.spec.daemon.digest))
-    await bench.look()
-    assert (bench.deleted, bench.ready["reason"]) == (["buyer"], "DaemonChanged")
+@pytest.mark.parametrize("absent", [{"ready": False}, {"ready": False, "ip": None}])
+async def test_a_pod_that_cannot_be_called_is_told_first_and_then_hidden(absent: dict[str, Any]) -> None:
+    """An operator that dies in between leaves no status that says "opened" beside host names that say otherwise."""
+    bench = Bench()
+    await bench.publish()
+    bench.change(Role.VENDOR, **absent)
+    with pytest.raises(Blocked, match="SlotNotReady") as first:
+        await bench.follow()
+    assert (first.value.retry_after, len(bench.api.slices)) == (0.0, 1)
+    with pytest.raises(NotOpened, match="SlotNotReady: Pod vendor"):
+        await bench.follow(opened=False)
+    assert [address for address, ready in bench.ready().items() if ready] == ["10.0.0.1", "10.0.0.3"]
 
 
-async def test_nothing_is_replaced_for_a_monerod_that_does_not_answer() -> None:
-    bench = Bench(phase=Phase.ACTIVE, daemon=FORMER)
-    bench.synced = None
-    bench.store.see_slot(slot_body("free", Role.BUYER, daemon=POOL.spec.daemon.digest))
-    await bench.look()
-    assert (bench.deleted, bench.ready["reason"]) == ([], "DaemonUnreachable")
+async def test_a_fresh_operator_hides_a_pod_that_cannot_be_called() -> None:
+    bench = Bench()
+    bench.change(Role.VENDOR, ready=False)
+    with pytest.raises(NotOpened):
+        await bench.follow(opened=False)
+    assert bench.ready()["10.0.0.2"] is False
+    bench.change(Role.VENDOR, ready=True)
+    await bench.follow(opened=False)
+    assert bench.ready()["10.0.0.2"] is True
+
+
+async def test_a_pod_that_is_gone_is_not_published_while_its_session_waits_for_another() -> None:
+    bench = Bench()
+    await bench.publish()
+    del bench.slots[Role.VENDOR]
+    await bench.follow()
+    assert bench.ready() == {"10.0.0.1": True, "10.0.0.3": True}
+    bench.slots.clear()
+    await bench.follow()
+    assert bench.api.deleted == ["demo-wallets"]
+
+
+async def test_a_session_that_was_never_published_has_no_host_names() -> None:
+    bench = Bench()
+    bench.change(Role.VENDOR, ready=False)
+    await bench.opener.follow(session(phase=Phase.OPENING), bench.slots)
+    assert not bench.api.slices
+
+
+async def test_a_fresh_operator_writes_nothing_for_a_session_that_is_well() -> None:
+    bench = Bench()
+    await bench.follow()
+    assert not bench.api.slices

@@ -65,7 +65,7 @@ class Cluster:
         self.capacity.leave(session.key)
 
     def asked(self) -> set[str]:
-        return {key.name for key in self.woken if self.capacity.must_yield(self.store.sessions[key])}
+        return {key.name for key in self.woken if self.capacity.must_be_evicted(self.store.sessions[key])}
 
 
 def test_i5_the_newcomer_waits_for_the_least_recently_used() -> None:
@@ -74,8 +74,8 @@ def test_i5_the_newcomer_waits_for_the_least_recently_used() -> None:
     newcomer = cluster.newcomer("new")
     with pytest.raises(Blocked, match="one is giving way"):
         cluster.capacity.admit(newcomer)
-    assert cluster.capacity.must_yield(old)
-    assert not cluster.capacity.must_yield(young)
+    assert cluster.capacity.must_be_evicted(old)
+    assert not cluster.capacity.must_be_evicted(young)
     cluster.ends(old)
     cluster.capacity.admit(newcomer)
     assert len(cluster.capacity.active()) == 2
@@ -106,7 +106,7 @@ def test_i5_a_victim_whose_pods_are_still_ending_is_not_counted_again() -> None:
     del cluster.store.sessions[old.key]
     with pytest.raises(Blocked):
         cluster.capacity.admit(newcomer)
-    assert not cluster.capacity.must_yield(young)
+    assert not cluster.capacity.must_be_evicted(young)
 
 
 def test_i5_nobody_gives_way_for_a_place_that_becomes_free_anyway() -> None:
@@ -126,9 +126,9 @@ def test_a_suspended_session_that_resumes_is_not_asked_again() -> None:
         cluster.capacity.admit(cluster.newcomer("new"))
     for role in ROLES:
         cluster.store.drop_slot(slot_body(_pod(old, role)))
-    assert not cluster.capacity.must_yield(old)
+    assert not cluster.capacity.must_be_evicted(old)
     cluster.holds(old)
-    assert not cluster.capacity.must_yield(old)
+    assert not cluster.capacity.must_be_evicted(old)
 
 
 def test_i5_two_newcomers_at_once_evict_two_and_pass_in_order() -> None:
@@ -184,7 +184,7 @@ def test_i5_a_namespace_that_floods_gets_no_more_than_its_share() -> None:
     for number in range(20):
         with pytest.raises(Blocked):
             cluster.capacity.admit(cluster.newcomer(f"more-{number}", created=number, namespace="flood"))
-    asked = {key for key in cluster.woken if cluster.capacity.must_yield(cluster.store.sessions[key])}
+    asked = {key for key in cluster.woken if cluster.capacity.must_be_evicted(cluster.store.sessions[key])}
     assert {key.namespace for key in asked} == {"flood"}
 
 
@@ -195,7 +195,7 @@ def test_i5_a_namespace_below_its_share_takes_from_the_largest() -> None:
     for number in range(4):
         with pytest.raises(Blocked):
             cluster.capacity.admit(cluster.newcomer(f"good-{number}", created=number, namespace="shop"))
-    asked = {key for key in cluster.woken if cluster.capacity.must_yield(cluster.store.sessions[key])}
+    asked = {key for key in cluster.woken if cluster.capacity.must_be_evicted(cluster.store.sessions[key])}
     assert asked == {SessionKey("flood", "bad-0"), SessionKey("flood", "bad-1")}, "half, and no more"
 
 
@@ -214,9 +214,9 @@ def test_nobody_gives_way_when_who_wanted_the_place_has_left() -> None:
     newcomer = cluster.newcomer("new")
     with pytest.raises(Blocked):
         cluster.capacity.admit(newcomer)
-    assert cluster.capacity.must_yield(old)
+    assert cluster.capacity.must_be_evicted(old)
     cluster.capacity.leave(newcomer.key)
-    assert not cluster.capacity.must_yield(old)
+    assert not cluster.capacity.must_be_evicted(old)
 
 
 def test_a_place_that_was_asked_for_is_kept() -> None:
@@ -256,7 +256,7 @@ def test_i5_never_more_than_the_cap(max_active: int, steps: list[tuple[str, int,
             status = {"openedAt": format_time(at(moment))}
             body = session_body(name, created=at(moment), phase=Phase.ACTIVE, status=status, namespace=namespace)
             cluster.store.see_session(body)
-        elif step == "end" or cluster.capacity.must_yield(session):
+        elif step == "end" or cluster.capacity.must_be_evicted(session):
             cluster.ends(session)
         assert len(cluster.capacity.active()) <= max_active
         assert sum(cluster.store.places().values()) == len(cluster.store.holders())

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escrow_operator.core.patience import (
+from escrow_operator.core.backoff import (
     LONGEST_MEND,
     LONGEST_TRY_SECONDS,
     OPENING_DEADLINE,

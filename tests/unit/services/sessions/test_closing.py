@@ -11,7 +11,7 @@ from escrow_operator.core.conditions import Condition
 from escrow_operator.core.report import Report, compose_status
 from escrow_operator.models.session import Phase, Session
 from escrow_operator.services.runtime.outcomes import Failed
-from escrow_operator.services.sessions.endings import Endings
+from escrow_operator.services.sessions.closing import SessionCloser
 from unit.clocks import FakeClock
 from unit.factories import session
 from unit.world.context import make_context
@@ -28,7 +28,7 @@ class Bench:
         self.session = session(phase=Phase.ACTIVE)
         self.max_active = 10
         fakes: dict[str, Any] = dict.fromkeys(("claims", "closer", "deeds", "status"), self)
-        self.endings = Endings(make_context(self, clock=self.clock), **fakes)
+        self.closer = SessionCloser(make_context(self, clock=self.clock), **fakes)
 
     async def versions(self, _: Session) -> str:
         return self.secrets
@@ -54,10 +54,10 @@ class Bench:
     def forget(self, *_: object) -> None: ...
 
     async def fail(self) -> None:
-        await self.endings.fail(self.session, self.failure, UNKNOWN)
+        await self.closer.fail(self.session, self.failure, UNKNOWN)
 
     async def is_mended(self) -> bool:
-        return await self.endings.is_mended(self.session)
+        return await self.closer.is_mended(self.session)
 
 
 async def test_a_lost_file_is_looked_for_again_and_the_message_says_when() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from escrow_operator.adapters.turns import URGENT_OF, Turns
+from escrow_operator.adapters.limiter import URGENT_OF, PriorityLimiter
 
 
 class Bench:
     def __init__(self, limit: int) -> None:
-        self.turns = Turns(limit)
+        self.turns = PriorityLimiter(limit)
         self.order: list[str] = []
         self.most = 0
         self._now = 0

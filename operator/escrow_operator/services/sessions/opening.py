@@ -48,7 +48,7 @@ class _Published:
     places: tuple[Any, ...] | None = None
 
 
-class Activator:
+class SessionOpener:
     """Carries a session to open wallets; on one that has them it costs nothing."""
 
     def __init__(
@@ -74,7 +74,7 @@ class Activator:
         self._status = status
         self._creator = WalletCreator(claims=claims, deeds=deeds, wallets=wallets)
 
-    async def activate(self, session: Session, pool: Pool, height: int) -> Escrow:
+    async def open(self, session: Session, pool: Pool, height: int) -> Escrow:
         """Open what is not open yet. ``height`` is monerod's. Raises Blocked or Failed."""
         must_name_secrets(session)
         address = session.status.get("address")

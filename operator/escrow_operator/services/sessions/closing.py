@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from escrow_operator.adapters.kube import SESSIONS
+from escrow_operator.core.backoff import failed_again, is_to_be_tried, look_again_after
 from escrow_operator.core.conditions import Condition
 from escrow_operator.core.expiry import is_edited, is_wanted_again, last_use
 from escrow_operator.core.health import health, unwatched
-from escrow_operator.core.patience import failed_again, is_to_be_tried, look_again_after
 from escrow_operator.core.protection import may_hold_money
 from escrow_operator.core.report import Report
 from escrow_operator.models.common import format_time, parse_time
@@ -44,7 +44,7 @@ CLOSED: dict[str, Any] = {"opening": None, "wallets": None, "expiresAt": None, "
 """Status fields that a closed session does not have."""
 
 
-class Endings:
+class SessionCloser:
     """Carries out the end of a session; each step is repeated until it is done."""
 
     def __init__(
@@ -92,7 +92,7 @@ class Endings:
         too_old = max_age is not None and parse_time(session.created_at) + max_age <= self._clock.now()
         return await self._end(session, Phase.EXPIRED, TOO_OLD_TEXT if too_old else EXPIRED_TEXT)
 
-    async def give_way(self, session: Session) -> float | None:
+    async def evict(self, session: Session) -> float | None:
         """The session was chosen to give way when the cap was reached."""
         if self._settings.sessions.eviction_policy is EvictionPolicy.SUSPEND or may_hold_money(session):
             return await self._end(session, Phase.SUSPENDED, SUSPENDED_TEXT)

@@ -35,7 +35,7 @@ class _Lines:
         return None
 
 
-class Turns:
+class PriorityLimiter:
     """At most ``limit`` at once; those in a hurry mostly go first, and each kind in its order.
 
     Groups (namespaces) are served in turn: however many of one wait, of another the first is next but a few.
