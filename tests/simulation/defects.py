@@ -78,7 +78,10 @@ DEFECTS = (
     Defect("deeds lack the address", {"services.wallets.deeds.DeedStore.record_address": _nothing}),
     Defect(
         "a touch in the future keeps a session for ever",
-        {f"services.sessions.{module}.last_use": _by_any_touch for module in ("reconciler", "closing")},
+        {
+            f"{module}.last_use": _by_any_touch
+            for module in ("core.expiry", "services.sessions.reconciler", "services.sessions.closing")
+        },
     ),
     Defect("a payment under way does not keep a session open", {"core.cap.is_protected": _no}),
     Defect("an expired session does not come back", {"services.sessions.closing.is_wanted_again": _no}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from escrow_operator.core.protection import is_protected
 from escrow_operator.models.common import parse_time
 from escrow_operator.models.session import Session
 
@@ -62,6 +63,18 @@ def is_wanted_again(session: Session, *, now: datetime, idle_ttl: timedelta) -> 
     if expires_at(session, idle_ttl=idle_ttl, activity=now) <= now:
         return False
     return is_edited(session) or fresh_touch(session, now=now) is not None
+
+
+def time_left(session: Session, *, now: datetime, idle_ttl: timedelta) -> timedelta | None:
+    """Until a session closes unless it is used, zero or less when its time is up; None while money stops its clocks."""
+    if is_protected(session):
+        return None
+    return expires_at(session, idle_ttl=idle_ttl, activity=last_use(session, now=now)) - now
+
+
+def is_too_old(session: Session, *, now: datetime) -> bool:
+    """Whether maxAge is over, which no use of the session extends."""
+    return session.spec.max_age is not None and parse_time(session.created_at) + session.spec.max_age <= now
 
 
 def expires_at(session: Session, *, idle_ttl: timedelta, activity: datetime) -> datetime:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escrow_operator.core.expiry import expires_at, is_wanted_again, last_use, read_touch
+from escrow_operator.core.expiry import expires_at, is_too_old, is_wanted_again, last_use, read_touch, time_left
+from escrow_operator.core.protection import is_protected
 from escrow_operator.models.common import Label, format_time, parse_duration
 from escrow_operator.models.session import Session
 from unit.factories import at, session
@@ -94,6 +95,21 @@ def test_the_earlier_clock_decides() -> None:
     assert expires_at(short, idle_ttl=TTL, activity=at(0)) == at(600)
     assert expires_at(short, idle_ttl=TTL, activity=at(599)) == at(900)
     assert expires_at(session(), idle_ttl=TTL, activity=at(0)) == at(7200)
+
+
+def test_time_is_up_when_the_earlier_clock_is() -> None:
+    idle = opened()
+    assert time_left(idle, now=at(100), idle_ttl=TTL) == at(90) + TTL - at(100)
+    assert time_left(idle, now=at(90) + TTL, idle_ttl=TTL) == timedelta()
+    old = session(spec={"ttl": "1h", "maxAge": "10s"}, status=idle.status)
+    assert time_left(old, now=at(100), idle_ttl=TTL) == timedelta(seconds=-90)
+    assert (is_too_old(old, now=at(9)), is_too_old(old, now=at(10))) == (False, True)
+
+
+def test_money_under_way_stops_the_clocks() -> None:
+    paid = opened(phase="Active", funding={"state": "Mempool", "payments": 1, "pending": "1"})
+    assert is_protected(paid)
+    assert time_left(paid, now=at(10**6), idle_ttl=TTL) is None
 
 
 @given(touches=st.lists(st.integers(0, 100_000), max_size=8), ttl=st.integers(10, 10_000), age=st.integers(10, 50_000))

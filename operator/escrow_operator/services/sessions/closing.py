@@ -7,11 +7,11 @@ from typing import Any
 from escrow_operator.adapters.kube import SESSIONS
 from escrow_operator.core.backoff import failed_again, is_to_be_tried, look_again_after
 from escrow_operator.core.conditions import Condition
-from escrow_operator.core.expiry import is_edited, is_wanted_again, last_use
+from escrow_operator.core.expiry import is_edited, is_too_old, is_wanted_again, last_use
 from escrow_operator.core.health import health, unwatched
 from escrow_operator.core.protection import may_hold_money
 from escrow_operator.core.report import Report
-from escrow_operator.models.common import format_time, parse_time
+from escrow_operator.models.common import format_time
 from escrow_operator.models.session import RESUMABLE_PHASES, Phase, Session
 from escrow_operator.services.context import Context
 from escrow_operator.services.reporting.status import StatusWriter
@@ -88,8 +88,7 @@ class SessionCloser:
 
     async def expire(self, session: Session) -> float | None:
         """The session's time is up."""
-        max_age = session.spec.max_age
-        too_old = max_age is not None and parse_time(session.created_at) + max_age <= self._clock.now()
+        too_old = is_too_old(session, now=self._clock.now())
         return await self._end(session, Phase.EXPIRED, TOO_OLD_TEXT if too_old else EXPIRED_TEXT)
 
     async def evict(self, session: Session) -> float | None:

@@ -15,7 +15,7 @@ from escrow_operator.adapters.kube_errors import ConflictError, KubeError, Unava
 from escrow_operator.core.backoff import look_again_after
 from escrow_operator.core.conditions import Condition
 from escrow_operator.core.daemon import NOT_CHECKED
-from escrow_operator.core.expiry import expires_at, last_use, read_touch
+from escrow_operator.core.expiry import expires_at, last_use, read_touch, time_left
 from escrow_operator.core.funding import FUNDED, Reading, assess
 from escrow_operator.core.health import health, is_open, unknown_funding
 from escrow_operator.core.protection import has_new_payment, is_protected
@@ -120,7 +120,8 @@ class SessionReconciler:
         now = self._clock.now()
         if self._capacity.must_be_evicted(session):
             return await self._closer.evict(session)
-        if session.phase is Phase.ACTIVE and not is_protected(session) and self._expires_at(session, now) <= now:
+        left = time_left(session, now=now, idle_ttl=self._idle_ttl)
+        if session.phase is Phase.ACTIVE and left is not None and left <= timedelta():
             return await self._closer.expire(session)
         self._check_touch(session)
         return await self._keep_open(session)
@@ -249,10 +250,8 @@ class SessionReconciler:
         if self._renewal.is_due(escrow.slots, self._inspector.pool(session)):
             # No event tells of a free slot to a session that has its three.
             interval = min(interval, RETRY_SECONDS)
-        if is_protected(session):
-            return interval
-        left = (self._expires_at(session, now) - now).total_seconds()
-        return max(1.0, min(interval, left))
+        left = time_left(session, now=now, idle_ttl=self._idle_ttl)
+        return interval if left is None else max(1.0, min(interval, left.total_seconds()))
 
     def _is_about_to_catch_up(self, session: Session, blocked: Blocked) -> bool:
         """Whether wallets trail monerod only for a moment, as they do around every block.
@@ -331,9 +330,6 @@ class SessionReconciler:
         if not (is_protected(session) if protected is None else protected):
             clocks["expiresAt"] = format_time(expires_at(session, idle_ttl=self._idle_ttl, activity=activity))
         return clocks
-
-    def _expires_at(self, session: Session, now: datetime) -> datetime:
-        return expires_at(session, idle_ttl=self._idle_ttl, activity=last_use(session, now=now))
 
     @property
     def _idle_ttl(self) -> timedelta:
