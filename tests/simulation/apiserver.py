@@ -163,6 +163,35 @@ class ApiServer:
             fresh["metadata"]["generation"] = old["metadata"]["generation"] + 1
         return self._save(resource, key, fresh, before=old)
 
+    def put(self, resource: Resource, body: Mapping[str, Any]) -> Body:
+        """What somebody else has in the cluster: an object with the status, and the uid, that are given here.
+
+        One of that uid, or of that name when no uid is given, is changed: fields that are named, each as a whole.
+        """
+        given: Body = plain(body)
+        meta, status = given["metadata"], given.pop("status", None)
+        namespace, name = meta.get("namespace"), meta["name"]
+        key = (resource.plural, namespace, name)
+        old = self.find(resource, namespace, name)
+        if old is not None and meta.get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
+            self._remove(key)
+            old = None
+        if old is None:
+            server = {
+                "uid": f"uid-{next(self._uids):04}-{resource.plural}-{name}",
+                "generation": 1,
+                "creationTimestamp": format_time(self._now()),
+            }
+            fresh = given | {"metadata": server | meta} | ({} if status is None else {"status": status})
+            return self._save(resource, key, fresh, before=None)
+        kept = {field: old["metadata"][field] for field in ("uid", "generation", "creationTimestamp")}
+        status = old.get("status") if status is None else status
+        fresh = copied(old) | given | {"metadata": copied(old["metadata"]) | meta | kept}
+        if resource.plural in CUSTOM:
+            # With its defaults, else every spec would be another one.
+            fresh, _ = admit(resource.plural, fresh)
+        return self.replace(resource, namespace, fresh | ({} if status is None else {"status": copied(status)}))
+
     def delete(
         self,
         resource: Resource,

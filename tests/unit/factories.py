@@ -6,7 +6,7 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from escrow_operator.core.manifests.common import owner_reference
+from escrow_operator.core.manifests.common import SLOT_LABELS, owner_reference
 from escrow_operator.models.common import Label, Role, format_time
 from escrow_operator.models.monero import DaemonInfo, NetType
 from escrow_operator.models.pool import Pool
@@ -91,7 +91,7 @@ def slot_body(
     daemon: str | None = None,
 ) -> dict[str, Any]:
     """A wallet-rpc pod, adopted when it has an owner; ``daemon`` is the digest of the spec.daemon it was made with."""
-    labels = {Label.POOL: "default", Label.ROLE: role.value, Label.SLOT: "adopted" if owner else "free"}
+    labels = {**SLOT_LABELS, Label.POOL: "default", Label.ROLE: role.value, Label.SLOT: "adopted" if owner else "free"}
     annotations = {Label.LOGIN_KEY: "key"}
     if owner:
         labels |= {Label.SESSION: owner.key.name, Label.SESSION_UID: owner.uid}

@@ -17,7 +17,7 @@ from escrow_operator.models.session import SessionKey
 from escrow_operator.settings import Settings
 from escrow_operator.wiring import Operator
 from unit.factories import pool_body, session_body, slot_body
-from unit.services.cluster import FakeCluster
+from unit.kube import InstantKube
 
 pool_seen: Any = pool_handlers.pool_seen
 session_seen: Any = session_handlers.session_seen
@@ -45,7 +45,7 @@ class Woken:
 async def memo() -> AsyncIterator[Memo]:
     settings = Settings(slot_login_image="operator")
     memo = Memo(settings)
-    memo.running = Operator(FakeCluster(), settings, Clock())  # type: ignore[arg-type]
+    memo.running = Operator(InstantKube(), settings, Clock())  # type: ignore[arg-type]
     yield memo
     await memo.running.stop()
 

@@ -22,7 +22,7 @@ from escrow_operator.models.common import GROUP, VERSION
 from escrow_operator.services.scheduling import Wakeups
 from escrow_operator.settings import Settings
 from unit.factories import pool_body, session_body
-from unit.services.cluster import FakeCluster
+from unit.kube import InstantKube
 
 from .test_lifecycle import free_port
 
@@ -142,7 +142,7 @@ async def running(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Memo, 
     """The operator as ``__main__`` runs it; what its services see of the cluster is a fake one."""
 
     async def connect() -> Any:
-        return FakeCluster()
+        return InstantKube()
 
     monkeypatch.setattr(Kube, "connect", connect)
     memo = Memo(Settings(slot_login_image="operator", metrics_port=free_port(), probe_port=free_port()))

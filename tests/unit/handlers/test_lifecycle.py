@@ -19,12 +19,12 @@ from escrow_operator.handlers import Memo, lifecycle
 from escrow_operator.handlers.backoff import DELAYS, Backoff
 from escrow_operator.handlers.lifecycle import cleanup, startup
 from escrow_operator.settings import Settings
-from unit.services.cluster import FakeCluster
+from unit.kube import InstantKube
 
 AWAY = UnavailableError(503, "Unavailable", "the API server does not answer")
 
 
-class ApiServer(FakeCluster):
+class ApiServer(InstantKube):
     """One to which the operator connects again for each attempt to start."""
 
     def __init__(self, error: KubeError) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from escrow_operator import wiring
 from escrow_operator.adapters.clock import Clock
-from escrow_operator.adapters.kube import PODS, POOLS, SECRETS, SESSIONS, Kube, Resource
+from escrow_operator.adapters.kube import PODS, POOLS, SECRETS, SESSIONS, Kube
 from escrow_operator.adapters.kube_errors import UnavailableError
 from escrow_operator.core.daemon import DaemonView
 from escrow_operator.core.manifests.pool import deployment
@@ -22,12 +22,17 @@ from escrow_operator.models.monero import ChainFacts, parse_xmr
 from escrow_operator.models.pool import DaemonKey, Pool, PoolKey
 from escrow_operator.models.session import SessionKey
 from escrow_operator.settings import IntervalSettings, SessionSettings, Settings
+from simulation.apiserver import Event
 from unit.factories import at, daemon_info
+from unit.kube import InstantKube
 
-from .kube import Body, FakeKube
 from .wallets import Chain, FakeWallets
 
+Body = dict[str, Any]
+
 SHOP = "shop"
+Seen = Callable[[str, str, Body], None]
+"""Who is told of a change as by a watch: what happened, to which kind, and the object."""
 LOOKS = 40
 """In which a session must come to rest."""
 
@@ -90,7 +95,9 @@ class World:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **sessions: Any) -> None:
         self.clock = SteppedClock()
-        self.kube = FakeKube(self.clock.now)
+        self.kube = InstantKube(self.clock.now)
+        self.kube.server.subscribers += [self.kube.collect, self._tell]
+        self.seen: Seen = lambda *_: None
         self.chain = Chain()
         self.wallets = FakeWallets(self.chain)
         self.daemons = FakeDaemons(self.chain)
@@ -103,10 +110,9 @@ class World:
         self._operator: wiring.Operator | None = None
         self.kube.put(
             POOLS,
-            SHOP,
             {
                 "apiVersion": API_VERSION,
-                "metadata": {"name": "default"},
+                "metadata": {"name": "default", "namespace": SHOP},
                 "spec": {"image": "wallet", "daemon": {"address": "monerod:18081", "network": "regtest"}},
             },
         )
@@ -123,24 +129,27 @@ class World:
         self._operator = wiring.Operator(cast("Kube", self.kube), self.settings, self.clock)
         for queue in (self.operator.wakeups.sessions_queue, self.operator.wakeups.pools_queue):
             await queue.close()
-        self.kube.seen = self._deliver
+        self.seen = self._deliver
         for resource in (POOLS, SESSIONS, PODS):
             for body in self.kube.all(resource):
-                self._deliver("ADDED", resource, copy.deepcopy(body))
+                self._deliver("ADDED", resource.plural, copy.deepcopy(body))
 
     async def stop(self) -> None:
         """End the operator's tasks, as a crash does."""
         if self._operator is not None and self._operator.context.events._writer is not None:
             self._operator.context.events._writer.cancel()
 
-    def _deliver(self, kind: str, resource: Resource, body: Body) -> None:
+    def _tell(self, event: Event) -> None:
+        self.seen(event.kind, event.plural, event.body)
+
+    def _deliver(self, kind: str, plural: str, body: Body) -> None:
         store, meta = self.operator.store, body["metadata"]
         gone = kind == "DELETED"
-        if resource.plural == SESSIONS.plural:
+        if plural == SESSIONS.plural:
             _ = store.drop_session(body) if gone else store.see_session(body)
-        elif resource.plural == POOLS.plural:
+        elif plural == POOLS.plural:
             store.see_pool(body)
-        elif resource.plural == PODS.plural:
+        elif plural == PODS.plural:
             if gone:
                 store.drop_slot(body)
                 self.wallets.pod_gone(meta["uid"])
@@ -157,7 +166,11 @@ class World:
             )
             template = body["spec"]["template"]
             name = f"{role}-{next(self._pods)}"
-            meta = template["metadata"] | {"name": name, "ownerReferences": [{"uid": "rs", "controller": True}]}
+            meta = template["metadata"] | {
+                "name": name,
+                "namespace": SHOP,
+                "ownerReferences": [{"uid": "rs", "controller": True}],
+            }
             status = {
                 "phase": "Running",
                 "podIP": f"10.0.0.{next(self._pods)}",
@@ -165,32 +178,34 @@ class World:
                 "containerStatuses": [{"restartCount": 0}],
             }
             spec = {"nodeName": "node"}
-            self.kube.put(PODS, SHOP, {"metadata": meta, "spec": spec, "status": status})
+            self.kube.put(PODS, {"metadata": meta, "spec": spec, "status": status})
             names.append(name)
         return names
 
     def apply(self, name: str = "trade", **spec: Any) -> SessionKey:
         """What ``kubectl apply`` does."""
-        old = self.kube.find(SESSIONS, SHOP, name)
-        body = {
-            "apiVersion": API_VERSION,
-            "metadata": {"name": name, **({"annotations": old["metadata"].get("annotations", {})} if old else {})},
-            "spec": {"poolRef": {"name": "default"}, "amount": "0.35", **spec},
-        }
-        self.kube.put(SESSIONS, SHOP, body)
+        self.kube.put(
+            SESSIONS,
+            {
+                "apiVersion": API_VERSION,
+                "metadata": {"name": name, "namespace": SHOP},
+                "spec": {"poolRef": {"name": "default"}, "amount": "0.35", **spec},
+            },
+        )
         return SessionKey(SHOP, name)
 
     def made_elsewhere(self, file: str = "made-elsewhere") -> dict[str, Any]:
         """``spec.wallets`` that name this file, with a Secret that has the password "open"; no wallet is made."""
-        marked = {"name": "passwords", "labels": {"xmr-escrow.dev/secret-use": "wallet-password"}}
-        self.kube.put(SECRETS, SHOP, {"metadata": marked, "data": {"password": "b3Blbg=="}})
+        mark = {"xmr-escrow.dev/secret-use": "wallet-password"}
+        marked = {"name": "passwords", "namespace": SHOP, "labels": mark}
+        self.kube.put(SECRETS, {"metadata": marked, "data": {"password": "b3Blbg=="}})
         return {role.value: {"file": file, "secretRef": {"name": "passwords"}} for role in ROLES}
 
     def touch(self, name: str = "trade", text: str | None = None) -> None:
         """What clients do."""
-        body = copy.deepcopy(self.kube.objects[SESSIONS.plural, SHOP, name])
+        body = self.session(name)
         body["metadata"].setdefault("annotations", {})[Label.TOUCH] = text or format_time(self.clock.now())
-        self.kube.put(SESSIONS, SHOP, body)
+        self.kube.put(SESSIONS, body)
 
     def pay(self, address: str, xmr: str, *, confirmations: int, txid: str = "a" * 64) -> None:
         """A payment into an escrow, this deep."""
@@ -214,7 +229,7 @@ class World:
                 # The one that was told so died of it.
                 await self.start()
                 continue
-            body = self.kube.find(SESSIONS, SHOP, name)
+            body = self.kube.find(SESSIONS, name)
             if body is None:
                 return {}
             if until(body["status"]) if until else body == last:
@@ -225,9 +240,13 @@ class World:
             last = copy.deepcopy(body)
         raise AssertionError(f"{name} did not come to rest: {last}")
 
+    def session(self, name: str = "trade") -> Body:
+        """A copy of the session as it is."""
+        return self.kube.server.get(SESSIONS, SHOP, name)
+
     def status(self, name: str = "trade") -> Body:
         """The status as it is."""
-        return cast("Body", self.kube.objects[SESSIONS.plural, SHOP, name].get("status") or {})
+        return cast("Body", self.session(name).get("status") or {})
 
     def condition(self, kind: str, name: str = "trade") -> tuple[str, str]:
         """Status and reason of a condition; empty when there is none."""

@@ -7,7 +7,7 @@ import pytest
 from escrow_operator.adapters.kube import SESSIONS
 from escrow_operator.errors import WalletTimeout
 from escrow_operator.models.common import ROLES
-from unit.world.place import SHOP, World
+from unit.world.place import World
 from unit.world.wallets import FakeWallet
 
 
@@ -21,7 +21,7 @@ async def test_it_does_not_queue_behind_itself(monkeypatch: pytest.MonkeyPatch) 
     await world.settle()
     assert world.condition("Ready") == ("False", "PoolEmpty")
     # Both before the next look, as after a watch that was away.
-    world.kube.remove(SESSIONS, SHOP, "trade")
+    world.kube.remove(SESSIONS, "trade")
     world.apply()
     await world.settle()
     world.warm()
@@ -44,7 +44,7 @@ async def test_one_that_only_waited_leaves_nothing_in_memory(monkeypatch: pytest
     world.operator.context.stages.begin(uid)
     await world.settle()
     assert world.condition("Ready") == ("False", "AtCapacity")
-    world.kube.remove(SESSIONS, SHOP, "trade")
+    world.kube.remove(SESSIONS, "trade")
     if again:
         world.apply()
     await world.look()
@@ -61,7 +61,7 @@ async def test_that_it_has_the_wallets_of_before_is_told_once(monkeypatch: pytes
     world.warm(number=2)
     world.apply()
     await world.settle()
-    world.kube.remove(SESSIONS, SHOP, "trade")
+    world.kube.remove(SESSIONS, "trade")
     await world.settle()
     told: list[str] = []
     monkeypatch.setattr(world.operator.context.events, "record", lambda _, reason, *__, **___: told.append(reason))

@@ -11,7 +11,7 @@ import yaml
 from escrow_operator.adapters.kube import SESSIONS
 from testbed.settings import REPO_ROOT
 from unit.kstatus import CURRENT, FAILED, IN_PROGRESS, TERMINATING, kstatus
-from unit.world.place import SHOP, World
+from unit.world.place import World
 
 HEALTH = yaml.safe_load((REPO_ROOT / "deploy" / "examples" / "argocd-health.yaml").read_text())["data"]
 
@@ -25,7 +25,7 @@ def argo(kind: str, body: dict[str, Any]) -> str:
 
 def seen(world: World, name: str = "trade") -> tuple[str, str]:
     """What both say of a session."""
-    body = world.kube.objects[SESSIONS.plural, SHOP, name]
+    body = world.session(name)
     return kstatus(body), argo("EscrowSession", body)
 
 
@@ -52,7 +52,7 @@ async def test_open_closed_reopened_and_deleted(monkeypatch: pytest.MonkeyPatch)
     world.warm()
     await world.settle()
     assert seen(world) == (CURRENT, "Healthy")
-    world.kube.remove(SESSIONS, SHOP, "trade")
+    world.kube.remove(SESSIONS, "trade")
     assert seen(world)[0] == TERMINATING
 
 

@@ -12,13 +12,13 @@ from escrow_operator.adapters.kube import NAMESPACES, PODS, POOLS, SESSIONS, Res
 from escrow_operator.adapters.kube_errors import KubeError, NotFoundError, UnavailableError
 from escrow_operator.models.pool import PoolKey
 from escrow_operator.models.session import SessionKey
-from escrow_operator.services.namespaces import FORGET_SECONDS, Namespaces
+from escrow_operator.services.namespaces import Namespaces
 from escrow_operator.services.pools.drift import Applied, DriftDetector
 from escrow_operator.services.resync import relist
 from escrow_operator.services.resync.relist import Relist
 from escrow_operator.settings import Settings
 from unit.factories import pool_body, session, session_body, slot_body
-from unit.services.cluster import FORBIDDEN, FakeCluster
+from unit.kube import FORBIDDEN, InstantKube
 from unit.world.context import make_context, woken
 
 
@@ -36,10 +36,10 @@ class Bench:
     """The services that read all there is, for some namespaces."""
 
     def __init__(self, *names: str) -> None:
-        self.cluster = FakeCluster()
+        self.kube = InstantKube()
         self.clock = Watch()
         settings = Settings(slot_login_image="operator", namespaces=names)
-        self.ctx = make_context(self.cluster, clock=self.clock, settings=settings)
+        self.ctx = make_context(self.kube, clock=self.clock, settings=settings)
         self.store = self.ctx.store
         self.namespaces = Namespaces(self.ctx)
         self.relist = Relist(self.ctx, self.namespaces)
@@ -52,11 +52,11 @@ class Bench:
 
     def fill(self, namespace: str) -> None:
         """A namespace with a pool, a session and its pod."""
-        self.cluster.put(NAMESPACES, {"metadata": {"name": namespace}})
-        self.cluster.put(POOLS, pool_body(namespace=namespace))
-        self.cluster.put(SESSIONS, session_body(namespace=namespace))
+        self.kube.put(NAMESPACES, {"metadata": {"name": namespace}})
+        self.kube.put(POOLS, pool_body(namespace=namespace))
+        self.kube.put(SESSIONS, session_body(namespace=namespace))
         owner = session(namespace=namespace)
-        self.cluster.put(PODS, slot_body(f"pod-{namespace}", owner=owner, namespace=namespace))
+        self.kube.put(PODS, slot_body(f"pod-{namespace}", owner=owner, namespace=namespace))
 
     def known(self) -> set[str]:
         """Of which namespaces there are sessions."""
@@ -72,7 +72,7 @@ async def test_the_pods_of_a_session_that_lives_are_no_orphans_whatever_was_seen
 
     await bench.relist.heal_orphans()
 
-    assert bench.cluster.deleted == []
+    assert bench.kube.written("delete") == []
     assert bench.store.orphans() == [], "and what was read is known from now on"
 
 
@@ -82,11 +82,11 @@ async def test_the_pods_of_a_session_that_is_gone_or_another_are_deleted() -> No
     bench.store.see_slot(slot_body("of-the-former", owner=session("again")))
     again = session_body("again")
     again["metadata"]["uid"] = "another"
-    bench.cluster.put(SESSIONS, again)
+    bench.kube.put(SESSIONS, again)
 
     await bench.relist.heal_orphans()
 
-    assert set(bench.cluster.deleted) == {"pods/of-the-gone", "pods/of-the-former"}
+    assert set(bench.kube.written("delete")) == {"pods/of-the-gone", "pods/of-the-former"}
 
 
 @pytest.mark.parametrize(
@@ -96,11 +96,11 @@ async def test_who_cannot_be_sure_deletes_nothing_and_goes_on(error: KubeError) 
     bench = Bench()
     bench.store.see_slot(slot_body("unsure", owner=session("gone", namespace="closed"), namespace="closed"))
     bench.store.see_slot(slot_body("sure", owner=session("gone")))
-    bench.cluster.refuses["closed"] = error
+    bench.kube.refuses["closed"] = error
 
     await bench.relist.heal_orphans()
 
-    assert bench.cluster.deleted == ["pods/sure"]
+    assert bench.kube.written("delete") == ["pods/sure"]
 
 
 async def test_i10_many_orphans_of_one_namespace_keep_nobody_elses_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,24 +113,24 @@ async def test_i10_many_orphans_of_one_namespace_keep_nobody_elses_waiting(monke
 
     await bench.relist.heal_orphans()
 
-    assert "pods/of-another" in bench.cluster.deleted
-    assert len(bench.cluster.deleted) == 3
+    assert "pods/of-another" in bench.kube.written("delete")
+    assert len(bench.kube.written("delete")) == 3
 
 
 async def test_i10_a_namespace_that_refuses_is_left_out_of_lists_and_drift() -> None:
     bench = Bench("shop", "closed")
     bench.fill("shop")
     bench.fill("closed")
-    bench.cluster.refuses["closed"] = FORBIDDEN
+    bench.kube.refuses["closed"] = FORBIDDEN
 
     _, versions = await bench.relist.everything()
     await bench.drift.look()
 
     assert bench.known() == {"shop"}
-    assert versions == {"shop": bench.cluster.version, "closed": None}
+    assert versions == {"shop": str(bench.kube.server.version), "closed": None}
     assert bench.namespaces.is_refused("closed")
 
-    del bench.cluster.refuses["closed"]
+    del bench.kube.refuses["closed"]
     news, _ = await bench.relist.everything()
     assert news == {SessionKey("closed", "demo")}
     assert not bench.namespaces.is_refused("closed")
@@ -138,57 +138,13 @@ async def test_i10_a_namespace_that_refuses_is_left_out_of_lists_and_drift() -> 
 
 async def test_what_all_namespaces_refuse_or_the_api_server_does_not_answer_is_an_error() -> None:
     bench = Bench()
-    bench.cluster.refuses[None] = FORBIDDEN
+    bench.kube.refuses[None] = FORBIDDEN
     with pytest.raises(KubeError, match="forbidden"):
         await bench.relist.everything()
     bench = Bench("shop")
-    bench.cluster.refuses["shop"] = UnavailableError(0, "Unavailable", "away")
+    bench.kube.refuses["shop"] = UnavailableError(0, "Unavailable", "away")
     with pytest.raises(UnavailableError):
         await bench.relist.everything()
-
-
-async def test_a_namespace_is_forgotten_when_it_is_certainly_gone() -> None:
-    bench = Bench("shop", "closed")
-    bench.fill("shop")
-    bench.fill("closed")
-    await bench.relist.everything()
-
-    bench.cluster.objects.pop((NAMESPACES, None, "closed"))
-    await bench.namespaces.look("closed")
-
-    assert bench.known() == {"shop"}
-    assert bench.store.pools.keys() == {PoolKey("shop", "default")}
-    assert not bench.store.slots_of_pool(PoolKey("closed", "default"))
-    assert set(bench.changed) == {SessionKey("closed", "demo"), PoolKey("closed", "default")}
-    assert bench.namespaces.is_gone("closed")
-
-
-async def test_a_namespace_that_only_refuses_keeps_its_places_under_the_cap() -> None:
-    bench = Bench("closed")
-    bench.fill("closed")
-    await bench.relist.everything()
-    # The operator may not even ask for the namespace.
-    bench.cluster.refuses["closed"] = FORBIDDEN
-    await bench.relist.everything()
-    await bench.namespaces.look("closed")
-    assert bench.known() == {"closed"}
-
-    bench.clock.passed = FORGET_SECONDS + 1
-    await bench.namespaces.look("closed")
-    assert bench.known() == set()
-
-
-async def test_the_sessions_of_a_namespace_that_is_being_deleted_end_with_it() -> None:
-    bench = Bench("shop")
-    bench.fill("shop")
-    await bench.relist.everything()
-    await bench.namespaces.look("shop")
-    assert "shop" not in bench.store.ending
-
-    bench.cluster.put(NAMESPACES, {"metadata": {"name": "shop", "deletionTimestamp": "2026-01-01T00:00:00Z"}})
-    await bench.namespaces.look("shop")
-    assert "shop" in bench.store.ending
-    assert bench.changed == [SessionKey("shop", "demo"), PoolKey("shop", "default")]
 
 
 async def test_a_list_that_fails_half_way_drops_nothing() -> None:
@@ -197,14 +153,14 @@ async def test_a_list_that_fails_half_way_drops_nothing() -> None:
     bench.fill("market")
     await bench.relist.everything()
     before = set(bench.store.sessions)
-    pages = bench.cluster.pages
+    pages = bench.kube.pages
 
     async def broken(resource: Resource, namespace: str | None = None, **_: object) -> Any:
         async for page in pages(resource, namespace):
             yield page._replace(items=page.items[:1])
         raise UnavailableError(500, "InternalError", "etcd is away")
 
-    bench.cluster.pages = broken  # type: ignore[method-assign]
+    bench.kube.pages = broken  # type: ignore[method-assign]
     with pytest.raises(UnavailableError):
         await bench.relist.everything()
     assert set(bench.store.sessions) == before

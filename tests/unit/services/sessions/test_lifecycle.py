@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
 
-from escrow_operator.adapters.kube import ENDPOINT_SLICES, PODS, SECRETS, SESSIONS, Resource
+from escrow_operator.adapters.kube import ENDPOINT_SLICES, PODS, SECRETS, SESSIONS
 from escrow_operator.errors import WalletTimeout
 from escrow_operator.models.common import FINALIZER, ROLES, Label, Role
-from unit.world.kube import Body
-from unit.world.place import SHOP, World
+from unit.world.place import Body, World
 from unit.world.wallets import FakeWallet
 
 PAYOUT = "e" * 64
@@ -190,10 +188,10 @@ async def test_p08_the_name_of_a_settled_trade_is_not_used_again_by_accident(mon
     await settled(world)
     assert world.condition("Ready") == ("True", "Settled")
     for role in ROLES:
-        deed = world.kube.find(SECRETS, SHOP, f"trade-{role}-wallet")
+        deed = world.kube.find(SECRETS, f"trade-{role}-wallet")
         assert deed is not None
         assert deed["metadata"]["annotations"][Label.SETTLED] == f"Completed by {PAYOUT}"
-    world.kube.remove(SESSIONS, SHOP, "trade")
+    world.kube.remove(SESSIONS, "trade")
     await world.settle()
     world.warm()
     world.apply()
@@ -235,7 +233,7 @@ async def test_p14_nothing_is_written_for_who_waits_at_the_cap(monkeypatch: pyte
     await world.settle("waiting")
     assert world.condition("Ready", "waiting") == ("False", "AtCapacity")
     assert world.secret_names() == secrets
-    body = world.kube.find(SESSIONS, SHOP, "waiting")
+    body = world.kube.find(SESSIONS, "waiting")
     assert body is not None
     assert FINALIZER not in body["metadata"].get("finalizers", [])
     assert not world.operator.claims.waiting(world.operator.store.sessions["shop", "waiting"].pool_key)  # type: ignore[index]
@@ -316,7 +314,7 @@ async def test_p25_an_empty_session_gives_way_as_the_policy_says(
     if phase == "Evicted":
         world.warm()
         await world.settle()
-        assert world.kube.find(SESSIONS, SHOP, "trade") is None
+        assert world.kube.find(SESSIONS, "trade") is None
     else:
         assert world.condition("Ready") == ("True", "Suspended")
         assert world.condition("WalletsOpen") == ("False", "Suspended")
@@ -327,21 +325,21 @@ async def test_who_uses_an_evicted_session_before_it_is_deleted_keeps_it(monkeyp
     world.warm()
     world.apply("newcomer")
     await world.look("newcomer")
-    seen = world.kube.seen
+    seen = world.seen
     late: list[Callable[[], None]] = []
 
-    def used_meanwhile(kind: str, resource: Resource, body: Body) -> None:
-        seen(kind, resource, body)
+    def used_meanwhile(kind: str, plural: str, body: Body) -> None:
+        seen(kind, plural, body)
         # The touch is there before the deletion, its watch event only afterwards.
-        if resource is SESSIONS and body["status"].get("phase") == "Evicted" and not late:
-            late.append(lambda: seen("MODIFIED", SESSIONS, world.kube.objects[SESSIONS.plural, SHOP, "trade"]))
-            world.kube.seen = lambda *_: None
+        if plural == SESSIONS.plural and body["status"].get("phase") == "Evicted" and not late:
+            late.append(lambda: seen("MODIFIED", SESSIONS.plural, world.session()))
+            world.seen = lambda *_: None
             world.touch()
-            world.kube.seen = used_meanwhile
+            world.seen = used_meanwhile
 
-    world.kube.seen = used_meanwhile
+    world.seen = used_meanwhile
     await world.look()
-    assert world.kube.find(SESSIONS, SHOP, "trade") is not None
+    assert world.kube.find(SESSIONS, "trade") is not None
     late[0]()
     await world.look()
     assert world.status()["phase"] == "Pending"
@@ -361,11 +359,11 @@ async def test_p25_a_session_with_money_is_suspended_and_never_deleted(monkeypat
 async def test_p11_a_slot_that_may_have_a_wallet_open_is_never_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed between adoption and the phase Opening, then a pod is lost and the pool is empty."""
     world = await active(monkeypatch)
-    body = world.kube.objects[SESSIONS.plural, SHOP, "trade"]
+    body = world.session()
     body["status"]["phase"] = "Pending"
-    world.kube.put(SESSIONS, SHOP, body)
-    lost = next(name for (kind, _, name) in world.kube.objects if kind == PODS.plural and name.startswith("vendor"))
-    world.kube.remove(PODS, SHOP, lost)
+    world.kube.put(SESSIONS, body)
+    lost = next(name for pod in world.kube.all(PODS) if (name := pod["metadata"]["name"]).startswith("vendor"))
+    world.kube.remove(PODS, lost)
     await world.start()
     await world.look()
     free = [pod for pod in world.kube.all(PODS) if pod["metadata"]["labels"][Label.SLOT] == "free"]
@@ -377,10 +375,10 @@ async def test_p11_a_slot_that_may_have_a_wallet_open_is_never_given_back(monkey
 
 async def test_resumed_before_its_wallets_were_closed_it_goes_on_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
     world = await funded(monkeypatch)
-    body = world.kube.objects[SESSIONS.plural, SHOP, "trade"]
+    body = world.session()
     body["status"]["phase"] = "Suspended"
     body["status"]["lastTouch"] = "before"
-    world.kube.put(SESSIONS, SHOP, body)
+    world.kube.put(SESSIONS, body)
     world.touch()
     world.warm(Role.BUYER)
     await world.start()
@@ -398,7 +396,7 @@ async def test_a_deleted_session_that_waits_leaves_all_lines(monkeypatch: pytest
     await world.settle()
     pool = next(iter(world.operator.store.sessions.values())).pool_key
     assert world.operator.claims.waiting(pool)
-    world.kube.remove(SESSIONS, SHOP, "trade")
+    world.kube.remove(SESSIONS, "trade")
     await world.look()
     assert not world.operator.claims.waiting(pool)
 
@@ -431,7 +429,7 @@ async def paid_out(world: World) -> None:
 
 
 async def deleted(world: World) -> None:
-    world.kube.remove(SESSIONS, SHOP, "trade")
+    world.kube.remove(SESSIONS, "trade")
     await world.settle()
 
 
@@ -467,7 +465,7 @@ async def test_i7_killed_at_every_write_it_ends_where_it_ends_without(
 
 
 def assert_nothing_leaks(world: World) -> None:
-    body = world.kube.find(SESSIONS, SHOP, "trade")
+    body = world.kube.find(SESSIONS, "trade")
     open_files = world.wallets.open_files()
     pods = {pod["metadata"]["uid"]: pod["metadata"] for pod in world.kube.all(PODS)}
     assert set(open_files.values()) <= {uid for uid, meta in pods.items() if meta["labels"][Label.SLOT] == "adopted"}
@@ -476,7 +474,7 @@ def assert_nothing_leaks(world: World) -> None:
         assert not adopted
         assert not open_files
         assert not any(secret.get("data") for secret in world.kube.all(SECRETS) if _is_connection(secret))
-        assert world.kube.find(ENDPOINT_SLICES, SHOP, "trade-wallets") is None or body is None
+        assert world.kube.find(ENDPOINT_SLICES, "trade-wallets") is None or body is None
     else:
         assert len(adopted) == len(open_files) == 3
         assert {meta["labels"][Label.SESSION_UID] for meta in adopted} == {body["metadata"]["uid"]}
@@ -506,10 +504,10 @@ async def test_i10_a_session_that_names_no_secret_asks_ever_less_for_it(monkeypa
 
 
 async def gone(world: World, name: str = "trade") -> None:
-    world.kube.remove(SESSIONS, SHOP, name)
+    world.kube.remove(SESSIONS, name)
     for _ in range(5):
         await world.look(name)
-    assert world.kube.find(SESSIONS, SHOP, name) is None
+    assert world.kube.find(SESSIONS, name) is None
 
 
 @pytest.mark.parametrize("terms", [{"amount": "0.01"}, {"confirmations": 1}])
@@ -544,10 +542,10 @@ async def test_an_amount_that_is_corrected_while_the_wallets_open_is_the_one_tha
 
     async def edited(*args: Any) -> str:
         if amounts:
-            body = copy.deepcopy(world.kube.objects[SESSIONS.plural, SHOP, "trade"])
+            body = world.session()
             body["spec"]["amount"] = amounts.pop()
             body["metadata"]["generation"] = body["metadata"].get("generation", 1) + 1
-            world.kube.put(SESSIONS, SHOP, body)
+            world.kube.put(SESSIONS, body)
         return await opens(*args)
 
     monkeypatch.setattr(world.operator.opener, "open_all", edited)

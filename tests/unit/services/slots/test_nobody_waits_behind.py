@@ -8,7 +8,7 @@ from escrow_operator.adapters.kube import PODS, SECRETS, SESSIONS
 from escrow_operator.errors import WalletTimeout
 from escrow_operator.models.session import Session
 from escrow_operator.services.wallets.deeds import Deeds
-from unit.world.place import SHOP, World
+from unit.world.place import World
 from unit.world.wallets import FakeWallet
 
 
@@ -23,7 +23,7 @@ async def test_one_whose_secret_is_gone_keeps_no_slots_from_others(monkeypatch: 
     await world.settle("second")
     pool = world.operator.store.sessions[first].pool_key
     assert world.operator.claims.waiting(pool) == [first, second]
-    world.kube.remove(SECRETS, SHOP, "passwords")
+    world.kube.remove(SECRETS, "passwords")
     world.warm()
     await world.settle("first")
     assert world.condition("Ready", "first") == ("False", "SecretNotFound")
@@ -51,7 +51,7 @@ async def test_one_whose_looks_fail_keeps_no_place_from_others(monkeypatch: pyte
         return await find(session)  # type: ignore[return-value]
 
     monkeypatch.setattr(world.operator.deeds, "find", fails)
-    world.kube.remove(SESSIONS, SHOP, "holder")
+    world.kube.remove(SESSIONS, "holder")
     await world.settle("holder")
     with pytest.raises(RuntimeError):
         await world.look("first")

@@ -32,14 +32,15 @@ async def test_i1_slots_that_a_session_has_do_not_take_the_wallets_of_another(mo
         await world.look("second")
     assert world.status("second")["phase"] == "Opening"
     for role in ROLES:
-        deed = world.kube.objects[SECRETS.plural, SHOP, f"trade-{role}-wallet"]
-        world.kube.objects[SECRETS.plural, SHOP, f"second-{role}-wallet"]["data"] = dict(deed["data"])
+        deed = world.kube.server.get(SECRETS, SHOP, f"trade-{role}-wallet")
+        meta = {"name": f"second-{role}-wallet", "namespace": SHOP}
+        world.kube.put(SECRETS, {"metadata": meta, "data": deed["data"]})
     world.clock.seconds += 60
     await world.look("second")
     assert world.condition("Ready", "second") == ("False", "WalletInUse")
     assert not noted_files(world, first) & noted_files(world, second)
     assert len(world.wallets.open_files()) == 3
-    world.kube.remove(SESSIONS, SHOP, "trade")
+    world.kube.remove(SESSIONS, "trade")
     await world.settle()
     world.warm()
     await world.settle("second")
