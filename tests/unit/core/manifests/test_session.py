@@ -1,0 +1,144 @@
+"""What a session consists of: whose each object is, and what is left when it goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from escrow_operator.adapters.kube_errors import ConflictError
+from escrow_operator.core.claim import wallet_holders
+from escrow_operator.core.manifests.session import (
+    adoption,
+    connection_secret,
+    deed_secret,
+    endpoint_slice,
+    note_wallet_file,
+    settled_patch,
+    withdrawal,
+)
+from escrow_operator.models.common import ROLES, Label, Role, SlotState
+from escrow_operator.models.deed import Deed, settled_mark
+from escrow_operator.models.monero import Login
+from escrow_operator.models.slot import Slot
+from simulation.jsonpatch import applied
+from unit.factories import session, slot, slot_body
+
+SESSION = session()
+DEED = Deed(Role.BUYER, "shop.demo.00000000", "hunter2", pool="default", restore_height=7)
+
+
+def free_pod(**meta: Any) -> dict[str, Any]:
+    body = slot_body("p")
+    body["metadata"]["ownerReferences"] = [{"uid": "replicaset", "controller": True}]
+    body["metadata"] |= meta
+    return body
+
+
+def test_i1_an_adopted_pod_is_the_sessions_and_says_which_file_it_may_hold() -> None:
+    body = free_pod()
+    adopted = Slot.parse(applied(body, adoption(Slot.parse(body), SESSION, "file")))
+    assert (adopted.state, adopted.session_uid, adopted.owner_uid) == (SlotState.ADOPTED, SESSION.uid, SESSION.uid)
+    assert wallet_holders([adopted], {Role.BUYER: "file"}, "another") == {Role.BUYER: adopted}
+
+
+def test_there_is_one_controller_at_every_moment() -> None:
+    """With two, or none, garbage collection and the ReplicaSet would both act on it."""
+    body = free_pod()
+    owners = applied(body, adoption(Slot.parse(body), SESSION, "file"))["metadata"]["ownerReferences"]
+    assert [owner["uid"] for owner in owners if owner["controller"]] == [SESSION.uid]
+    assert len(owners) == 1
+
+
+def test_i2_a_pod_to_which_anything_happened_is_not_adopted() -> None:
+    seen = Slot.parse(free_pod())
+    for meta in ({"resourceVersion": "999999999"}, {"deletionTimestamp": "2026-01-01T00:00:00Z"}):
+        now = free_pod(**{"resourceVersion": "999999999"} | meta)
+        with pytest.raises(ConflictError):
+            applied(now, adoption(seen, SESSION, "file"))
+
+
+def test_i1_another_file_is_noted_before_it_is_held() -> None:
+    body = slot_body("p", owner=SESSION, wallet_file="before")
+    assert Slot.parse(applied(body, note_wallet_file("after"))).wallet_file == "after"
+
+
+def test_i4_a_deed_goes_with_nobody_and_says_what_it_is() -> None:
+    secret = deed_secret(SESSION, DEED)
+    assert "ownerReferences" not in secret["metadata"]
+    assert "lose the money" in str(secret["metadata"]["annotations"])
+    assert "hunter2" not in str(secret["metadata"])
+    assert secret["stringData"] == DEED.to_secret()
+
+
+@pytest.mark.parametrize("annotations", [None, {}, {"theirs.dev/note": "keep"}])
+def test_how_a_trade_ended_is_written_beside_what_others_wrote(annotations: dict[str, str] | None) -> None:
+    deed: dict[str, Any] = {"metadata": {"resourceVersion": "5"}, "immutable": True, "data": {"file": "Zg=="}}
+    if annotations is not None:
+        deed["metadata"]["annotations"] = annotations
+    ended = applied(deed, settled_patch(deed, "Release"))
+    assert settled_mark(ended) == "Release"
+    assert (annotations or {}).items() <= ended["metadata"]["annotations"].items()
+    assert ended["data"] == deed["data"], "it may be immutable"
+
+
+def test_how_a_trade_ended_is_not_written_into_a_deed_that_was_exchanged() -> None:
+    deed = {"metadata": {"resourceVersion": "5"}}
+    with pytest.raises(ConflictError):
+        applied({"metadata": {"resourceVersion": "6"}}, settled_patch(deed, "Release"))
+
+
+def test_a_connection_goes_with_its_session_and_leads_to_its_own_role() -> None:
+    for role in ROLES:
+        secret = connection_secret(SESSION, slot("p", role), Login("slot", "pass"))
+        assert [owner["uid"] for owner in secret["metadata"]["ownerReferences"]] == [SESSION.uid]
+        assert secret["metadata"]["name"] == f"demo-{role}-rpc"
+        assert secret["stringData"]["host"].startswith(f"demo-{role}.")
+        assert secret["stringData"]["url"] == f"http://{secret['stringData']['host']}:{secret['stringData']['port']}"
+
+
+def test_i4_a_withdrawal_empties_a_connection_and_never_a_deed() -> None:
+    connection = connection_secret(SESSION, slot("p"), Login("slot", "pass"))
+    assert applied(connection | {"data": {"password": "eA=="}}, withdrawal())["data"] == {}
+    with pytest.raises(ConflictError):
+        applied(deed_secret(SESSION, DEED) | {"data": {"password": "eA=="}}, withdrawal())
+
+
+def endpoints(**slots: Slot) -> dict[str, Any]:
+    body = endpoint_slice(SESSION, {Role(role): one for role, one in slots.items()})
+    assert body
+    return body
+
+
+def test_a_host_name_leads_to_the_pod_of_its_role() -> None:
+    body = endpoints(**{role.value: slot(role.value, role, ip=f"10.0.0.{n}") for n, role in enumerate(ROLES)})
+    found = {each["hostname"]: each["addresses"] for each in body["endpoints"]}
+    assert found == {f"demo-{role}": [f"10.0.0.{n}"] for n, role in enumerate(ROLES)}
+    assert body["metadata"]["labels"]["kubernetes.io/service-name"] == "default-wallets"
+    assert body["metadata"]["ownerReferences"][0]["uid"] == SESSION.uid
+
+
+@pytest.mark.parametrize("absent", [{"ready": False}, {"terminating": True}])
+def test_nobody_is_led_to_a_pod_that_cannot_be_called(absent: dict[str, Any]) -> None:
+    """After a restart of its node its address may be another pod's."""
+    body = endpoints(buyer=slot("b", Role.BUYER, **absent), vendor=slot("v", Role.VENDOR, ip="10.0.0.2"))
+    assert {each["hostname"]: each["conditions"]["ready"] for each in body["endpoints"]} == {
+        "demo-buyer": False,
+        "demo-vendor": True,
+    }
+
+
+def test_without_an_address_there_is_no_host_name() -> None:
+    assert endpoint_slice(SESSION, {Role.BUYER: slot("b", ip=None)}) is None
+    body = endpoints(buyer=slot("b", ip=None), vendor=slot("v", Role.VENDOR))
+    assert [each["hostname"] for each in body["endpoints"]] == ["demo-vendor"]
+
+
+@pytest.mark.parametrize(("ip", "kind"), [("10.0.0.1", "IPv4"), ("fd00::1", "IPv6")])
+def test_the_kind_of_address_is_that_of_the_pods(ip: str, kind: str) -> None:
+    assert endpoints(buyer=slot("b", ip=ip))["addressType"] == kind
+
+
+def test_what_labels_anybody_has_put_on_a_session_is_in_none_of_them() -> None:
+    named = session("demo", annotations={Label.POOL: "other"}, spec={"poolRef": {"name": "mine"}})
+    assert deed_secret(named, DEED)["metadata"]["labels"][Label.POOL] == "mine"
