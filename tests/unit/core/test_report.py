@@ -64,6 +64,10 @@ def test_i8_one_that_was_read_without_the_wallets_being_open_is_dated_too() -> N
     assert "asOf" in written(noted(), *SHUT, balance={"total": "1"})["balance"]
 
 
+def test_i8_one_that_this_look_did_not_read_is_dated_although_the_wallets_are_open() -> None:
+    assert written(noted(balance={"total": "1"}), *OPEN)["balance"]["asOf"] == format_time(NOW)
+
+
 def test_the_date_of_a_balance_does_not_move() -> None:
     old = {"total": "1", "asOf": "2026-01-01T00:00:00Z"}
     assert written(noted(balance=old), *SHUT)["balance"] == old
