@@ -166,8 +166,14 @@ async def test_a_wallet_that_anybody_ever_used_is_not_converted(monkeypatch: pyt
     assert (await begun(processes))[Role.BUYER] is Begun.USELESS
 
 
-async def test_what_was_open_before_is_closed_first() -> None:
+async def test_what_was_open_before_is_closed_first_or_nothing_is_begun() -> None:
+    """To create a wallet replaces the open one, without a word and without storing it."""
     processes = three()
+    processes[Role.VENDOR].open = File("of somebody")
+    processes[Role.VENDOR].faults["close_wallet"] = WalletTimeout("hangs")
+    with pytest.raises(RoleError, match="vendor wallet: hangs"):
+        await begun(processes)
+    assert processes[Role.VENDOR].disk == {}
     left = processes[Role.BUYER].open = File("of somebody")
     await begun(processes)
     assert processes[Role.BUYER].open is not left
