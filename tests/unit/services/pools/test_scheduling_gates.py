@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 import pytest
 
 from escrow_operator.adapters.clock import Clock
-from escrow_operator.adapters.kube_errors import NotFoundError
+from escrow_operator.adapters.kube import PODS
 from escrow_operator.models.common import ROLES, Label, Role
 from escrow_operator.models.pool import PoolKey
 from escrow_operator.services.pools.scheduling_gates import HOLD_SECONDS, SchedulingGates
 from unit.factories import at, slot_body
+from unit.kube import InstantKube
 from unit.world.context import make_context, woken
 
 POOL = PoolKey("shop", "default")
@@ -30,28 +30,22 @@ class Bench:
 
     def __init__(self) -> None:
         self.clock = SteppedClock()
-        ctx = make_context(self, clock=self.clock)
+        self.kube = InstantKube()
+        ctx = make_context(self.kube, clock=self.clock)
         self.store = ctx.store
-        self.started: list[str] = []
         self.woken = woken(ctx).woken_pools
-        self.bodies: dict[str, dict[str, Any]] = {}
         self.gates = SchedulingGates(ctx)
 
     def gated(self, name: str, role: Role, created: float = 0) -> None:
         body = slot_body(name, role, ready=False, created=at(created))
         body["spec"]["schedulingGates"] = [{"name": "of-somebody-else"}, {"name": Label.WARM_UP}]
-        self.bodies[name] = body
-        self.store.see_slot(body)
+        self.store.see_slot(self.kube.put(PODS, body))
 
-    async def patch(self, _: Any, __: str, name: str, ops: list[dict[str, Any]]) -> dict[str, Any]:
-        assert [op["path"] for op in ops] == ["/spec/schedulingGates/1/name", "/spec/schedulingGates/1"]
-        if name not in self.bodies:
-            raise NotFoundError(404, "NotFound", name)
-        body = self.bodies.pop(name)
-        body["spec"]["schedulingGates"].pop()
-        body["metadata"]["resourceVersion"] = str(int(body["metadata"]["resourceVersion"]) + 1000)
-        self.started.append(name)
-        return body
+    @property
+    def started(self) -> list[str]:
+        """The pods that have no gate of the operator's any more."""
+        gates = {pod["metadata"]["name"]: pod["spec"]["schedulingGates"] for pod in self.kube.all(PODS)}
+        return [name for name, left in gates.items() if left == [{"name": "of-somebody-else"}]]
 
 
 @pytest.fixture
@@ -95,6 +89,7 @@ async def test_nobody_holds_a_pool_up_for_ever(bench: Bench) -> None:
 
 
 async def test_a_pod_that_went_away_is_no_error(bench: Bench) -> None:
-    bench.bodies.clear()
+    for role in ROLES:
+        bench.kube.remove(PODS, f"{role}-0")
     assert await bench.gates.look(POOL, waiting=0) is None
     assert bench.started == []

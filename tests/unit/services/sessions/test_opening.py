@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 from typing import Any
 
 import pytest
 
-from escrow_operator.adapters.kube import ENDPOINT_SLICES, SECRETS, Resource
+from escrow_operator.adapters.kube import ENDPOINT_SLICES, SECRETS
 from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.monero import Login
 from escrow_operator.models.session import Phase, Session
@@ -15,25 +16,12 @@ from escrow_operator.models.slot import Slot
 from escrow_operator.services.runtime.outcomes import Blocked, NotOpened
 from escrow_operator.services.sessions.opening import SessionOpener
 from unit.factories import session, slot
+from unit.kube import InstantKube
 from unit.world.context import make_context
 
 
-class FakeApi:
-    """Keeps what is applied, and hands out a login for each slot."""
-
-    def __init__(self) -> None:
-        self.slices: list[dict[str, Any]] = []
-        self.secrets: list[str] = []
-        self.deleted: list[str] = []
-
-    async def apply(self, resource: Resource, _: str, body: dict[str, Any]) -> None:
-        if resource is ENDPOINT_SLICES:
-            self.slices.append(body)
-        elif resource is SECRETS:
-            self.secrets.append(body["stringData"]["password"])
-
-    async def delete(self, _: Resource, __: str, name: str) -> None:
-        self.deleted.append(name)
+class Logins:
+    """Hands out a login for each slot, in the place of all services around the one under test."""
 
     async def login(self, slot: Slot) -> Login:
         return Login("operator", f"{slot.uid}/{slot.login_key}")
@@ -43,10 +31,10 @@ class Bench:
     """A session that was published with three pods."""
 
     def __init__(self) -> None:
-        self.api = FakeApi()
+        self.kube = InstantKube()
         names = ("claims", "deeds", "gates", "opener", "prober", "status", "wallets")
-        fakes: dict[str, Any] = dict.fromkeys(names, self.api)
-        self.opener = SessionOpener(make_context(self.api), **fakes)
+        fakes: dict[str, Any] = dict.fromkeys(names, Logins())
+        self.opener = SessionOpener(make_context(self.kube), **fakes)
         self.slots = {role: slot(role.value, role, ip=f"10.0.0.{n}") for n, role in enumerate(ROLES, 1)}
 
     @property
@@ -66,9 +54,18 @@ class Bench:
     async def follow(self, *, opened: bool = True) -> None:
         await self.opener.follow(self.told(opened=opened), self.slots)
 
+    @property
+    def published(self) -> int:
+        """How often host names were written."""
+        return self.kube.written("apply").count("endpointslices/demo-wallets")
+
+    def passwords(self) -> set[str]:
+        return {base64.b64decode(body["data"]["password"]).decode() for body in self.kube.all(SECRETS)}
+
     def ready(self) -> dict[str, bool]:
         """The addresses that the host names lead to, as DNS does: only those that are ready."""
-        endpoints = self.api.slices[-1]["endpoints"]
+        body = self.kube.find(ENDPOINT_SLICES, "demo-wallets")
+        endpoints = body["endpoints"] if body else []
         return {endpoint["addresses"][0]: endpoint["conditions"]["ready"] for endpoint in endpoints}
 
 
@@ -76,7 +73,7 @@ async def test_a_pod_with_another_address_is_published_again() -> None:
     bench = Bench()
     await bench.publish()
     await bench.publish()
-    assert len(bench.api.slices) == 1
+    assert bench.published == 1
     bench.change(Role.VENDOR, ip="10.0.0.9")
     await bench.publish()
     assert bench.ready() == {"10.0.0.1": True, "10.0.0.9": True, "10.0.0.3": True}
@@ -87,7 +84,7 @@ async def test_another_login_key_is_published_again() -> None:
     await bench.publish()
     bench.change(Role.VENDOR, login_key="other")
     await bench.publish()
-    assert "pod-vendor/other" in bench.api.secrets
+    assert "pod-vendor/other" in bench.passwords()
 
 
 async def test_an_open_session_follows_its_pods_without_being_opened_again() -> None:
@@ -106,7 +103,7 @@ async def test_a_pod_that_cannot_be_called_is_told_first_and_then_hidden(absent:
     bench.change(Role.VENDOR, **absent)
     with pytest.raises(Blocked, match="SlotNotReady") as first:
         await bench.follow()
-    assert (first.value.retry_after, len(bench.api.slices)) == (0.0, 1)
+    assert (first.value.retry_after, bench.published) == (0.0, 1)
     with pytest.raises(NotOpened, match="SlotNotReady: Pod vendor"):
         await bench.follow(opened=False)
     assert [address for address, ready in bench.ready().items() if ready] == ["10.0.0.1", "10.0.0.3"]
@@ -131,17 +128,17 @@ async def test_a_pod_that_is_gone_is_not_published_while_its_session_waits_for_a
     assert bench.ready() == {"10.0.0.1": True, "10.0.0.3": True}
     bench.slots.clear()
     await bench.follow()
-    assert bench.api.deleted == ["demo-wallets"]
+    assert bench.kube.find(ENDPOINT_SLICES, "demo-wallets") is None
 
 
 async def test_a_session_that_was_never_published_has_no_host_names() -> None:
     bench = Bench()
     bench.change(Role.VENDOR, ready=False)
     await bench.opener.follow(session(phase=Phase.OPENING), bench.slots)
-    assert not bench.api.slices
+    assert bench.published == 0
 
 
 async def test_a_fresh_operator_writes_nothing_for_a_session_that_is_well() -> None:
     bench = Bench()
     await bench.follow()
-    assert not bench.api.slices
+    assert bench.published == 0

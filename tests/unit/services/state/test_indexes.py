@@ -142,6 +142,22 @@ def test_those_that_are_over_are_forgotten_by_tidying_and_noted_when_they_come_b
     assert len(heap) == 1
 
 
+def test_one_that_was_passed_over_because_it_did_not_belong_is_noted_when_it_does_again() -> None:
+    """One that resumes after it was suspended may give way once more."""
+    known = Known()
+    belongs = False
+    heap = LeastRecentlyUsed(known, lambda _: belongs)
+    subject = active("demo", 1)
+    known.see(subject)
+    belongs = True
+    heap.note(subject)
+    belongs = False
+    assert heap.first(may_go=anybody, now=NOW) is None
+    belongs = True
+    heap.note(subject)
+    assert heap.first(may_go=anybody, now=NOW) == subject
+
+
 SESSIONS = st.lists(
     st.tuples(
         st.sampled_from("abcdef"), st.integers(0, 50), st.sampled_from(["shop", "market"]), st.booleans(), st.booleans()

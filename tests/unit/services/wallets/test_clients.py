@@ -11,59 +11,40 @@ from typing import Any
 
 import pytest
 
-from escrow_operator.adapters.kube_errors import NotFoundError
+from escrow_operator.adapters.kube import SECRETS, Resource
 from escrow_operator.core.login import key_id
-from escrow_operator.core.manifests.common import BASE_LABELS
+from escrow_operator.core.manifests.pool import login_key_secret
 from escrow_operator.errors import WalletUnreachable
-from escrow_operator.models.common import API_VERSION, Label
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.runtime.outcomes import SlotBroken
 from escrow_operator.services.wallets import clients
 from escrow_operator.services.wallets.clients import WalletClients
 from unit.factories import pool, slot
+from unit.kube import InstantKube
 from unit.world.context import make_context
 
 KEY = "ab" * 32
 
 
-class Secrets:
-    """An API server with one login key, of a pool."""
+class Secrets(InstantKube):
+    """An API server with the login key of a pool, which takes a moment to answer."""
 
-    def __init__(self, key: str = KEY, owner: str = "pool-default") -> None:
-        self.reads = 0
-        self.key: str | None = key
-        self.owner = owner
+    def __init__(self) -> None:
+        super().__init__()
+        body = login_key_secret(pool(), KEY)
+        data = {"key": base64.b64encode(KEY.encode()).decode()}
+        self.put(SECRETS, {"metadata": body["metadata"], "data": data})
 
-    async def get(self, *_: object) -> dict[str, Any]:
-        self.reads += 1
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> dict[str, Any]:
         await asyncio.sleep(0)
-        if self.key is None:
-            raise NotFoundError(404, "NotFound", "there is none")
-        return self._body()
+        return await super().get(resource, namespace, name)
 
-    async def create(self, _: object, __: object, body: dict[str, Any]) -> dict[str, Any]:
-        self.key = body["stringData"]["key"]
-        self.owner = body["metadata"]["ownerReferences"][0]["uid"]
-        return self._body()
+    @property
+    def reads(self) -> int:
+        return self.requests["get", SECRETS.plural]
 
-    def _body(self) -> dict[str, Any]:
-        assert self.key is not None
-        return {
-            "metadata": {
-                "name": "default-slot-login",
-                "labels": {**BASE_LABELS, Label.POOL: "default"},
-                "ownerReferences": [
-                    {
-                        "apiVersion": API_VERSION,
-                        "kind": "WalletPool",
-                        "name": "default",
-                        "uid": self.owner,
-                        "controller": True,
-                    }
-                ],
-            },
-            "data": {"key": base64.b64encode(self.key.encode()).decode()},
-        }
+    def lose_key(self) -> None:
+        self.remove(SECRETS, "default-slot-login")
 
 
 def of_pool(name: str, key: str = KEY) -> Slot:
@@ -154,7 +135,7 @@ async def test_a_pool_that_is_made_again_does_not_use_its_predecessors_key() -> 
     await found.ensure_login_key(pool())
     assert api.reads == 1
 
-    api.key = None
+    api.lose_key()
     again = await found.ensure_login_key(pool(uid="made-again"))
     assert again != key_id(KEY)
     assert await found.ensure_login_key(pool(uid="made-again")) == again
@@ -166,7 +147,7 @@ async def test_a_key_that_was_read_for_a_slot_is_its_pools_alone() -> None:
     api = Secrets()
     found = service(api)
     await found.login(of_pool("a"))
-    api.key = None
+    api.lose_key()
     assert await found.ensure_login_key(pool(uid="made-again")) != key_id(KEY)
     await found.close()
 
@@ -175,7 +156,7 @@ async def test_pods_that_wait_for_the_keys_secret_say_that_it_is_gone() -> None:
     api = Secrets()
     found = service(api)
     await found.ensure_login_key(pool())
-    api.key = None
+    api.lose_key()
     waits = dataclasses.replace(
         slot("a"), trouble=("CreateContainerConfigError", 'secret "default-slot-login" not found')
     )

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escrow_operator.adapters.kube import Resource
-from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
+from escrow_operator.adapters.kube import SECRETS
 from escrow_operator.core.manifests.common import deed_name
 from escrow_operator.core.manifests.session import DEED_TYPE
 from escrow_operator.models.common import ROLES, Role
@@ -19,54 +18,29 @@ from escrow_operator.models.session import Session
 from escrow_operator.services.runtime.outcomes import Blocked, Failed
 from escrow_operator.services.wallets.deeds import DeedStore, must_name_secrets
 from unit.factories import session
+from unit.kube import InstantKube
 from unit.world.context import make_context
 
 HIDDEN = "correct-horse-battery-staple"
 ADDRESS = "4" + "A" * 94
 
 
-class FakeKube:
-    """Secrets of one namespace; what is immutable stays as it is."""
+def holding(secrets: dict[str, dict[str, Any]] | None = None) -> InstantKube:
+    """An API server with these Secrets, by their names."""
+    kube = InstantKube()
+    for name, body in (secrets or {}).items():
+        kube.put(SECRETS, body | {"metadata": body["metadata"] | {"name": name, "namespace": "shop"}})
+    return kube
 
-    def __init__(self, secrets: dict[str, dict[str, Any]] | None = None) -> None:
-        self.secrets = secrets or {}
-        self.patches = 0
 
-    async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
-        resource.path(namespace, name)
-        if name not in self.secrets:
-            raise NotFoundError(404, "NotFound", name)
-        return self.secrets[name]
-
-    async def create(self, _: Resource, __: str, body: dict[str, Any]) -> dict[str, Any]:
-        name = body["metadata"]["name"]
-        self.secrets[name] = {**body, "metadata": {**body["metadata"], "resourceVersion": "1"}}
-        self._store(name, body["stringData"])
-        return self.secrets[name]
-
-    async def patch(self, _: Resource, __: str, name: str, ops: list[dict[str, Any]]) -> dict[str, Any]:
-        secret = self.secrets[name]
-        was_immutable = secret.get("immutable")
-        self.patches += 1
-        for op in ops:
-            if op["path"] == "/metadata/resourceVersion" and op["value"] != secret["metadata"]["resourceVersion"]:
-                raise ConflictError(422, "Invalid", "the test failed")
-            if op["path"] == "/immutable":
-                secret["immutable"] = op["value"]
-            if op["path"] == "/stringData":
-                assert not was_immutable, "field is immutable when `immutable` is set"
-                self._store(name, op["value"])
-        secret["metadata"]["resourceVersion"] += "1"
-        return secret
-
-    def _store(self, name: str, texts: dict[str, str]) -> None:
-        self.secrets[name].pop("stringData", None)
-        self.secrets[name]["data"] = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
+def sealed(kube: InstantKube) -> list[bool]:
+    """Whether each of the deeds is."""
+    return [body.get("immutable") is True for body in kube.all(SECRETS)]
 
 
 def secret(kind: str = "Opaque", **data: bytes) -> dict[str, Any]:
     return {
-        "metadata": {"name": "s", "resourceVersion": "1", "labels": {"xmr-escrow.dev/secret-use": "wallet-password"}},
+        "metadata": {"labels": {"xmr-escrow.dev/secret-use": "wallet-password"}},
         "type": kind,
         "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
     }
@@ -77,14 +51,14 @@ def opens(name: str = "bank", key: str = "password") -> Session:
     return session(spec={"setup": "Open", "wallets": {role.value: wallet for role in ROLES}})
 
 
-def service(kube: FakeKube) -> DeedStore:
+def service(kube: InstantKube) -> DeedStore:
     return DeedStore(make_context(kube))
 
 
 async def told(subject: Session, secrets: dict[str, dict[str, Any]]) -> Blocked:
     """Why a session does not go on."""
     with pytest.raises(Blocked) as caught:
-        await service(FakeKube(secrets)).resolve(subject, height=1)
+        await service(holding(secrets)).resolve(subject, height=1)
     return caught.value
 
 
@@ -99,7 +73,7 @@ async def test_a_session_of_before_the_pattern_fails_with_a_reason(name: str) ->
     assert "spec.wallets.buyer.secretRef.name" in caught.value.message
     assert caught.value.message.isprintable()
     # Its state can be noted, and looked at again, without an error that the queue would repeat for ever.
-    assert await service(FakeKube()).versions(opens(name)) == "-/-/-"
+    assert await service(holding()).versions(opens(name)) == "-/-/-"
 
 
 def test_a_plain_name_is_none_of_that() -> None:
@@ -118,7 +92,7 @@ async def test_which_keys_a_secret_has_is_not_told() -> None:
 async def test_only_the_key_that_was_named_is_looked_at() -> None:
     fine = {"bank": secret(password=b"p", other=b"\xff\xfe")}
 
-    assert (await service(FakeKube(fine)).resolve(opens(), height=1))[Role.BUYER].password == "p"
+    assert (await service(holding(fine)).resolve(opens(), height=1))[Role.BUYER].password == "p"
     blocked = await told(opens(key="other"), fine)
     assert blocked.reason == "SecretInvalid"
     assert "255" not in str(blocked)
@@ -160,35 +134,35 @@ async def test_a_secret_that_has_a_deeds_name_is_none() -> None:
 @given(st.dictionaries(st.sampled_from(["file", "password", "address", "restoreHeight", "pool"]), st.binary()))
 async def test_whatever_a_deed_holds_is_read_or_blocked(data: dict[str, bytes]) -> None:
     with contextlib.suppress(Blocked):
-        await service(FakeKube(of_deed(**data))).resolve(session(), height=1)
+        await service(holding(of_deed(**data))).resolve(session(), height=1)
 
 
 async def test_i4_a_deed_that_money_may_depend_on_is_sealed() -> None:
-    kube = FakeKube()
+    kube = holding()
     deeds = await service(kube).resolve(session(), height=1)
-    assert not any(body.get("immutable") for body in kube.secrets.values()), "its file may still have to change"
+    assert sealed(kube) == [False] * 3, "its file may still have to change"
     deeds = await service(kube).renew_files(session(), deeds, height=2, roles=tuple(Role))
     await service(kube).record_address(session(), deeds, ADDRESS)
-    assert [body.get("immutable") for body in kube.secrets.values()] == [True] * 3
+    assert sealed(kube) == [True] * 3
     kept = await service(kube).resolve(session(), height=3)
     assert {(deed.address, deed.sealed, deed.restore_height) for deed in kept.values()} == {(ADDRESS, True, 2)}
-    patches = kube.patches
+    written = len(kube.writes)
     await service(kube).record_address(session(), kept, ADDRESS)
-    assert kube.patches == patches, "nothing is left to be written"
+    assert len(kube.writes) == written, "nothing is left to be written"
 
 
 async def test_i4_a_crash_between_the_three_seals_is_continued() -> None:
-    kube = FakeKube()
+    kube = holding()
     deeds = await service(kube).resolve(session(), height=1)
     await service(kube).record_address(session(), {Role.BUYER: deeds[Role.BUYER]}, ADDRESS)
     again = await service(kube).resolve(session(), height=2)
     assert {deed.file for deed in again.values()} == {deed.file for deed in deeds.values()}
     await service(kube).record_address(session(), again, ADDRESS)
-    assert [body.get("immutable") for body in kube.secrets.values()] == [True] * 3
+    assert sealed(kube) == [True] * 3
 
 
 async def test_i4_deeds_of_before_are_sealed_when_they_are_opened_next() -> None:
-    kube = FakeKube(of_deed(file=b"f", password=b"p", address=ADDRESS.encode(), pool=b"default"))
+    kube = holding(of_deed(file=b"f", password=b"p", address=ADDRESS.encode(), pool=b"default"))
     deeds = await service(kube).resolve(session(), height=1)
     await service(kube).record_address(session(), deeds, ADDRESS)
-    assert [body.get("immutable") for body in kube.secrets.values()] == [True] * 3
+    assert sealed(kube) == [True] * 3
