@@ -30,8 +30,8 @@ def adoption(slot: Slot, session: Session, wallet_file: str) -> list[dict[str, A
     """The JSON patch that moves a free slot from its ReplicaSet to a session, atomically.
 
     The ``test`` makes it fail if the pod has changed since it was read. Since one patch leaves the selector and changes
-    the controller, two controllers, or none, never own the pod. There is no way back: a slot that was adopted, and may
-    have had a wallet open, is deleted when the session has no more use for it.
+    the controller, there is no moment when two controllers, or none, own the pod. Adoption is final: an adopted slot,
+    which may have had a wallet open, is deleted when the session has no more use for it.
     """
     return [
         {"op": "test", "path": "/metadata/resourceVersion", "value": slot.resource_version},
