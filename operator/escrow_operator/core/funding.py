@@ -115,7 +115,7 @@ def assess(reading: Reading, *, amount: str, confirmations: int, payout: str | N
 
     Outputs count as funded if two wallets report them as the escrow's, they are deep enough in monerod's chain and not
     time-locked, and monerod reports as unspent a key image that two wallets know. An output whose key image is not
-    known takes nothing from the others.
+    known does not reduce what the others count for.
     """
     wanted = parse_xmr(amount)
     payments = _payments(reading, confirmations, payout)
