@@ -1,4 +1,4 @@
-"""The one writer of status: skips what would change nothing, and never overwrites what it has not seen."""
+"""The only writer of status: skips writes that change nothing, and never overwrites a version that it has not seen."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from escrow_operator.models.session import ENDING_PHASES, Session
 from escrow_operator.services.context import Context
 
 CONFLICT_SECONDS = 0.2
-"""Until the next look after somebody else's write: its watch event is usually there by then."""
+"""Requeue delay in seconds after a conflict with another write: its watch event has usually arrived by then."""
 
 
 class StatusWriter:
@@ -28,9 +28,9 @@ class StatusWriter:
         self._events, self._meters = ctx.events, ctx.meters
 
     async def report(self, session: Session, report: Report) -> Session:
-        """Write a session's status if it says something new; returns the session as it is then.
+        """Write a session's status if it differs; returns the session as it is then.
 
-        Raises ConflictError when the object has changed since it was read: decide again.
+        Raises ConflictError when the object has changed since it was read: the session must be reconciled again.
         """
         status = compose_status(session, report, now=self._clock.now())
         if status == session.status:
@@ -58,7 +58,7 @@ class StatusWriter:
             self._meters.time_to_ready.observe(age.total_seconds())
 
     async def report_pool(self, pool: Pool, status: dict[str, Any], conditions: tuple[Condition, ...]) -> None:
-        """Write a pool's status if it says something new. Raises ConflictError."""
+        """Write a pool's status if it differs. Raises ConflictError like ``report``."""
         if status == pool.status:
             return
         body = await self._kube.patch(
@@ -67,7 +67,7 @@ class StatusWriter:
         self._store.see_pool(body)
         told: set[str] = set()
         for condition in conditions:
-            # One story is one Event, however many conditions tell it; what goes on by itself is none.
+            # One Event for a reason, however many conditions have it; none for what passes by itself.
             if condition.type == RECONCILING or condition.reason in told | {NOT_CHECKED}:
                 continue
             told.add(condition.reason)
@@ -79,7 +79,7 @@ class StatusWriter:
 
 
 STORY = frozenset({READY, FUNDED, SETTLED, DAEMON_SYNCED})
-"""Conditions whose changes are told as Events; the others say the same for machines."""
+"""Conditions whose changes are recorded as Events; the others repeat the same for machines."""
 
 WARNINGS = frozenset(
     {
@@ -127,23 +127,23 @@ WARNINGS = frozenset(
         "WrongPassword",
     }
 )
-"""Reasons for which somebody should look: their Events are of type Warning."""
+"""Reasons that need a user's attention: their Events are of type Warning."""
 
 
 def _is_news(about: Session | Pool, condition: Condition) -> bool:
-    """Whether a condition's status or reason is another than the one written last."""
+    """Whether a condition's status or reason differs from the one written last."""
     old = about.condition(condition.type)
     return old is None or (old["status"], old["reason"]) != (condition.status_text, condition.reason)
 
 
 def _goes_without_saying(session: Session, condition: Condition) -> bool:
-    """What everybody expects makes no Event: each is a request, and hides others in the story."""
+    """Whether a change is expected and makes no Event: each Event is a request, and hides others in the list."""
     if condition.type == READY and condition.reason == OPENING:
-        # "SlotsClaimed" tells it, and which pods.
+        # The Event "SlotsClaimed" reports it, and which pods.
         return True
     old = session.condition(condition.type)
     if condition.type in (FUNDED, SETTLED):
-        # Ready says why nothing is known of the money; that it was there, and is not known any more, is news.
+        # Ready says why the money is unknown; that it was there, and is unknown now, is news.
         unknown = condition.status is None and (old is None or old["status"] != "True")
         still = condition.reason == AWAITING_PAYMENT and old is not None and old["status"] == "Unknown"
         return condition.reason == NOT_WATCHED or unknown or still
