@@ -1,4 +1,4 @@
-"""Keeps a WalletPool as its spec says and its status true, and lets it go when no session needs it."""
+"""Reconciles a WalletPool and its status, and lets a deleted pool go when no session needs it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from escrow_operator.services.wallets.clients import WalletClients
 
 @dataclass
 class _Lacking:
-    """Since when (monotonic) some role has been without a free slot."""
+    """Monotonic time since which some role has been without a free slot."""
 
     since: float | None = None
 
@@ -70,7 +70,7 @@ class PoolReconciler:
         self._classes: set[str] = set()
 
     async def reconcile(self, key: PoolKey) -> float | None:
-        """One look; returns the requeue delay in seconds, or None."""
+        """Reconcile a pool; returns the requeue delay in seconds, or None."""
         pool = self._store.pools.get(key)
         if pool is None:
             await self._daemons.forget(key)
@@ -116,20 +116,20 @@ class PoolReconciler:
         return min(again, default=None)
 
     async def _protect(self, pool: Pool) -> Pool:
-        """The finalizer is there before a session can have slots. Raises ConflictError."""
+        """Add the finalizer before a session can have slots. Raises ConflictError."""
         if pool.finalizers.own is not None:
             return pool
         return await self._patch(pool, pool.finalizers.added(POOL_FINALIZER))
 
     async def _let_go(self, pool: Pool) -> float | None:
-        """A deleted pool starts no slots. It goes when nobody has any, until then it keeps what they need."""
+        """Finalize a deleted pool: start no slots, and keep its objects until no session has slots of it."""
         index = pool.finalizers.own
         if index is None:
             return None
         slots = self._store.slots_of_pool(pool.key)
         held = {s.session_name or s.name for s in slots if s.state is SlotState.ADOPTED and not s.terminating}
         if not held and not self._claims.is_taking(pool.key):
-            # No await since the look at the slots: a claim that begins now finds the pool deleted.
+            # No await since the slots were read: a claim that begins now finds the pool deleted.
             await self._patch(pool, {"op": "remove", "path": f"/metadata/finalizers/{index}"})
             return None
         await self._objects.stop(pool)
@@ -141,7 +141,7 @@ class PoolReconciler:
         try:
             body = await self._kube.patch(POOLS, pool.key.namespace, pool.key.name, ops)
         except NotFoundError as error:
-            # It is gone; its watch event is on the way.
+            # The pool is gone; its watch event is on the way.
             raise ConflictError(error.status, error.reason, str(error)) from error
         self._store.see_pool(body)
         return Pool.parse(body)
