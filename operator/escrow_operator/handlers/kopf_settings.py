@@ -21,8 +21,8 @@ WORKERS = 200
 """Objects whose events are handled concurrently; without a limit a list of 10,000 would start 10,000 tasks at once."""
 
 IDLE_SECONDS = 0.05
-"""Seconds for which a kopf worker waits for another event of its object before it takes the next object. Short, as the
-handlers here wait for nothing."""
+"""Seconds for which a kopf worker waits for another event of its object before it makes room for the next one.
+Short, as the handlers here wait for nothing."""
 
 
 def configure(settings: kopf.OperatorSettings) -> None:

@@ -58,7 +58,7 @@ def slot_seen(operator: Operator, kind: str, body: dict[str, Any]) -> None:
 
 
 async def list_slots(operator: Operator, namespace: str | None) -> str:
-    """Relist wallet pods after their watch expired; returns the version of the list.
+    """Relist wallet pods when their watch has no version to continue from; returns the version of the list.
 
     kopf's watches, which began at the same time, may have expired too, and kopf reports nothing of an empty list.
     """

@@ -23,7 +23,7 @@ that waits for a hanging wallet makes room for others (invariant I10)."""
 POOLS_AT_ONCE = 8
 
 DAEMONS_AT_ONCE = 32
-"""Daemons polled concurrently; one that hangs until its deadline of 10 s makes room for others before."""
+"""Daemons polled concurrently; a poll that hangs makes room for others before its deadline of 10 s."""
 
 NAMESPACES_AT_ONCE = 8
 
@@ -37,7 +37,7 @@ LIST_DELAY = 30.0
 """Seconds from kopf's list of a kind to the operator's own: kopf handles the objects of a long list for seconds."""
 
 SESSIONS_PER_SECOND = 400
-"""Maximum rate at which news that concerns many sessions, such as a new block, requeues them."""
+"""Sessions requeued per second, at most, by news that concerns many of them, such as a new block."""
 
 ALL = "all"
 """The only key of the sweep queue."""
@@ -165,7 +165,7 @@ class Wakeups:
             self._namespaces.add(name, delay)
 
     def pod_ends(self, namespace: str) -> None:
-        """Requeue the namespace of a pod that began to end: if that was deleted, its sessions go soon after."""
+        """Requeue the namespace of a pod that began to end: a deleted namespace loses its pods first, sessions next."""
         self.namespace(namespace, POOL_DELAY)
 
     def relist(self, namespace: str | None) -> None:
@@ -176,8 +176,8 @@ class Wakeups:
         """Requeue a pool and its sessions after monerod reported another block, mempool or state.
 
         A new mempool concerns sessions that await a payment or follow a payout; the others read it when they are due.
-        Closed and failed sessions are not requeued. Others without slots have no wallet to read: they are requeued only
-        when their status does not report monerod's state yet.
+        Closed, failed and deleted sessions are not requeued. Others without slots have no wallet to read: they are
+        requeued only when their status does not report monerod's state yet.
         """
         self.pool(key)
         pool = self._store.pools.get(key)

@@ -113,7 +113,7 @@ class DriftDetector:
 
 
 def _version(resource: Resource, body: dict[str, Any]) -> tuple[str, str]:
-    """Changes with an object's spec, if it has a generation; of a volume claim only the uid matters."""
+    """The uid, with the generation or, without one, the resourceVersion; of a volume claim only the uid."""
     meta = body["metadata"]
     if resource is VOLUME_CLAIMS:
         return meta["uid"], ""

@@ -59,7 +59,7 @@ class PoolObjects:
         else:
             await self._remove_policy(pool)
         secrets = self._daemons.secrets(pool)
-        # Until monerod's Secrets have been read, and found marked for it, no slot may start with them; running slots
+        # Until monerod's Secrets have been read, and found labelled for it, no slot may start with them; running slots
         # are kept as they are.
         slots: list[tuple[Resource, dict[str, Any]]] = [
             (

@@ -45,7 +45,7 @@ CLOSED: dict[str, Any] = {"opening": None, "wallets": None, "expiresAt": None, "
 
 
 class SessionCloser:
-    """Ends sessions; each step is repeated until it is done. Methods return the requeue delay in seconds, or None."""
+    """Ends sessions; each step is repeated until it is done. Floats returned are requeue delays in seconds."""
 
     def __init__(
         self, ctx: Context, *, claims: SlotClaims, closer: WalletCloser, deeds: DeedStore, status: StatusWriter
@@ -105,7 +105,7 @@ class SessionCloser:
         return await self.stay_closed(await self._status.report(session, Report(phase, conditions, fields)))
 
     async def settle(self, session: Session, final: Report) -> float | None:
-        """End a session whose payout is final: ``final`` has the phase, the money's conditions and the read fields.
+        """End a session whose payout is final: ``final`` has the phase, the money's conditions and the status fields.
 
         The deeds are marked first: a later session of this name must not get the wallets of a trade that is over.
         """
@@ -119,7 +119,10 @@ class SessionCloser:
         return await self.stay_closed(await self._status.report(session, report))
 
     async def stay_closed(self, session: Session) -> float | None:
-        """Hold no slots. An evicted session is then deleted; an expired or suspended one is resumed when used again."""
+        """Hold no slots. A session that is used again is resumed, if its phase allows it.
+
+        An evicted session that is not used again is deleted.
+        """
         now = self._clock.now()
         wanted = is_wanted_again(session, now=now, idle_ttl=self._settings.sessions.idle_ttl)
         if session.phase in RESUMABLE_PHASES and wanted:
@@ -128,7 +131,7 @@ class SessionCloser:
             await self._status.report(session, Report(Phase.PENDING, conditions, fields))
             return 0.0
         if is_edited(session):
-            # Only observedGeneration is written: the change has no effect.
+            # This writes observedGeneration; the change has no other effect.
             session = await self._status.report(session, Report(session.phase, ()))
         if not await self._close(session):
             return RETRY_SECONDS

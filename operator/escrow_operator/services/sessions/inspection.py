@@ -78,7 +78,7 @@ class Inspector:
         return Reading(survey.money, chain), survey.trouble
 
     async def _at_one_height(self, escrow: Escrow) -> tuple[Survey, ChainFacts]:
-        """The answers of the wallets and of monerod, at one height. Raises Blocked (WalletSyncing)."""
+        """The answers of the wallets and of monerod, at one height. Raises Blocked."""
         session, spec = escrow.session, escrow.session.spec
         payout = spec.settlement.txid if spec.settlement else None
         wanted = Wanted(parse_xmr(spec.amount), payout)

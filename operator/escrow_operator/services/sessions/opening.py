@@ -208,7 +208,7 @@ class SessionOpener:
         absent = [slots[role] for role in ROLES if role in slots and not slots[role].usable]
         told = session.status.get("wallets") or {}
         if any((told.get(slot.role) or {}).get("opened") for slot in absent):
-            # Withdrawn from the status first: "opened" also tells the next operator that the host names are current.
+            # Withdrawn first: "opened" in the status means, also to the next operator, that the host names are current.
             blocked = not_ready(absent[0])
             raise Blocked(blocked.reason, blocked.message, retry_after=0.0)
         if absent or len(slots) < len(ROLES) or self._memory.of(session.uid, _Published).places is not None:

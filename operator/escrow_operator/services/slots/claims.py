@@ -156,7 +156,7 @@ class SlotClaims:
             return held
         now = self._store.pools.get(pool.key)
         if not held and (now is None or now.deleting):
-            # Deleted since this reconciliation began: a pool is let go when no session has slots of it or is about to.
+            # Deleted since this reconciliation began: a pool goes when no session has or is claiming slots of it.
             raise no_pool(pool.key.name, pool.key.namespace, deleting=now is not None)
         # No await from here until all is reserved: two sessions could choose the same slot, the same place, or the
         # same wallet.
