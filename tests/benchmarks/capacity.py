@@ -30,7 +30,7 @@ WAVE = 6
 """Sessions at once, and free slots per role."""
 
 SPARE = 10
-"""How far the cap is above the target: nothing is to give way."""
+"""How far the cap is above the target: nothing is to be evicted."""
 
 WAVE_SECONDS = 420.0
 """For one wave to be Ready: six key exchanges are a minute of CPU, on a machine that is full of pods."""

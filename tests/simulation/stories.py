@@ -88,7 +88,7 @@ async def evict(world: World) -> None:
 
 
 async def suspend_and_resume(world: World) -> None:
-    """The same, with sessions that are kept; the one that gave way is used again."""
+    """The same, with sessions that are kept; the one that was evicted is used again."""
     world.apply("old")
     await _active(world, "old")
     world.apply("new")

@@ -30,11 +30,11 @@ TOO_OLD_TEXT = (
     " deleted and applied again, opens them."
 )
 EVICTED_TEXT = (
-    "Gave way to another session at the cap (sessions.maxActive), as the least recently used one. It is deleted; its"
+    "Evicted at the cap (sessions.maxActive) for another session, as the least recently used one. It is deleted; its"
     " wallets' files and Secrets are kept. Apply it again to open them."
 )
 SUSPENDED_TEXT = (
-    "Gave way to another session at the cap (sessions.maxActive), as the least recently used one. Its wallets were"
+    "Evicted at the cap (sessions.maxActive) for another session, as the least recently used one. Its wallets were"
     " closed; a touch or a change of its spec opens them again."
 )
 SETTLED_TEXT = "The payout is final. The wallets were closed; their files and Secrets are kept."

@@ -149,9 +149,9 @@ class Capacity:
             "AtCapacity",
             f"{active} of {self._max_active} sessions are active in the cluster"
             + (
-                "; one is giving way."
+                "; one is being evicted."
                 if leaving
-                else " and none of them may give way now. The session goes on when one closes or may give way;"
+                else " and none of them may be evicted now. The session goes on when one closes or may be evicted;"
                 " sessions.maxActive is the operator's setting."
             ),
             retry_after=WAIT_SECONDS,
