@@ -69,6 +69,7 @@ async def measure(*, quick: bool) -> dict[str, Any]:
 
     One at a time comes first, in turns with the raw exchange, with ``ratios`` of each round and
     ``wallet_requests_per_session``. ``affordable`` sessions at once by memory and pods, of ``wanted``.
+    ``ready_seconds``: what longer than that was not Ready has failed.
     """
     rounds, loads = (QUICK_ROUNDS, QUICK) if quick else (ROUNDS, FULL)
     most = max(load.number for load in loads)
@@ -85,7 +86,13 @@ async def measure(*, quick: bool) -> dict[str, Any]:
                 measured += [await _load(place, sight, load, warm=min(load.number, room)) for load in loads]
         finally:
             await place.close()
-    return {"loads": measured, "wanted": most, "affordable": room, "intervals": dict(DEFAULT_INTERVALS)}
+    return {
+        "loads": measured,
+        "wanted": most,
+        "affordable": room,
+        "ready_seconds": READY_SECONDS,
+        "intervals": dict(DEFAULT_INTERVALS),
+    }
 
 
 def as_text(figures: Mapping[str, Any]) -> str:
