@@ -65,7 +65,7 @@ async def measure(*, quick: bool) -> dict[str, Any]:
     of each role before it), ``operator`` and ``raw`` (see ``side``; raw None where it was not measured), ``ratio`` of
     their medians, ``machine_load`` (processes that ran or wanted to, mean of a minute, at its end) and
     ``behind_seconds`` (by how much this process was late at most). The operator's side also has ``begun_again``, the
-    sessions whose key exchange was begun more than once, and ``warnings``, Events by reason.
+    sessions whose key exchange was begun with other files, and ``troubles``, Events by reason.
 
     One at a time comes first, in turns with the raw exchange, with ``ratios`` of each round and
     ``wallet_requests_per_session``. ``affordable`` sessions at once by memory and pods, of ``wanted``.
@@ -106,7 +106,7 @@ def as_text(figures: Mapping[str, Any]) -> str:
             parts = {part: statistics.median(seconds) for part, seconds in found["parts"].items()}
             lines += [f"  {name}: {part:32} {seconds:7.2f}" for part, seconds in parts.items()]
             lines += [f"  {name}: failed: {why}" for why in found["failures"]]
-        lines.append(f"  begun again: {load['operator']['begun_again']}; warnings: {load['operator']['warnings']}")
+        lines.append(f"  begun again: {load['operator']['begun_again']}; troubles: {load['operator']['troubles']}")
     return "\n".join(lines)
 
 
@@ -232,7 +232,7 @@ def _joined(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _trouble(sight: Sight, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What went wrong on the way, of those that became Ready as well."""
     names = [name for run in runs for name in run["names"]]
-    return {"begun_again": sight.begun_again(names), "warnings": sight.warnings(names)}
+    return {"begun_again": sight.begun_again(names), "troubles": sight.troubles(names)}
 
 
 async def _sessions(place: Place, sight: Sight, load: Load) -> dict[str, Any]:

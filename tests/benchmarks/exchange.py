@@ -21,6 +21,9 @@ from escrow_operator.models.monero import Login, MultisigInfo
 THRESHOLD = 2
 EXCHANGE_ROUNDS = 2
 
+DEADLINE = 600.0
+"""Seconds for each call. The baseline is what wallets take: who gives up on a busy machine takes longer."""
+
 
 class NoEscrow(Exception):
     """The rounds ran, and the three wallets are not one."""
@@ -40,26 +43,32 @@ async def exchange(wallets: Mapping[str, WalletRpc], file: str, password: str) -
         steps[step], last = now - last, now
 
     roles = list(wallets)
-    await asyncio.gather(*(wallets[role].create_wallet(file, password) for role in roles))
+    await asyncio.gather(*(wallets[role].create_wallet(file, password, deadline=DEADLINE) for role in roles))
     done("create_wallet")
-    infos = dict(zip(roles, await asyncio.gather(*(wallets[role].prepare_multisig() for role in roles)), strict=True))
+    infos = dict(
+        zip(
+            roles,
+            await asyncio.gather(*(wallets[role].prepare_multisig(deadline=DEADLINE) for role in roles)),
+            strict=True,
+        )
+    )
     done("prepare_multisig")
     made = await asyncio.gather(
-        *(wallets[role].make_multisig(_peers(infos, role), THRESHOLD, password) for role in roles)
+        *(wallets[role].make_multisig(_peers(infos, role), THRESHOLD, password, deadline=DEADLINE) for role in roles)
     )
     done("make_multisig")
     for number in range(1, EXCHANGE_ROUNDS + 1):
         infos = {role: keys.info for role, keys in zip(roles, made, strict=True)}
         made = await asyncio.gather(
-            *(wallets[role].exchange_multisig_keys(_peers(infos, role), password) for role in roles)
+            *(wallets[role].exchange_multisig_keys(_peers(infos, role), password, deadline=DEADLINE) for role in roles)
         )
         done(f"exchange_multisig_keys, round {number}")
-    states = await asyncio.gather(*(wallets[role].is_multisig() for role in roles))
-    addresses = set(await asyncio.gather(*(wallets[role].address() for role in roles)))
+    states = await asyncio.gather(*(wallets[role].is_multisig(deadline=DEADLINE) for role in roles))
+    addresses = set(await asyncio.gather(*(wallets[role].address(deadline=DEADLINE) for role in roles)))
     wanted = MultisigInfo(multisig=True, ready=True, threshold=THRESHOLD, total=len(roles))
     if any(state != wanted for state in states) or len(addresses) != 1:
         raise NoEscrow("the key exchange did not end in one shared wallet")
-    await asyncio.gather(*(wallets[role].store() for role in roles))
+    await asyncio.gather(*(wallets[role].store(deadline=DEADLINE) for role in roles))
     done("check and store")
     return steps
 
@@ -79,7 +88,9 @@ async def play(job: Mapping[str, Any]) -> list[dict[str, Any]]:
                 stack.push_async_callback(clients[role].aclose)
             escrows.append((escrow, clients))
         # The connections stand before the clock runs.
-        await asyncio.gather(*(client.version() for _, clients in escrows for client in clients.values()))
+        await asyncio.gather(
+            *(client.version(deadline=DEADLINE) for _, clients in escrows for client in clients.values())
+        )
         start = time.monotonic()
 
         async def one(number: int, escrow: Mapping[str, Any], clients: Mapping[str, WalletRpc]) -> dict[str, Any]:

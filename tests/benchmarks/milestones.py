@@ -41,6 +41,9 @@ class Milestone(StrEnum):
 
 EXCHANGED_EVENT = "KeysExchanged"
 
+STORY = frozenset({"SlotsClaimed", EXCHANGED_EVENT, "WalletsOpen", "AwaitingPayment", "WalletsClosed"})
+"""What the Events of a session tell that was made, opened and deleted, and that nothing disturbed."""
+
 AGAIN_SECONDS = 0.5
 """Until a watch that broke begins again."""
 
@@ -54,7 +57,7 @@ class Sight:
         self._secrets: defaultdict[tuple[str, Milestone], set[str]] = defaultdict(set)
         self._reasons: dict[str, str] = {}
         self._again: set[str] = set()
-        self._warnings: dict[str, tuple[str, str]] = {}
+        self._troubles: dict[str, tuple[str, str]] = {}
         self._news = asyncio.Condition()
 
     def moments(self, session: str) -> Mapping[Milestone, float]:
@@ -66,13 +69,13 @@ class Sight:
         return self._reasons.get(session, "nothing was said of it")
 
     def begun_again(self, sessions: Iterable[str]) -> int:
-        """Of how many the key exchange was begun more than once: their deeds count the attempts."""
+        """Of how many the key exchange was begun with other files: their deeds count the attempts."""
         return len(self._again.intersection(sessions))
 
-    def warnings(self, sessions: Iterable[str]) -> dict[str, int]:
-        """How many Events of each reason warned of some sessions."""
+    def troubles(self, sessions: Iterable[str]) -> dict[str, int]:
+        """How many Events of each reason told of some sessions what is no part of an undisturbed way."""
         wanted = set(sessions)
-        return dict(Counter(reason for name, reason in self._warnings.values() if name in wanted))
+        return dict(Counter(reason for name, reason in self._troubles.values() if name in wanted))
 
     def stages(self, session: str, begun: float) -> dict[str, float]:
         """Seconds between its milestones, the first since ``begun``; empty when it has not reached all of them.
@@ -119,9 +122,9 @@ class Sight:
             return
         if body["reason"] == EXCHANGED_EVENT:
             self._reached(about["name"], Milestone.EXCHANGED)
-        if body["type"] == "Warning":
+        if body["reason"] not in STORY:
             # A watch that begins again tells all of them again.
-            self._warnings[body["metadata"]["uid"]] = (about["name"], body["reason"])
+            self._troubles[body["metadata"]["uid"]] = (about["name"], body["reason"])
 
     async def until_ready(self, sessions: Iterable[str], *, within: float) -> None:
         """Wait until all are, so long at most: what ``moments`` lacks then was not reached."""

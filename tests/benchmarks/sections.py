@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from escrow_operator.adapters.wallet_rpc import FILE_DEADLINE
+
 from .plots import duration
 
 Figures = Mapping[str, Any]
@@ -130,9 +132,10 @@ def _created(load: Figures, patience: float) -> str:
     if ours["failed"]:
         text += f"; {ours['failed']} were not within {patience:g} s ({why})"
     if ours["begun_again"]:
-        text += f"; of {ours['begun_again']} the key exchange was begun again"
-    if ours["warnings"]:
-        text += f"; warned of by Events: {', '.join(f'{name} ({n})' for name, n in sorted(ours['warnings'].items()))}"
+        text += f"; of {ours['begun_again']} the key exchange was begun again with other files"
+    if ours["troubles"]:
+        told = ", ".join(f"{name} ({number})" for name, number in sorted(ours["troubles"].items()))
+        text += f"; Events told of trouble: {told}"
     return text + "."
 
 
@@ -304,12 +307,13 @@ From `kubectl apply` of a session with existing wallets to Ready, seen by a clie
 operator adds, and what the machine does meanwhile. Both sides use the project's wallet image, which makes smaller
 throw-away TLS keys at each `open_wallet` than Monero does by itself (*Wallets and their monerod*, below)."""
 
-_CREATE = """\
+_CREATE = f"""\
 From `kubectl apply` of a new escrow (`setup: Create`), whose three wallets the operator makes, to Ready, seen by a
 client's watch: what a customer waits for first. Slots are warm, and each session takes three of them. The baseline is
 the key exchange alone, as a client written by hand does it: three wallets are created and exchange their messages, and
 are stored. It runs in the operator's pod and uses slots of the same pool that nobody has used: in turns with the
-sessions that come one at a time, and before those that come all at once.
+sessions that come one at a time, and before those that come all at once. It waits for as long as a call takes; the
+operator gives up on one after {FILE_DEADLINE:g} s, says so in an Event, and begins again.
 
 The operator does more. Deeds are stored before a wallet is made, and wallets are closed and opened again as the deeds
 say before anybody sees their address. Slots that were claimed are replaced, and wallets that take long to make share

@@ -95,7 +95,7 @@ def test_each_raw_escrow_has_a_slot_of_each_role_with_its_own_login() -> None:
 def load(failed: int, requests: float | None = None) -> dict[str, Any]:
     return {
         "title": "x",
-        "operator": side([1.0], ["late"] * failed, [{"a": 1.0}], 1.0) | {"begun_again": 0, "warnings": {}},
+        "operator": side([1.0], ["late"] * failed, [{"a": 1.0}], 1.0) | {"begun_again": 0, "troubles": {}},
         "raw": None,
         "ratio": None,
         "wallet_requests_per_session": requests,

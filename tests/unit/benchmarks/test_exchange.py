@@ -31,33 +31,43 @@ class Wallet:
         self.closed = False
         self.made[url] = self
 
-    async def version(self) -> int:
+    async def version(self, *, deadline: float) -> int:
+        assert deadline == exchange.DEADLINE
         self.asked.append(("version",))
         return 1
 
-    async def create_wallet(self, file: str, password: str) -> None:
+    async def create_wallet(self, file: str, password: str, *, deadline: float) -> None:
+        assert deadline == exchange.DEADLINE
         if "taken" in self.name:
             raise WalletFileExists("it is there")
         self.asked.append(("create", file, password))
 
-    async def prepare_multisig(self) -> str:
+    async def prepare_multisig(self, *, deadline: float) -> str:
+        assert deadline == exchange.DEADLINE
         return f"{self.name} 0"
 
-    async def make_multisig(self, infos: Sequence[str], threshold: int, password: str) -> KeyExchange:
+    async def make_multisig(
+        self, infos: Sequence[str], threshold: int, password: str, *, deadline: float
+    ) -> KeyExchange:
+        assert deadline == exchange.DEADLINE
         self.asked.append(("make", tuple(infos), threshold, password))
         return KeyExchange(address="", info=f"{self.name} 1")
 
-    async def exchange_multisig_keys(self, infos: Sequence[str], password: str) -> KeyExchange:
+    async def exchange_multisig_keys(self, infos: Sequence[str], password: str, *, deadline: float) -> KeyExchange:
+        assert deadline == exchange.DEADLINE
         self.asked.append(("exchange", tuple(infos), password))
         return KeyExchange(address="4shared", info=f"{self.name} {1 + sum(a[0] == 'exchange' for a in self.asked)}")
 
-    async def is_multisig(self) -> MultisigInfo:
+    async def is_multisig(self, *, deadline: float) -> MultisigInfo:
+        assert deadline == exchange.DEADLINE
         return MultisigInfo(multisig=True, ready="unready" not in self.name, threshold=2, total=3)
 
-    async def address(self) -> str:
+    async def address(self, *, deadline: float) -> str:
+        assert deadline == exchange.DEADLINE
         return "4other" if "other" in self.name else "4shared"
 
-    async def store(self) -> None:
+    async def store(self, *, deadline: float) -> None:
+        assert deadline == exchange.DEADLINE
         self.asked.append(("store",))
 
     async def aclose(self) -> None:
@@ -102,8 +112,8 @@ async def test_one_that_fails_is_told_and_the_others_end() -> None:
 
 async def test_at_a_rate_each_begins_at_its_moment() -> None:
     found = await exchange.play({"rate": 100.0, "escrows": [escrow(f"a{n}", f"b{n}", f"c{n}") for n in range(3)]})
-    assert found[1]["begun"] >= 0.01
-    assert found[2]["begun"] >= 0.02
+    assert found[1]["begun"] >= 0.005
+    assert found[2]["begun"] >= 0.015
 
 
 def test_its_text_runs_where_only_the_operator_is(tmp_path: Path) -> None:

@@ -32,11 +32,10 @@ def secret(role: Role, kind: str = DEED_TYPE, **data: str) -> Body:
     return {"metadata": {"name": f"{NAME}-{role}", "labels": labels}, "type": kind, "data": data}
 
 
-def event(reason: str, *, kind: str = "EscrowSession", level: str = "Normal", uid: str = "1") -> Body:
+def event(reason: str, *, kind: str = "EscrowSession", uid: str = "1") -> Body:
     return {
         "metadata": {"uid": uid},
         "reason": reason,
-        "type": level,
         "involvedObject": {"kind": kind, "name": NAME},
     }
 
@@ -114,17 +113,20 @@ def test_other_secrets_mean_nothing(sight: Sight, body: Body) -> None:
 
 
 def test_events_of_pools_mean_nothing(sight: Sight) -> None:
-    sight.see_event(event("KeysExchanged", kind="WalletPool", level="Warning"))
+    for reason in ("KeysExchanged", "WalletBusy"):
+        sight.see_event(event(reason, kind="WalletPool"))
     assert not sight.moments(NAME)
-    assert not sight.warnings([NAME])
+    assert not sight.troubles([NAME])
 
 
 def test_trouble_is_counted_of_those_that_were_asked_for_and_once(sight: Sight) -> None:
     for uid in ("1", "2", "2"):
-        sight.see_event(event("WalletBusy", level="Warning", uid=uid))
+        sight.see_event(event("WalletBusy", uid=uid))
+    for reason in ("SlotsClaimed", "KeysExchanged", "WalletsOpen"):
+        sight.see_event(event(reason, uid=reason))
     sight.see_secret(secret(ROLES[0], attempt="Mg=="))
-    assert sight.warnings([NAME, "another"]) == {"WalletBusy": 2}
-    assert not sight.warnings(["another"])
+    assert sight.troubles([NAME, "another"]) == {"WalletBusy": 2}
+    assert not sight.troubles(["another"])
     assert sight.begun_again([NAME, "another"]) == 1
     assert sight.begun_again(["another"]) == 0
 

@@ -60,7 +60,7 @@ SIDE: dict[str, Any] = {
 NEW: dict[str, Any] = {
     "title": "2 at once",
     "sessions": 2,
-    "operator": SIDE | {"begun_again": 0, "warnings": {}},
+    "operator": SIDE | {"begun_again": 0, "troubles": {}},
     "raw": SIDE | {"seconds": [1.0, 1.0], "parts": {"create_wallet": [1.0, 1.0]}, "all_seconds": 2.0},
     "ratio": 3.0,
 }
@@ -75,7 +75,7 @@ LATE: dict[str, Any] = {
         "parts": {},
         "all_seconds": None,
         "begun_again": 0,
-        "warnings": {},
+        "troubles": {},
     },
     "raw": None,
     "ratio": None,
@@ -136,7 +136,7 @@ def test_what_is_said_of_new_escrows_comes_from_the_figures(tmp_path: Path) -> N
     troubled = NEW | {
         "ratios": [2.0, 4.0],
         "operator": SIDE
-        | {"failed": 1, "failures": ["Opening, WalletBusy"], "begun_again": 1, "warnings": {"WalletBusy": 2}}
+        | {"failed": 1, "failures": ["Opening, WalletBusy"], "begun_again": 1, "troubles": {"WalletBusy": 2}}
         | {"all_seconds": None},
     }
     figures = FIGURES["create"] | {"loads": [NEW, troubled, LATE]}
@@ -147,7 +147,7 @@ def test_what_is_said_of_new_escrows_comes_from_the_figures(tmp_path: Path) -> N
         "2 at once: Ready after 3 s (median), 3.00 times the raw key exchange; all 2 after 8 s, 15.0 a minute." in text
     )
     assert "(round by round: median 3.00, 2.00 … 4.00, of 2); 1 were not within 420 s (Opening, WalletBusy)" in text
-    assert "; of 1 the key exchange was begun again; warned of by Events: WalletBusy (2)." in text
+    assert "; of 1 the key exchange was begun again with other files; Events told of trouble: WalletBusy (2)." in text
     assert "1/s: none was Ready within 420 s (Opening, WalletBusy)." in text
     assert "room for 2 sessions beside as many warm slots, not for 3" in text
     assert "| slots claimed | 1 s (33%) | 1 s (33%) |" in text
