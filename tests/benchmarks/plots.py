@@ -137,11 +137,12 @@ def _create(figures: Figures) -> Figure | None:
     above, below = figure.subfigures(2, 1, height_ratios=(1, 1.4), squeeze=False).flat
     first = loads[0]
     parts = {name: statistics.median(values) for name, values in first["operator"]["parts"].items()}
-    whole, raw = (_median(first[name]) for name in ("operator", "raw"))
+    whole, raw = (median_of(first[name]) for name in ("operator", "raw"))
     if not parts:
         parts = {"in all": whole or 0.0}
-    _beside(above.subplots(), parts, SERIES[: len(parts)], whole=whole or 0.0, raw=raw, raw_title="raw key exchange")
-    above.suptitle(first["title"], fontsize=9, x=0.01, ha="left")
+    axes = above.subplots()
+    _beside(axes, parts, SERIES[: len(parts)], whole=whole or 0.0, raw=raw, raw_title="raw key exchange")
+    axes.set_xlabel(f"seconds, {first['title']} (medians)")
     above.legend(loc="outside lower center", ncols=3)
     axes = below.subplots()
     for load, color in zip(loads, SERIES, strict=False):
@@ -164,7 +165,8 @@ def _shares(axes: Axes, seconds: Sequence[float], number: int, title: str, *, co
     axes.step([0, *values], [0, *shares], where="post", color=color, ls=style, lw=2, label=f"{title} (n = {number})")
 
 
-def _median(side: Figures | None) -> float | None:
+def median_of(side: Figures | None) -> float | None:
+    """Of the seconds of one side of a benchmark; None when it has none."""
     return float(statistics.median(side["seconds"])) if side and side["seconds"] else None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from escrow_operator.adapters.wallet_rpc import FILE_DEADLINE
 
-from .plots import duration
+from .plots import duration, median_of
 
 Figures = Mapping[str, Any]
 
@@ -97,16 +97,17 @@ def _create(figures: Figures) -> str:
                 load["title"],
                 str(load["sessions"]),
                 str(ours["failed"]),
-                *(_seconds(ours["percentiles"].get(key)) for key in ("p50", "p90", "max")),
+                _seconds(median_of(ours)),
+                *(_seconds(ours["percentiles"].get(key)) for key in ("p90", "max")),
                 _seconds(ours["all_seconds"]),
-                _seconds(raw and raw["percentiles"].get("p50")),
+                _seconds(median_of(raw)),
                 _seconds(raw and raw["all_seconds"]),
                 _or_dash(load["ratio"], "{:.2f}"),
             )
         )
-    head = ("Sessions come", "In all", "Failed", "p50", "p90", "max", "All Ready")
-    text = table((*head, "Raw: p50", "Raw: all done", "p50 / raw"), rows)
-    text += "\n" + " ".join(_created(load, figures["ready_seconds"]) for load in loads) + "\n"
+    head = ("Sessions come", "In all", "Failed", "Median", "p90", "max", "All Ready")
+    text = table((*head, "Raw: median", "Raw: all done", "Against raw"), rows)
+    text += "\n" + "".join(f"- {_created(load, figures['ready_seconds'])}\n" for load in loads)
     if figures["affordable"] < figures["wanted"]:
         text += (
             f"\nThe machine had room for {figures['affordable']} sessions beside as many warm slots, not for"
@@ -123,7 +124,7 @@ def _created(load: Figures, patience: float) -> str:
     why = "; ".join(ours["failures"])
     if not ready:
         return f"{title}: none was Ready within {patience:g} s ({why})."
-    text = f"{title}: Ready after {duration(statistics.median(ours['seconds']))} (median)"
+    text = f"{title}: Ready after {_seconds(median_of(ours))} (median)"
     if load["ratio"] is not None:
         text += f", {load['ratio']:.2f} times the raw key exchange"
         text += f" (round by round: {_rounds(load['ratios'])})" if load.get("ratios") else ""

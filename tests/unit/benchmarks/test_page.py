@@ -142,7 +142,7 @@ def test_what_is_said_of_new_escrows_comes_from_the_figures(tmp_path: Path) -> N
     figures = FIGURES["create"] | {"loads": [NEW, troubled, LATE]}
     result("create", figures=figures).write(tmp_path)
     text = page.write(tmp_path).read_text()
-    assert "| 2 at once | 2 | 0 | 2 s | – | 4 s | 8 s | 2 s | 2 s | 3.00 |" in text
+    assert "| 2 at once | 2 | 0 | 3 s | – | 4 s | 8 s | 1 s | 2 s | 3.00 |" in text
     assert (
         "2 at once: Ready after 3 s (median), 3.00 times the raw key exchange; all 2 after 8 s, 15.0 a minute." in text
     )
