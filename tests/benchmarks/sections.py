@@ -103,11 +103,20 @@ def _create(figures: Figures) -> str:
                 _seconds(median_of(raw)),
                 _seconds(raw and raw["all_seconds"]),
                 _or_dash(load["ratio"], "{:.2f}"),
+                f"{load['machine_load']:.0f}",
             )
         )
     head = ("Sessions come", "In all", "Failed", "Median", "p90", "max", "All Ready")
-    text = table((*head, "Raw: median", "Raw: all done", "Against raw"), rows)
+    text = table((*head, "Raw: median", "Raw: all done", "Against raw", "Machine's load"), rows)
     text += "\n" + "".join(f"- {_created(load, figures['ready_seconds'])}\n" for load in loads)
+    first, last = loads[0], loads[-1]
+    one = median_of(first["operator"])
+    if one is not None and last is not first:
+        # What is to be gained, or not, by making wallets of fewer sessions at a time.
+        text += (
+            f"\nOne after the other, in the time that each takes alone, {last['sessions']} would be Ready after"
+            f" {duration(one * last['sessions'])}, and half of them after {duration(one * last['sessions'] / 2)}.\n"
+        )
     if figures["affordable"] < figures["wanted"]:
         text += (
             f"\nThe machine had room for {figures['affordable']} sessions beside as many warm slots, not for"
@@ -320,7 +329,8 @@ The operator does more. Deeds are stored before a wallet is made, and wallets ar
 say before anybody sees their address. Slots that were claimed are replaced, and wallets that take long to make share
 the machine's time with that; a raw client claims none. A new wallet is CPU: where sessions come faster than the cores
 make wallets, all of them wait for each other. Of so few sessions p99 would be the maximum. A session that is not Ready
-in time has failed, and is in no percentile."""
+in time has failed, and is in no percentile. The machine's load is how many processes ran or wanted to, in the last
+minute of it: those of the wallets, and those of whoever else used the machine."""
 
 _PAYMENT = """\
 A customer pays into an Active session. The clock runs from when monerod has the transaction, or the block, to when a

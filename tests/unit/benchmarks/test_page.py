@@ -63,6 +63,7 @@ NEW: dict[str, Any] = {
     "operator": SIDE | {"begun_again": 0, "troubles": {}},
     "raw": SIDE | {"seconds": [1.0, 1.0], "parts": {"create_wallet": [1.0, 1.0]}, "all_seconds": 2.0},
     "ratio": 3.0,
+    "machine_load": 7.6,
 }
 LATE: dict[str, Any] = {
     "title": "1/s",
@@ -79,6 +80,7 @@ LATE: dict[str, Any] = {
     },
     "raw": None,
     "ratio": None,
+    "machine_load": 2.0,
 }
 
 # With what an operator does not count left out: the page is to come out all the same.
@@ -142,13 +144,14 @@ def test_what_is_said_of_new_escrows_comes_from_the_figures(tmp_path: Path) -> N
     figures = FIGURES["create"] | {"loads": [NEW, troubled, LATE]}
     result("create", figures=figures).write(tmp_path)
     text = page.write(tmp_path).read_text()
-    assert "| 2 at once | 2 | 0 | 3 s | – | 4 s | 8 s | 1 s | 2 s | 3.00 |" in text
+    assert "| 2 at once | 2 | 0 | 3 s | – | 4 s | 8 s | 1 s | 2 s | 3.00 | 8 |" in text
     assert (
         "2 at once: Ready after 3 s (median), 3.00 times the raw key exchange; all 2 after 8 s, 15.0 a minute." in text
     )
     assert "(round by round: median 3.00, 2.00 … 4.00, of 2); 1 were not within 420 s (Opening, WalletBusy)" in text
     assert "; of 1 the key exchange was begun again with other files; Events told of trouble: WalletBusy (2)." in text
     assert "1/s: none was Ready within 420 s (Opening, WalletBusy)." in text
+    assert "One after the other, in the time that each takes alone, 3 would be Ready after 9 s, and half of" in text
     assert "room for 2 sessions beside as many warm slots, not for 3" in text
     assert "| slots claimed | 1 s (33%) | 1 s (33%) |" in text
     assert "| create_wallet | 1 s (100%) | 1 s (100%) |" in text
