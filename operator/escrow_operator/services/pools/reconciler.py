@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from escrow_operator.adapters.kube import POOLS, STORAGE_CLASSES
+from escrow_operator.adapters.kube import STORAGE_CLASSES
 from escrow_operator.adapters.kube_errors import (
     ConflictError,
     InvalidNameError,
@@ -32,10 +32,11 @@ from escrow_operator.services.context import Context
 from escrow_operator.services.monerod.poller import DaemonPoller
 from escrow_operator.services.pools.objects import PoolObjects
 from escrow_operator.services.pools.scheduling_gates import SchedulingGates
-from escrow_operator.services.reporting.status import CONFLICT_SECONDS, StatusWriter
+from escrow_operator.services.reporting.status import StatusWriter
 from escrow_operator.services.runtime.outcomes import RECHECK_SECONDS, RETRY_SECONDS, NotOurs
 from escrow_operator.services.slots.claims import SlotClaims
 from escrow_operator.services.wallets.clients import WalletClients
+from escrow_operator.services.writing import patch_pool, requeue_delay
 
 
 @dataclass
@@ -59,7 +60,7 @@ class PoolReconciler:
         status: StatusWriter,
         wallets: WalletClients,
     ) -> None:
-        self._kube, self._store, self._clock = ctx.kube, ctx.store, ctx.clock
+        self._ctx, self._kube, self._store, self._clock = ctx, ctx.kube, ctx.store, ctx.clock
         self._settings, self._memory = ctx.settings, ctx.memory
         self._claims = claims
         self._daemons = daemons
@@ -80,8 +81,8 @@ class PoolReconciler:
             if pool.deleting or key.namespace in self._store.ending:
                 return await self._let_go(pool)
             return await self._keep(await self._protect(pool))
-        except ConflictError:
-            return CONFLICT_SECONDS
+        except ConflictError as error:
+            return requeue_delay(error)
 
     async def _keep(self, pool: Pool) -> float | None:
         problem: Problem | None = None
@@ -138,13 +139,7 @@ class PoolReconciler:
 
     async def _patch(self, pool: Pool, op: dict[str, Any]) -> Pool:
         ops = [{"op": "test", "path": "/metadata/resourceVersion", "value": pool.resource_version}, op]
-        try:
-            body = await self._kube.patch(POOLS, pool.key.namespace, pool.key.name, ops)
-        except NotFoundError as error:
-            # The pool is gone; its watch event is on the way.
-            raise ConflictError(error.status, error.reason, str(error)) from error
-        self._store.see_pool(body)
-        return Pool.parse(body)
+        return await patch_pool(self._ctx, pool, ops)
 
     def _note_lacking(self, pool: Pool, slots: list[Slot]) -> timedelta:
         """For how long some role has been without a free slot."""

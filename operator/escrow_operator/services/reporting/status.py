@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from escrow_operator.adapters.kube import POOLS, SESSIONS, JsonPatch
 from escrow_operator.core.conditions import RECONCILING, Condition
 from escrow_operator.core.daemon import DAEMON_SYNCED, NOT_CHECKED
 from escrow_operator.core.funding import AWAITING_PAYMENT, FUNDED
@@ -15,16 +14,14 @@ from escrow_operator.models.common import parse_time
 from escrow_operator.models.pool import Pool
 from escrow_operator.models.session import ENDING_PHASES, Session
 from escrow_operator.services.context import Context
-
-CONFLICT_SECONDS = 0.2
-"""Requeue delay in seconds after a conflict with another write: its watch event has usually arrived by then."""
+from escrow_operator.services.writing import write_pool_status, write_session_status
 
 
 class StatusWriter:
     """Writes the status of sessions and pools, and Events where a condition changed its reason."""
 
     def __init__(self, ctx: Context) -> None:
-        self._kube, self._store, self._clock = ctx.kube, ctx.store, ctx.clock
+        self._ctx, self._clock = ctx, ctx.clock
         self._events, self._meters = ctx.events, ctx.meters
 
     async def report(self, session: Session, report: Report) -> Session:
@@ -35,10 +32,7 @@ class StatusWriter:
         status = compose_status(session, report, now=self._clock.now())
         if status == session.status:
             return session
-        body = await self._kube.patch(
-            SESSIONS, session.key.namespace, session.key.name, _replace_status(session, status), subresource="status"
-        )
-        self._store.see_session(body)
+        written = await write_session_status(self._ctx, session, status)
         self._count(session, report)
         for condition in report.conditions:
             if (
@@ -47,7 +41,7 @@ class StatusWriter:
                 and not _goes_without_saying(session, condition)
             ):
                 self._record(session, condition)
-        return Session.parse(body)
+        return written
 
     def _count(self, session: Session, report: Report) -> None:
         if report.phase is not session.phase and report.phase in ENDING_PHASES:
@@ -61,10 +55,7 @@ class StatusWriter:
         """Write a pool's status if it differs. Raises ConflictError like ``report``."""
         if status == pool.status:
             return
-        body = await self._kube.patch(
-            POOLS, pool.key.namespace, pool.key.name, _replace_status(pool, status), subresource="status"
-        )
-        self._store.see_pool(body)
+        await write_pool_status(self._ctx, pool, status)
         told: set[str] = set()
         for condition in conditions:
             # One Event for a reason, however many conditions have it; none for what passes by itself.
@@ -149,10 +140,3 @@ def _goes_without_saying(session: Session, condition: Condition) -> bool:
         return condition.reason == NOT_WATCHED or unknown or still
     usual = condition.status is None or (condition.type == DAEMON_SYNCED and condition.status)
     return condition.reason == NOT_WATCHED or (bool(usual) and old is None)
-
-
-def _replace_status(about: Session | Pool, status: dict[str, Any]) -> JsonPatch:
-    return [
-        {"op": "test", "path": "/metadata/resourceVersion", "value": about.resource_version},
-        {"op": "add", "path": "/status", "value": status},
-    ]

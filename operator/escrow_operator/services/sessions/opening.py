@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from escrow_operator.adapters.kube import ENDPOINT_SLICES, SECRETS, SESSIONS, urgently
+from escrow_operator.adapters.kube import ENDPOINT_SLICES, SECRETS, urgently
 from escrow_operator.adapters.kube_errors import ConflictError
 from escrow_operator.core.health import health
 from escrow_operator.core.manifests.common import connection_name, endpoint_slice_name, endpoint_url
@@ -29,6 +29,7 @@ from escrow_operator.services.wallets.creation import WalletCreator
 from escrow_operator.services.wallets.deeds import DeedStore, must_name_secrets
 from escrow_operator.services.wallets.opener import WalletOpener, not_ready
 from escrow_operator.services.wallets.prober import WalletFileProber
+from escrow_operator.services.writing import patch_session
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +64,7 @@ class SessionOpener:
         status: StatusWriter,
         wallets: WalletClients,
     ) -> None:
-        self._kube, self._store, self._memory = ctx.kube, ctx.store, ctx.memory
+        self._ctx, self._kube, self._store, self._memory = ctx, ctx.kube, ctx.store, ctx.memory
         self._events, self._stages = ctx.events, ctx.stages
         self._gates = gates
         self._claims = claims
@@ -127,17 +128,14 @@ class SessionOpener:
         """Add the finalizer before a wallet is open. Raises ConflictError."""
         if session.finalizers.own is not None:
             return session
-        body = await self._kube.patch(
-            SESSIONS,
-            session.key.namespace,
-            session.key.name,
+        return await patch_session(
+            self._ctx,
+            session,
             [
                 {"op": "test", "path": "/metadata/resourceVersion", "value": session.resource_version},
                 session.finalizers.added(FINALIZER),
             ],
         )
-        self._store.see_session(body)
-        return Session.parse(body)
 
     def _is_open(self, slot: Slot) -> bool:
         return slot.wallet_file is not None and self._opener.is_open(slot, slot.wallet_file)

@@ -24,7 +24,7 @@ from escrow_operator.core.settlement import SETTLED, final_phase
 from escrow_operator.models.common import ROLES, Label, format_time
 from escrow_operator.models.session import CLOSED_PHASES, OPEN_PHASES, Phase, Session, SessionKey
 from escrow_operator.services.context import Context
-from escrow_operator.services.reporting.status import CONFLICT_SECONDS, StatusWriter
+from escrow_operator.services.reporting.status import StatusWriter
 from escrow_operator.services.runtime.outcomes import (
     RECHECK_SECONDS,
     RETRY_SECONDS,
@@ -43,6 +43,7 @@ from escrow_operator.services.sessions.opening import Escrow, SessionOpener, wal
 from escrow_operator.services.sessions.renewal import Renewal
 from escrow_operator.services.slots.capacity import Capacity
 from escrow_operator.services.slots.claims import SlotClaims
+from escrow_operator.services.writing import requeue_delay
 
 NOT_CHECKED_SECONDS = 1.0
 """Requeue delay in seconds while monerod is queried for the first time; its answer requeues the session sooner."""
@@ -109,8 +110,8 @@ class SessionReconciler:
             if session.phase is Phase.FAILED and not await self._closer.is_mended(session):
                 return await self._closer.stay_failed(session)
             return await self._advance(session)
-        except ConflictError:
-            return CONFLICT_SECONDS
+        except ConflictError as error:
+            return requeue_delay(error)
         except Exception:
             # The session may never get as far as reporting what it lacks: no other session is to wait behind it.
             self._claims.forget(key)

@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from escrow_operator.adapters.kube import ENDPOINT_SLICES, PODS, SECRETS, SESSIONS
+from escrow_operator.adapters.kube import ENDPOINT_SLICES, PODS, SECRETS
 from escrow_operator.adapters.kube_errors import ConflictError, KubeError, NotFoundError
 from escrow_operator.core.manifests.common import BASE_LABELS, connection_name, endpoint_slice_name
 from escrow_operator.core.manifests.session import withdrawal
@@ -21,6 +21,7 @@ from escrow_operator.services.runtime.gather import gather_all
 from escrow_operator.services.runtime.outcomes import Blocked
 from escrow_operator.services.wallets.clients import WalletClients
 from escrow_operator.services.wallets.opener import WalletOpener
+from escrow_operator.services.writing import patch_session
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class WalletCloser:
     """Stores and closes wallets, verifies that, and deletes their pods."""
 
     def __init__(self, ctx: Context, wallets: WalletClients, opener: WalletOpener) -> None:
-        self._kube, self._store, self._memory = ctx.kube, ctx.store, ctx.memory
+        self._ctx, self._kube, self._store, self._memory = ctx, ctx.kube, ctx.store, ctx.memory
         self._wallets = wallets
         self._opener = opener
 
@@ -115,18 +116,19 @@ class WalletCloser:
             await self._kube.patch(SECRETS, session.key.namespace, name, withdrawal())
 
     async def drop_finalizer(self, session: Session) -> None:
-        """Remove the operator's finalizer from a deleted session. Raises ConflictError if its position has changed."""
+        """Remove the operator's finalizer from a deleted session.
+
+        Raises ConflictError if the finalizer's position has changed, or the session is gone.
+        """
         index = session.finalizers.own
-        body = await self._kube.patch(
-            SESSIONS,
-            session.key.namespace,
-            session.key.name,
+        await patch_session(
+            self._ctx,
+            session,
             [
                 {"op": "test", "path": f"/metadata/finalizers/{index}", "value": FINALIZER},
                 {"op": "remove", "path": f"/metadata/finalizers/{index}"},
             ],
         )
-        self._store.see_session(body)
 
     async def _close(self, slot: Slot) -> bool:
         """Close the slot's wallet; returns whether its process certainly has none open.
