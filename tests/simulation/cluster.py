@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-from escrow_operator.adapters.kube import DEPLOYMENTS, PODS, SECRETS, VOLUME_CLAIMS, Resource
+from escrow_operator.adapters.kube import DEPLOYMENTS, NAMESPACES, PODS, SECRETS, VOLUME_CLAIMS, Resource
 from escrow_operator.core.manifests.common import RPC_PORT
 from escrow_operator.models.common import WALLET_RPC
 
@@ -124,6 +124,10 @@ class Cluster:
                 self._delete_pod(pod)
         for pod in sorted(current, key=_is_ready)[: max(0, len(current) - spec["replicas"])]:
             self._delete_pod(pod)
+        home = self._server.find(NAMESPACES, None, meta["namespace"])
+        if home is None or "deletionTimestamp" in home["metadata"]:
+            # The API server would refuse them.
+            return
         for _ in range(spec["replicas"] - len(current)):
             body = copied(spec["template"])
             body["metadata"]["name"] = f"{meta['name']}-{digest[:4]}-{next(self._numbers):03}"

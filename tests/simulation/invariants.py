@@ -16,6 +16,7 @@ from escrow_operator.models.session import OPEN_PHASES, Phase, Setup
 
 from .apiserver import Body, Event
 from .chain import Block
+from .names import POOL, full_name
 from .wallet_files import WalletFile
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ class Watchman:
     def __init__(self, world: World) -> None:
         self._world = world
         self.violations: list[str] = []
-        self.addresses: dict[str, str] = {}
-        """Session uid → the address that its status told."""
+        self.addresses: dict[str, tuple[str, str]] = {}
+        """Session uid → its namespace, and the address that its status told."""
         self._secrets: set[str] = set()
         self._former: list[tuple[float, tuple[Block, ...]]] = []
         """When chains were reorganised, and what they were."""
@@ -66,7 +67,7 @@ class Watchman:
         body, meta = event.body, event.body["metadata"]
         status = body.get("status") or {}
         if address := status.get("address"):
-            former = self.addresses.setdefault(meta["uid"], address)
+            _, former = self.addresses.setdefault(meta["uid"], (meta["namespace"], address))
             if former != address:
                 self._note("I4", f"session {meta['name']} had address {former} and has {address}")
         if event.kind == "DELETED":
@@ -74,7 +75,7 @@ class Watchman:
         conditions = {c["type"]: c["status"] for c in status.get("conditions") or ()}
         phase = Phase(status["phase"]) if "phase" in status else None
         if conditions.get("Ready") == "True" and phase in OPEN_PHASES and not _was_true(event.before, "Ready"):
-            pods = self._world.pods_of(meta["name"])
+            pods = self._world.pods_of(full_name(body))
             mine = [pod for pod in pods if pod["metadata"]["labels"].get(Label.SESSION_UID) == meta["uid"]]
             now = self._world.clock.monotonic()
             known = len(mine) + sum(uid == meta["uid"] and now - at < HEARSAY_SECONDS for at, uid in self._lost)
@@ -112,7 +113,7 @@ class Watchman:
     def _see_secret(self, event: Event) -> None:
         body = event.body
         if body.get("type") == DEED_TYPE:
-            if event.kind == "DELETED":
+            if event.kind == "DELETED" and self._world.namespaces.is_served(body["metadata"]["namespace"]):
                 self._note("I4", f"deed {body['metadata']['name']} was deleted")
             if body["metadata"].get("ownerReferences"):
                 self._note("I4", f"deed {body['metadata']['name']} has an owner")
@@ -124,7 +125,7 @@ class Watchman:
 
     def _must_be_proven(self, connection: Body) -> None:
         """A client could hand out an address of which the next attempt would know nothing."""
-        name = connection["metadata"]["labels"][Label.SESSION]
+        name = f"{connection['metadata']['namespace']}/{connection['metadata']['labels'][Label.SESSION]}"
         session = self._world.session(name)
         if session is None or session["spec"]["setup"] == Setup.OPEN:
             return
@@ -173,30 +174,36 @@ class Watchman:
         world, found = self._world, []
         sessions = {body["metadata"]["uid"]: body for body in world.server.all(SESSIONS)}
         held: Counter[str] = Counter()
-        free: Counter[str] = Counter()
+        free: Counter[tuple[str, str, str]] = Counter()
         for pod in world.server.all(PODS):
             meta = pod["metadata"]
             uid = meta["labels"].get(Label.SESSION_UID)
             if "deletionTimestamp" in meta:
                 found.append(f"I3: pod {meta['name']} never ends")
             elif uid is None:
-                free[meta["labels"][Label.ROLE]] += 1
+                free[meta["namespace"], meta["labels"][Label.POOL], meta["labels"][Label.ROLE]] += 1
             elif uid not in sessions:
                 found.append(f"I3: pod {meta['name']} has no living owner")
             else:
                 held[uid] += 1
         for uid, body in sessions.items():
-            name, status = body["metadata"]["name"], body.get("status") or {}
+            name, status = full_name(body), body.get("status") or {}
             is_open = status.get("phase") in OPEN_PHASES
             if held[uid] != (len(ROLES) if is_open else 0):
                 found.append(f"I3: session {name} ({status.get('phase')}) has {held[uid]} pods at rest")
         for pool in world.server.all(POOLS):
             wanted = pool["spec"]["warmSlots"]
-            found += [f"I3: {free[role]} free slots of {role}, not {wanted}" for role in ROLES if free[role] != wanted]
+            for role in ROLES:
+                there = free[pool["metadata"]["namespace"], pool["metadata"]["name"], role]
+                if there != wanted:
+                    found.append(f"I3: {there} free slots of {role} in pool {full_name(pool)}, not {wanted}")
         return found
 
     def _money_can_be_reached(self) -> list[str]:
-        """Of each address that was ever told, three deeds that open three wallet files of that address."""
+        """Of each address that was ever told, three deeds that open three wallet files of that address.
+
+        A namespace takes its deeds with it, as its users were told.
+        """
         world, known = self._world, {role: dict[str, Body]() for role in ROLES}
         for secret in world.server.all(SECRETS):
             if secret.get("type") == DEED_TYPE:
@@ -205,19 +212,21 @@ class Watchman:
                     if secret["metadata"]["labels"][Label.ROLE] == role and data.get("address"):
                         known[role][data["address"]] = data
         found = []
-        for address in set(self.addresses.values()):
-            for role in ROLES:
+        for namespace, address in sorted(set(self.addresses.values())):
+            for role in ROLES if world.namespaces.is_served(namespace) else ():
                 deed = known[role].get(address)
                 if deed is None:
                     found.append(f"I4: no deed of {role} has address {address}")
-                elif not _opens(world.volume(role).files.get(deed["file"]), deed["password"], address):
+                elif not _opens(
+                    world.volume(role, f"{namespace}/{POOL}").files.get(deed["file"]), deed["password"], address
+                ):
                     found.append(f"I4: the deed of {role} opens no wallet of {address}")
         return found
 
     def _status_is_true(self) -> list[str]:
         world, found = self._world, []
         for body in world.server.all(SESSIONS):
-            name, status = body["metadata"]["name"], body.get("status") or {}
+            name, status = full_name(body), body.get("status") or {}
             address = status.get("address")
             if status.get("phase") not in OPEN_PHASES or not address:
                 if world.is_true(name, "Funded") and status.get("phase") not in (Phase.COMPLETED, Phase.REFUNDED):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,12 +10,10 @@ from escrow_operator.adapters.kube import SESSIONS
 
 from .forks import Forks
 from .kubeclient import View
-from .process import CrashPoint, Dies, Process
+from .names import full_name
+from .process import CrashPoint, Dies
 from .stories import Story
 from .world import World, run
-
-NEXT_SECONDS = 3.0
-"""After a crash until the next process begins."""
 
 
 @dataclass
@@ -61,8 +58,7 @@ async def _play(
 ) -> Outcome:
     world = World(seed=seed, warm=story.warm, view=view, **story.settings)
     begins(world, False)
-    first = await world.start_operator(dies)
-    supervisor = asyncio.create_task(_start_again(world, first))
+    await world.operate(dies)
     outcome = Outcome()
     try:
         await world.until(world.is_warm, what="the pool to be warm")
@@ -71,8 +67,7 @@ async def _play(
         await world.quiet()
     except AssertionError as error:
         outcome.violations.append(f"story: {error}")
-    supervisor.cancel()
-    outcome.steps = first.steps
+    outcome.steps = world.steps
     outcome.end = ending(world)
     outcome.violations += world.watchman.at_rest()
     outcome.story = world.story()
@@ -80,18 +75,11 @@ async def _play(
     return outcome
 
 
-async def _start_again(world: World, process: Process) -> None:
-    await process.crashed.wait()
-    await process.kill()
-    await asyncio.sleep(NEXT_SECONDS)
-    await world.start_operator()
-
-
 def ending(world: World) -> dict[str, Any]:
     """Of each session what its user sees."""
     found = {}
     for body in world.server.all(SESSIONS):
-        name, status = body["metadata"]["name"], body.get("status") or {}
+        name, status = full_name(body), body.get("status") or {}
         conditions = {c["type"]: c["status"] for c in status.get("conditions") or ()}
         found[name] = {
             "phase": status.get("phase"),

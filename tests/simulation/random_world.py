@@ -19,11 +19,12 @@ from escrow_operator.models.session import OPEN_PHASES, Phase
 
 from .apiserver import Body
 from .kubeclient import Fault, View
+from .names import POOL, SHOP
 from .network import Ended, Trouble
-from .process import CrashPoint, Process, spawn_apart
+from .process import CrashPoint, spawn_apart
 from .wallet_reads import Fault as Refused
 from .wallet_rpc import WalletProcess
-from .world import POOL, SHOP, World, stage
+from .world import World, stage
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -37,8 +38,6 @@ RECOVERY_SECONDS = 3600.0
 LOOK_SECONDS = 10.0
 
 NOTICE_SECONDS = 120.0
-
-BETWEEN_PROCESSES = 3.0
 
 NAMES = ("ann", "bob", "cleo")
 names = st.sampled_from(NAMES)
@@ -80,19 +79,9 @@ class RandomWorld(RuleBasedStateMachine):
 
     async def _begin(self) -> World:
         world = World(max_active=PLACES, min_stay=timedelta(seconds=1), eviction_policy="Suspend")
-        await self._operate(world)
+        await world.operate(self._dies)
         await world.until(world.is_warm, what="the pool to be warm")
         return world
-
-    async def _operate(self, world: World) -> None:
-        process = await world.start_operator(self._dies)
-        spawn_apart(self._start_again(world, process))
-
-    async def _start_again(self, world: World, process: Process) -> None:
-        await process.crashed.wait()
-        await process.kill()
-        await asyncio.sleep(BETWEEN_PROCESSES)
-        await self._operate(world)
 
     _steps_to_live = -1
     _after = False
