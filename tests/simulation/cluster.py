@@ -27,6 +27,11 @@ STOP_SECONDS = 0.3
 """For wallet-rpc to store its wallet and end."""
 
 
+UNHEARD_SECONDS, EVICTION_SECONDS = 10.0, 20.0
+"""Of a node of which nothing is heard: until its pods count as not ready, and from then until they are deleted. In
+clusters it is 40 s and five minutes; no more is to be learnt from waiting for so long."""
+
+
 class WalletServer(Protocol):
     """The process in a slot's container."""
 
@@ -219,6 +224,40 @@ class Cluster:
         node.processes.pop(uid).kill()
         self._stop_listening(self._addresses.pop(uid))
         self.run(pod, node)
+
+    def silence(self, node: Node) -> None:
+        """Nothing is heard of a node any more. What runs there goes on, and its pods are evicted in vain."""
+        node.silent = True
+        spawn_apart(self._evict(node))
+
+    async def _evict(self, node: Node) -> None:
+        await asyncio.sleep(UNHEARD_SECONDS)
+        for pod in self._pods_on(node) if node.silent else ():
+            not_ready = [{"type": "Ready", "status": "False", "reason": "NodeNotReady"}]
+            self._set_status(pod, pod["status"] | {"conditions": not_ready})
+        await asyncio.sleep(EVICTION_SECONDS)
+        for pod in self._pods_on(node) if node.silent else ():
+            self._delete_pod(pod)
+
+    def hear(self, node: Node) -> None:
+        """It is heard of again: kubelet says how its pods are, and ends those that were deleted."""
+        node.silent = False
+        for pod in self._pods_on(node):
+            meta = pod["metadata"]
+            if "deletionTimestamp" not in meta and meta["uid"] in node.processes:
+                self._set_status(pod, pod["status"] | {"conditions": [{"type": "Ready", "status": "True"}]})
+            self._soon(("pod", meta["namespace"], meta["name"]), partial(self._tend, meta["namespace"], meta["name"]))
+
+    def node_of(self, pod: Body) -> Node:
+        """Where a pod was scheduled to."""
+        return next(node for node in self.nodes if node.name == pod["spec"]["nodeName"])
+
+    def addresses_on(self, node: Node) -> list[str]:
+        """Where the processes on a node listen."""
+        return [self._addresses[uid] for uid in node.processes]
+
+    def _pods_on(self, node: Node) -> list[Body]:
+        return [pod for pod in self._server.all(PODS) if pod["spec"].get("nodeName") == node.name]
 
     def process_of(self, pod: Body) -> WalletServer | None:
         """What runs in a pod."""

@@ -117,7 +117,7 @@ class Watchman:
                 self._note("I4", f"deed {body['metadata']['name']} was deleted")
             if body["metadata"].get("ownerReferences"):
                 self._note("I4", f"deed {body['metadata']['name']} has an owner")
-        if body.get("type") == CONNECTION_TYPE and body.get("data"):
+        if body.get("type") == CONNECTION_TYPE and body.get("data") and event.kind != "DELETED":
             self._must_be_proven(body)
         for key in ("password", "key"):
             if value := (body.get("data") or {}).get(key):

@@ -29,8 +29,8 @@ class Monerod:
     ``down``: neither operator nor wallets reach it; ``cut_off``: wallets do not, and notice after ``away_seconds``.
     ``behind``: blocks that it has not got yet, though it knows of them. ``busy``: it says so instead of answering.
     ``nettype`` may be another network's. ``lies`` replaces fields of get_info, of which wallets see nothing; ``hides``
-    are transactions that it denies to the operator; ``seconds`` is how long a call takes. ``login`` is what
-    wallets must know; what the operator must know is the network's to ask.
+    are transactions that it denies to the operator; ``seconds`` is how long a call takes. ``login`` is what wallets
+    must know; what the operator must know is the network's to ask.
     """
 
     def __init__(self, chain: Chain, *, nettype: str = "fakechain", restricted: bool = True) -> None:

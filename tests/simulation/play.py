@@ -12,7 +12,7 @@ from .forks import Forks
 from .kubeclient import View
 from .names import full_name
 from .process import CrashPoint, Dies
-from .stories import Story
+from .story import Story
 from .world import World, run
 
 
@@ -37,7 +37,8 @@ def play_with_crashes(
 ) -> tuple[Outcome, dict[CrashPoint, Outcome]]:
     """The world without a crash, and for each crash point the one with it; ``limit`` of those are played at a time.
 
-    Crashes begin when the pool is warm, or ``from_the_start``: how the pool is made is the same in all stories.
+    Crashes begin after what comes first in the story, when the pool is warm; or ``from_the_start``: how the pool is
+    made is the same in all stories.
     """
     forks = Forks(limit)
 
@@ -57,11 +58,14 @@ async def _play(
     story: Story, dies: Dies, view: View | None, seed: int, begins: Callable[[World, bool], None] = lambda *_: None
 ) -> Outcome:
     world = World(seed=seed, warm=story.warm, view=view, **story.settings)
+    story.prepare(world)
     begins(world, False)
     await world.operate(dies)
     outcome = Outcome()
     try:
         await world.until(world.is_warm, what="the pool to be warm")
+        if story.first:
+            await story.first(world)
         begins(world, True)
         await story.play(world)
         await world.quiet()

@@ -7,7 +7,8 @@ from concurrent.futures import Executor
 import pytest
 
 from simulation.kubeclient import View
-from simulation.stories import STORIES, Story
+from simulation.stories import STORIES
+from simulation.story import Story
 from simulation.workers import Trouble, must_end_as_without
 
 VIEWS = (

@@ -41,9 +41,9 @@ class WalletProcess:
     """Serves the files of a volume, and scans the chain of a daemon.
 
     ``daemons`` finds the daemon at an address, for ``set_daemon``; ``daemon_login`` is the one it was started with.
-    ``factor`` stretches all durations; ``seconds``, those of calls by name, may be changed. A call has its effect in the
-    middle of its time, so that a process that is killed meanwhile may or may not have done it. ``name`` is for those who
-    look at it.
+    ``factor`` stretches all durations; ``seconds``, those of calls by name, may be changed. A call has its effect in
+    the middle of its time, so that a process that is killed meanwhile may or may not have done it. ``name`` is for
+    those who look at it.
     """
 
     def __init__(

@@ -14,7 +14,8 @@ from .defects import put_back
 from .kubeclient import View
 from .play import Outcome, play, play_with_crashes
 from .process import CrashPoint
-from .stories import STORIES, Story
+from .stories import STORIES
+from .story import Story
 
 
 class Trouble(NamedTuple):

@@ -16,7 +16,7 @@ from unittest.mock import patch
 import aiohttp
 import looptime
 
-from escrow_operator.adapters.kube import POOLS, SECRETS, SESSIONS, Kube
+from escrow_operator.adapters.kube import PODS, POOLS, SECRETS, SESSIONS, Kube
 from escrow_operator.adapters.kube_errors import KubeError
 from escrow_operator.core.login import derive_login
 from escrow_operator.core.manifests.common import login_key_name
@@ -234,6 +234,19 @@ class World(Users):
             for pool in self.server.all(POOLS)
             for free in [(pool.get("status") or {}).get("free")]
         )
+
+    def unknown(self) -> list[str]:
+        """What the living operators take the sessions, pools and slots for that these are not, or no longer."""
+        found = []
+        for process in self.processes:
+            store = self.operators[process.name].store
+            for resource, known in ((SESSIONS, store.sessions), (POOLS, store.pools), (PODS, store._slots)):
+                seen = {(*key, one.resource_version) for key, one in known.items()}
+                metas = [body["metadata"] for body in self.server.all(resource)]
+                there = {(meta["namespace"], meta["name"], meta["resourceVersion"]) for meta in metas}
+                if not process.dead and seen != there:
+                    found.append(f"I7: {process.name} is mistaken about {resource.plural}: {sorted(seen ^ there)}")
+        return found
 
     def volume(self, role: Role, pool: str = POOL) -> Volume:
         """The wallet files of a role."""
