@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +16,9 @@ from .names import full_name
 from .process import CrashPoint, Dies
 from .story import Story
 from .world import World, run
+
+ENOUGH_SECONDS = 300.0
+"""For two operators, of which each may undo what the other does."""
 
 
 @dataclass
@@ -52,6 +57,34 @@ def play_with_crashes(
         return found
 
     return forks.play(lambda: run(branch(), seed=seed))
+
+
+def play_by_two(story: Story, view: View, *, seed: int = 0) -> list[str]:
+    """What is violated at any time while two operators serve one cluster; whether they get anywhere does not matter.
+
+    ``view`` is how the second one sees it. The storage's file locks hold: where they do not, and an event was lost, each
+    may adopt a slot for one session and open its wallet there.
+    """
+    return run(_play_by_two(story, view, seed), seed=seed)
+
+
+async def _play_by_two(story: Story, view: View, seed: int) -> list[str]:
+    world = World(seed=seed, warm=story.warm, locking=True, **story.settings)
+    story.prepare(world)
+    await world.start_operator()
+    world.view = view
+    await world.start_operator()
+
+    async def all_of_it() -> None:
+        await world.until(world.is_warm, what="the pool to be warm")
+        if story.first:
+            await story.first(world)
+        await story.play(world)
+        await world.quiet()
+
+    with suppress(AssertionError, TimeoutError):
+        await asyncio.wait_for(all_of_it(), ENOUGH_SECONDS)
+    return world.watchman.at_any_time()
 
 
 async def _play(
