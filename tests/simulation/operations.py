@@ -181,6 +181,13 @@ OPERATIONS = (
     Story("open-with-a-wrong-password", open_with_a_wrong_password, first=create_and_close),
     Story("open-a-missing-file", open_a_missing_file, first=create_and_close),
     Story("lose-a-namespace", lose_a_namespace, prepare=another_namespace, first=create_in_both),
+    Story(
+        "lose-a-served-namespace",
+        lose_a_namespace,
+        {"serves": ("shop", "other")},
+        prepare=another_namespace,
+        first=create_in_both,
+    ),
     Story("lose-sight-of-a-node", lose_sight_of_a_node, first=create),
     Story("create-in-a-full-volume", create_in_a_full_volume),
     Story("close-in-a-full-volume", close_in_a_full_volume, first=create),

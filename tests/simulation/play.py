@@ -62,8 +62,8 @@ def play_with_crashes(
 def play_by_two(story: Story, view: View, *, seed: int = 0) -> list[str]:
     """What is violated at any time while two operators serve one cluster; whether they get anywhere does not matter.
 
-    ``view`` is how the second one sees it. The storage's file locks hold: where they do not, and an event was lost, each
-    may adopt a slot for one session and open its wallet there.
+    ``view`` is how the second one sees it. The storage's file locks hold: where they do not, and an event was lost,
+    each may adopt a slot for one session and open its wallet there.
     """
     return run(_play_by_two(story, view, seed), seed=seed)
 
