@@ -16,7 +16,7 @@ ROLES = Resource("rbac.authorization.k8s.io/v1", "roles")
 RIGHTS = "xmr-escrow-operator"
 
 LOOK_SECONDS = 16.0
-"""Between two looks of the controller at a namespace that is not empty yet: half of its pods' time of grace, and one."""
+"""Between two looks of the controller at a namespace that is not empty: half of its pods' time of grace, and one."""
 
 
 class Namespaces:

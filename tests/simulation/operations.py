@@ -187,6 +187,8 @@ OPERATIONS = (
         {"serves": ("shop", "other")},
         prepare=another_namespace,
         first=create_in_both,
+        # The operator's rights go with the namespace: what it has not heard of by then is left to people.
+        patient=False,
     ),
     Story("lose-sight-of-a-node", lose_sight_of_a_node, first=create),
     Story("create-in-a-full-volume", create_in_a_full_volume),

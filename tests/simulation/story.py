@@ -15,7 +15,8 @@ ACTIVE, EXPIRED, SUSPENDED, COMPLETED, FAILED = "Active", "Expired", "Suspended"
 class Story:
     """``play`` returns when what its users wait for has come true; ``prepare`` does what was before the operator.
 
-    ``first`` is what comes before: another story, or a part of one. Crashes there are played in that one.
+    ``first`` is what comes before: another story, or a part of one. Crashes there are played in that one. One that is
+    not ``patient`` has an end that no list every ten minutes can bring.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Story:
     warm: int = 1
     prepare: Callable[[World], None] = lambda _: None
     first: Callable[[World], Awaitable[None]] | None = None
+    patient: bool = True
 
 
 async def active(world: World, *names: str) -> None:

@@ -306,8 +306,11 @@ class World(Users):
         return Login(found["DAEMON_USER"], found["DAEMON_PASSWORD"]) if found else None
 
     def wallets_are_open(self, name: str) -> bool:
-        """Whether each of a session's pods has a wallet open."""
+        """Whether each of a session's pods has a wallet open, and none of them is about to end."""
         pods = self.pods_of(name)
         return len(pods) == len(ROLES) and all(
-            (process := self.cluster.process_of(pod)) and cast("WalletProcess", process).open for pod in pods
+            (process := self.cluster.process_of(pod))
+            and cast("WalletProcess", process).open
+            and "deletionTimestamp" not in pod["metadata"]
+            for pod in pods
         )
