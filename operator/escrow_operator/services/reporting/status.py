@@ -92,6 +92,7 @@ WARNINGS = frozenset(
         "NotMultisig",
         "ObjectNotOurs",
         "OpeningTimedOut",
+        "PoolDeleting",
         "PoolEmpty",
         "PoolNotFound",
         "Rejected",

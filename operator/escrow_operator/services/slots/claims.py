@@ -16,7 +16,7 @@ from escrow_operator.models.session import OPEN_PHASES, Session, SessionKey
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.context import Context
 from escrow_operator.services.runtime.gather import gather_all
-from escrow_operator.services.runtime.outcomes import RETRY_SECONDS, Blocked, no_pool
+from escrow_operator.services.runtime.outcomes import RECHECK_SECONDS, RETRY_SECONDS, Blocked, no_pool
 from escrow_operator.services.slots.capacity import Capacity
 from escrow_operator.services.slots.waiting_list import WAIT_SECONDS, WaitingList
 
@@ -117,9 +117,9 @@ class SlotClaims:
     def must_have_room(self, session: Session, pool: Pool, files: Mapping[Role, str] | None = None) -> None:
         """Check that a claim would succeed now; called before anything is written for the session.
 
-        ``files`` are those of its wallets, as far as there are any. Raises Blocked: WalletInUse, AtCapacity, PoolEmpty.
-        Pods are started for sessions that have a place under the cap, not for those that wait for one; and no session
-        is evicted for one whose pool cannot start any pods.
+        ``files`` are those of its wallets, as far as there are any. Raises Blocked: WalletInUse, AtCapacity, PoolEmpty,
+        PoolDeleting. Pods are started for sessions that have a place under the cap, not for those that wait for one;
+        and no session is evicted for one whose pool cannot start any pods.
         """
         held = self.held(session)
         wanted = [role for role in ROLES if role not in held]
@@ -131,6 +131,8 @@ class SlotClaims:
         if not lacking:
             self._capacity.ask(session)
             return
+        if pool.deleting:
+            raise _pool_deleting(pool, lacking)
         blocked = self._pool_empty(pool, lacking)
         since = self._waits_since.get(session.key)
         if self._trouble(pool) or (since is not None and self._clock.monotonic() - since > STARTING_SECONDS):
@@ -250,10 +252,10 @@ class SlotClaims:
         )
 
     def _pool_empty(self, pool: Pool, lacking: tuple[Role, ...]) -> Blocked:
-        more = "It is being deleted and starts none." if pool.deleting else "More are being started."
+        more = self._trouble(pool) or "More are being started."
         return Blocked(
             "PoolEmpty",
-            f"WalletPool {pool.key.name} has no free slot for {', '.join(lacking)}. {self._trouble(pool) or more}",
+            f"WalletPool {pool.key.name} has no free slot for {', '.join(lacking)}. {more}",
             retry_after=WAIT_SECONDS,
         )
 
@@ -299,6 +301,17 @@ class SlotClaims:
         for slot in self._store.slots_of_session(session.key.namespace, session.uid):
             if slot.uid not in held and not slot.terminating:
                 await self._kube.delete(PODS, slot.namespace, slot.name, uid=slot.uid)
+
+
+def _pool_deleting(pool: Pool, lacking: tuple[Role, ...]) -> Blocked:
+    """What to say of a session that lost a pod after its pool was deleted: the two wait for each other."""
+    return Blocked(
+        "PoolDeleting",
+        f"WalletPool {pool.key.name} is being deleted and starts no pods, and the session has none for"
+        f" {', '.join(lacking)} any more. Delete the session: the pool goes with the last one that holds its pods. Then"
+        " create both again, and the session's wallets are opened with their address and balance.",
+        retry_after=RECHECK_SECONDS,
+    )
 
 
 def _rank(slot: Slot, named: Mapping[str, str | None]) -> tuple[bool, str, str]:
