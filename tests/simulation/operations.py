@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from escrow_operator.adapters.kube import NAMESPACES
+from escrow_operator.adapters.kube import NAMESPACES, POOLS
 from escrow_operator.core.secretuse import SecretUse
 from escrow_operator.models.common import Role
 
@@ -121,6 +121,26 @@ async def lose_a_namespace(world: World) -> None:
     assert world.wallets_are_open("trade")
 
 
+async def create_in_a_deleted_pool(world: World) -> None:
+    """Its pool waits for it, and starts nothing any more."""
+    await create(world)
+    world.delete_pool()
+    await world.until(lambda: not world.free_pods(), what="the pool to stop")
+
+
+async def lose_a_pod_of_a_deleted_pool(world: World) -> None:
+    """The user is told what to do, and does it."""
+    address = world.status("trade")["address"]
+    world.cluster.lose(world.pods_of("trade")[1])
+    await blocked(world, "trade", "PoolDeleting")
+    world.delete("trade")
+    await world.until(lambda: not world.server.all(POOLS), what="trade and pool to be gone")
+    world.make_pool()
+    world.apply("trade")
+    await active(world, "trade")
+    assert world.status("trade")["address"] == address
+
+
 async def lose_sight_of_a_node(world: World) -> None:
     """A wallet that may be open on a node of which nothing is heard is opened nowhere else."""
     node = world.cluster.node_of(world.pods_of("trade")[0])
@@ -190,6 +210,7 @@ OPERATIONS = (
         # The operator's rights go with the namespace: what it has not heard of by then is left to people.
         patient=False,
     ),
+    Story("lose-a-pod-of-a-deleted-pool", lose_a_pod_of_a_deleted_pool, first=create_in_a_deleted_pool),
     Story("lose-sight-of-a-node", lose_sight_of_a_node, first=create),
     Story("create-in-a-full-volume", create_in_a_full_volume),
     Story("close-in-a-full-volume", close_in_a_full_volume, first=create),
