@@ -8,10 +8,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from escrow_operator.adapters.kube import PODS, POOLS, SECRETS, SESSIONS
+from escrow_operator.adapters.kube import DEPLOYMENTS, PODS, POOLS, SECRETS, SERVICES, SESSIONS
+from escrow_operator.core.manifests.common import deployment_name, service_name
 from escrow_operator.core.manifests.session import CONNECTION_TYPE, DEED_TYPE
 from escrow_operator.models.common import ROLES, Label
 from escrow_operator.models.monero import parse_xmr
+from escrow_operator.models.pool import PoolKey
 from escrow_operator.models.session import OPEN_PHASES, Phase, Setup
 
 from .apiserver import Body, Event
@@ -40,11 +42,16 @@ class Watchman:
         """When chains were reorganised, and what they were."""
         self._lost: list[tuple[float, str]] = []
         """When adopted pods were gone, and the uid of their session."""
+        self._settled: dict[str, str] = {}
+        """Address → uid of the session whose payout was final."""
+        self._newest: dict[tuple[str, str, tuple[str, str]], int] = {}
+        """The newest version of each object that each process knew."""
         world.server.subscribers.append(self._see)
 
     def _see(self, event: Event) -> None:
         try:
             self._look_at(event)
+            self._nobody_forgets()
         except Exception as error:
             # It would come out of the operator's own request, which tries that again.
             self.violations.append(f"the watchman itself: {error!r}")
@@ -63,6 +70,17 @@ class Watchman:
         if event.plural != "secrets":
             self._tells_no_secret(event.body)
 
+    def _nobody_forgets(self) -> None:
+        """What comes late hides nothing that is newer: a claim that was just made would be made again."""
+        for process in self._world.processes:
+            store = self._world.operators[process.name].store
+            for plural, known in (("sessions", store.sessions), ("pools", store.pools), ("pods", store._slots)):
+                for key, one in known.items():
+                    place, version = (process.name, plural, (key[0], key[1])), int(one.resource_version)
+                    if self._newest.setdefault(place, version) > version:
+                        self._note("I7", f"{process.name} takes {plural} {key[1]} for what it was before")
+                    self._newest[place] = version
+
     def _see_session(self, event: Event) -> None:
         body, meta = event.body, event.body["metadata"]
         status = body.get("status") or {}
@@ -70,8 +88,10 @@ class Watchman:
             _, former = self.addresses.setdefault(meta["uid"], (meta["namespace"], address))
             if former != address:
                 self._note("I4", f"session {meta['name']} had address {former} and has {address}")
+            self._must_not_be_settled(body, address)
         if event.kind == "DELETED":
             return
+        self._must_not_close_on_money(event)
         conditions = {c["type"]: c["status"] for c in status.get("conditions") or ()}
         phase = Phase(status["phase"]) if "phase" in status else None
         if conditions.get("Ready") == "True" and phase in OPEN_PHASES and not _was_true(event.before, "Ready"):
@@ -88,6 +108,24 @@ class Watchman:
         busy = [s for s in self._world.server.all(SESSIONS) if (s.get("status") or {}).get("phase") in OPEN_PHASES]
         if len(busy) > self._world.settings.sessions.max_active:
             self._note("I5", f"{len(busy)} sessions are open")
+
+    def _must_not_be_settled(self, body: Body, address: str) -> None:
+        """Parties of a trade that is over may hold the keys of its wallets."""
+        meta, spec = body["metadata"], body["spec"]
+        if body["status"].get("phase") in (Phase.COMPLETED, Phase.REFUNDED):
+            self._settled.setdefault(address, meta["uid"])
+        of = self._settled.get(address, meta["uid"])
+        if of != meta["uid"] and spec["setup"] == Setup.CREATE and not spec.get("reuseSettledWallets"):
+            self._note("I4", f"session {meta['name']} has the wallets of a trade that is over")
+
+    def _must_not_close_on_money(self, event: Event) -> None:
+        """What the status says of a payment under way keeps a session open."""
+        before = (event.before or {}).get("status") or {}
+        phase = event.body.get("status", {}).get("phase")
+        if before.get("phase") == phase or phase not in (Phase.SUSPENDED, Phase.EXPIRED, Phase.EVICTED):
+            return
+        if (before.get("funding") or {}).get("pending", "0") != "0":
+            self._note("I8", f"session {event.body['metadata']['name']} is {phase} with a payment under way")
 
     def before_reorganisation(self) -> None:
         """The chain is about to be another: what is told in the next moments may be of the one that was."""
@@ -168,6 +206,7 @@ class Watchman:
             *self._no_slot_leaks(),
             *self._money_can_be_reached(),
             *self._status_is_true(),
+            *self._pools_are_whole(),
         ]
 
     def _no_slot_leaks(self) -> list[str]:
@@ -197,6 +236,18 @@ class Watchman:
                 there = free[pool["metadata"]["namespace"], pool["metadata"]["name"], role]
                 if there != wanted:
                     found.append(f"I3: {there} free slots of {role} in pool {full_name(pool)}, not {wanted}")
+        return found
+
+    def _pools_are_whole(self) -> list[str]:
+        """Each has a Service and Deployments of its own, and not of a former pool of its name."""
+        found = []
+        for pool in self._world.server.all(POOLS):
+            key, uid = PoolKey(pool["metadata"]["namespace"], pool["metadata"]["name"]), pool["metadata"]["uid"]
+            names = [(SERVICES, service_name(key)), *((DEPLOYMENTS, deployment_name(key, role)) for role in ROLES)]
+            for resource, name in names if "deletionTimestamp" not in pool["metadata"] else ():
+                body = self._world.server.find(resource, key.namespace, name) or {"metadata": {}}
+                if uid not in {owner["uid"] for owner in body["metadata"].get("ownerReferences") or ()}:
+                    found.append(f"I7: pool {key} has no {resource.plural} {name} of its own")
         return found
 
     def _money_can_be_reached(self) -> list[str]:

@@ -134,7 +134,7 @@ async def lose_a_pod_of_a_deleted_pool(world: World) -> None:
     world.cluster.lose(world.pods_of("trade")[1])
     await blocked(world, "trade", "PoolDeleting")
     world.delete("trade")
-    await world.until(lambda: not world.server.all(POOLS), what="trade and pool to be gone")
+    await world.until(lambda: not world.server.all(POOLS), what="trade and pool to be gone", every=0.01)
     world.make_pool()
     world.apply("trade")
     await active(world, "trade")

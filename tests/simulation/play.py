@@ -17,6 +17,9 @@ from .process import CrashPoint, Dies
 from .story import Story
 from .world import World, run
 
+KNOWN_SECONDS = 90.0
+"""For events to arrive that were held back until the next one, or the next bookmark."""
+
 ENOUGH_SECONDS = 300.0
 """For two operators, of which each may undo what the other does."""
 
@@ -102,6 +105,9 @@ async def _play(
         begins(world, True)
         await story.play(world)
         await world.quiet()
+        if view is None or not view.lose_every:
+            # What was lost is found every ten minutes; that is not waited for.
+            await world.until(lambda: not world.unknown(), what=f"{world.unknown()} to be", within=KNOWN_SECONDS)
     except AssertionError as error:
         outcome.violations.append(f"story: {error}")
     outcome.steps = world.steps

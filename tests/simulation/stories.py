@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from escrow_operator.adapters.kube import PODS, POOLS
+from escrow_operator.adapters.kube import POOLS
 from escrow_operator.core.manifests.common import RPC_PORT
 
 from .network import Trouble
@@ -96,10 +96,12 @@ async def lose_a_pod(world: World) -> None:
 
 
 async def reboot_a_node(world: World) -> None:
-    """The same pod, with an empty process at another address."""
+    """The same pod, with an empty process at another address: it is used again there."""
+    before = [pod["metadata"]["uid"] for pod in world.pods_of("trade")]
     world.cluster.restart(world.pods_of("trade")[0])
     await world.until(lambda: world.wallets_are_open("trade"), what="all wallets to be open again")
     await active(world, "trade")
+    assert [pod["metadata"]["uid"] for pod in world.pods_of("trade")] == before, "a pod was replaced without need"
 
 
 async def lose_sight_of_a_wallet(world: World) -> None:
@@ -121,7 +123,8 @@ async def make_the_pool_again(world: World) -> None:
     world.delete_pool()
     await asyncio.sleep(5)
     world.delete("trade")
-    await world.until(lambda: not world.server.all(PODS) + world.server.all(POOLS), what="pool and pods to be gone")
+    await world.until(lambda: not world.server.all(POOLS), what="the pool to be gone", every=0.01)
+    # Before the operator has looked at what is no more.
     world.make_pool()
     world.apply("trade")
     await active(world, "trade")
