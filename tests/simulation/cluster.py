@@ -8,11 +8,13 @@ import itertools
 import json
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
 from escrow_operator.adapters.kube import DEPLOYMENTS, NAMESPACES, PODS, SECRETS, VOLUME_CLAIMS, Resource
+from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
 from escrow_operator.core.manifests.common import RPC_PORT
 from escrow_operator.models.common import WALLET_RPC
 
@@ -80,6 +82,8 @@ class Cluster:
         self._numbers = itertools.count(1)
         self._tasks: dict[Any, asyncio.Task[None]] = {}
         self._addresses: dict[str, str] = {}
+        self.garbage_seconds: dict[str, float] = {}
+        """How long the garbage collector takes from its decision to the deletion, for some kinds of objects."""
         self.nodes = [Node("node-1"), Node("node-2")]
         server.subscribers.append(self._see)
 
@@ -289,7 +293,19 @@ class Cluster:
         for (plural, namespace, name), body in list(self._server.objects.items()):
             owners = [ref["uid"].partition("/")[0] for ref in body["metadata"].get("ownerReferences") or ()]
             if owners and not uids.intersection(owners) and "deletionTimestamp" not in body["metadata"]:
-                self._server.delete(Resource("", plural), namespace, name)
+                if seconds := self.garbage_seconds.get(plural):
+                    uid = body["metadata"]["uid"]
+                    spawn_apart(self._delete_later(Resource("", plural), namespace, name, uid, seconds))
+                else:
+                    self._server.delete(Resource("", plural), namespace, name)
+
+    async def _delete_later(
+        self, resource: Resource, namespace: str | None, name: str, uid: str, seconds: float
+    ) -> None:
+        """What was decided is done, whatever becomes of the object meanwhile."""
+        await asyncio.sleep(seconds)
+        with suppress(NotFoundError, ConflictError):
+            self._server.delete(resource, namespace, name, uid=uid)
 
 
 def _controller(pod: Body) -> str:

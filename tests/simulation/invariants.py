@@ -63,12 +63,25 @@ class Watchman:
                 self._see_session(event)
             case "secrets":
                 self._see_secret(event)
+            case SERVICES.plural | DEPLOYMENTS.plural if event.kind == "DELETED":
+                self._see_part_go(event.body)
             case "pods" if event.kind != "DELETED":
                 self._see_pod(event)
             case "pods" if uid := event.body["metadata"]["labels"].get(Label.SESSION_UID):
                 self._lost.append((self._world.clock.monotonic(), uid))
         if event.plural != "secrets":
             self._tells_no_secret(event.body)
+
+    def _see_part_go(self, body: Body) -> None:
+        """Garbage collection takes what is of former pools, and nothing of one that is there."""
+        owners = {owner["uid"] for owner in body["metadata"].get("ownerReferences") or ()}
+        living = {
+            pool["metadata"]["uid"]
+            for pool in self._world.server.all(POOLS)
+            if self._world.namespaces.is_served(pool["metadata"]["namespace"])
+        }
+        if owners & living:
+            self._note("I7", f"{body['metadata']['name']} of a pool that is there is gone")
 
     def _nobody_forgets(self) -> None:
         """What comes late hides nothing that is newer: a claim that was just made would be made again."""

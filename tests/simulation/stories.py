@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from escrow_operator.adapters.kube import POOLS
+from escrow_operator.adapters.kube import POOLS, SERVICES
 from escrow_operator.core.manifests.common import RPC_PORT
+from escrow_operator.services.runtime.outcomes import RECHECK_SECONDS
 
 from .network import Trouble
 from .operations import OPERATIONS
@@ -118,6 +119,11 @@ async def lose_sight_of_a_wallet(world: World) -> None:
         await world.until(lambda: world.is_true("trade", "Ready"), what="trade to be Ready")
 
 
+def collect_slowly(world: World) -> None:
+    """What a deleted pool leaves goes piece by piece, a part of it after the operator looked for the second time."""
+    world.cluster.garbage_seconds = {SERVICES.plural: RECHECK_SECONDS + 10.0}
+
+
 async def make_the_pool_again(world: World) -> None:
     """A pool is deleted under a session, waits for it, and is made again."""
     world.delete_pool()
@@ -199,7 +205,7 @@ STORIES = (
     Story("lose-a-pod", lose_a_pod, first=create),
     Story("reboot-a-node", reboot_a_node, first=create),
     Story("lose-sight-of-a-wallet", lose_sight_of_a_wallet, first=create),
-    Story("make-the-pool-again", make_the_pool_again, first=create),
+    Story("make-the-pool-again", make_the_pool_again, prepare=collect_slowly, first=create),
     Story("three-at-once", three_at_once, warm=2),
     Story("pay-slowly", pay_slowly, first=create),
     Story("give-way-with-money", give_way_with_money, {"max_active": 1, **SHORT_STAY}, first=create_the_old_one),
