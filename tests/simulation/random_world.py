@@ -418,7 +418,7 @@ class RandomWorld(RuleBasedStateMachine):
         ]
 
     def _may_wait(self, name: str) -> bool:
-        """Whether a session waits for what somebody has to do: its wallets are another one's now, or its trade is over."""
+        """Whether a session waits for its user: its wallets are another session's now, or its trade is over."""
         reason = self.world.reason(name, "Ready")
         return reason == "NameSettled" or (reason == "WalletInUse" and self.world.session(COPY) is not None)
 
