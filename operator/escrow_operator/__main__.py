@@ -16,7 +16,7 @@ from escrow_operator.settings import Settings
 
 
 def main() -> int:
-    """Exit code 2 with the variable at fault when the settings are wrong."""
+    """Run the operator. Returns the exit code: 2, with the variable at fault on stderr, if the settings are wrong."""
     try:
         settings = Settings()
     except ValidationError as error:
@@ -27,19 +27,19 @@ def main() -> int:
         debug=settings.log_level == "DEBUG",
     )
     logging.getLogger().setLevel(settings.log_level)
-    # A line per watch event and per request of every wallet drowns the story.
+    # These log a line per watch event and per request, in which the operator's own lines would be lost.
     for noisy in ("kopf.objects", "kopf.activities", "aiohttp.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    # A line per attempt of a watch that is refused; the operator says so once, of its own watch beside it.
+    # This logs a line per attempt of a refused watch; the operator logs the refusal of its own watch once.
     logging.getLogger("kopf._cogs.clients.watching").setLevel(logging.CRITICAL)
-    # A sixth less CPU for each request than with asyncio's own loop (docs/architecture.md).
+    # uvloop takes a sixth less CPU per request than asyncio's own event loop (docs/architecture.md).
     uvloop.run(
         kopf.operator(
             memo=Memo(settings),
             clusterwide=not settings.namespaces,
             namespaces=settings.namespaces,
             standalone=True,
-            # Else kopf asks for the user's name, which a container's bare uid does not have.
+            # By default kopf looks up the user's name, which the uid of a container does not have.
             identity=cast("Any", socket.gethostname()),
         )
     )

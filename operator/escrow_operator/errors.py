@@ -1,4 +1,4 @@
-"""Everything that can go wrong, by what the caller can do about it.
+"""All exceptions raised on purpose, classified by what the caller can do about them.
 
 No message carries a password, key, multisig message or request parameter: messages end up in logs, events
 and status fields, which more people may read than the Secrets those values come from.
@@ -37,7 +37,7 @@ class WalletProtocolError(WalletError):
 
 
 class WalletAnswerTooLong(WalletProtocolError):
-    """The answer is longer, or made of more parts, than any that is read."""
+    """The answer exceeds the limits on length or on number of parts."""
 
 
 class WalletRpcError(WalletError):
@@ -45,7 +45,7 @@ class WalletRpcError(WalletError):
 
 
 class WalletDaemonUnavailable(WalletError):
-    """The wallet process runs, but its daemon does not answer it; what the wallet knows may be old."""
+    """The wallet process runs, but its daemon does not answer it; the wallet's data may be out of date."""
 
 
 class NoWalletOpen(WalletError):
@@ -57,7 +57,7 @@ class InvalidWalletFileName(WalletError):
 
 
 class InvalidPassword(WalletError):
-    """Wrong password. Trying again cannot help. A damaged keys file may look like this, too."""
+    """Wrong password; a retry cannot help. A damaged keys file may cause this error, too."""
 
 
 class WalletFileNotFound(WalletError):
@@ -77,7 +77,7 @@ class WalletFileDamaged(WalletError):
 
 
 class WalletStorageError(WalletError):
-    """The volume cannot be read or written just now: full, read-only, or its disk fails; the files may be well."""
+    """The volume cannot be read or written at present: full, read-only, or failing; the files may be intact."""
 
 
 class NotMultisig(WalletError):
@@ -93,7 +93,7 @@ class BadMultisigInfo(WalletError):
 
 
 class StaleMultisigNonces(WalletError):
-    """The transaction set was made from nonces a later export erased: throw it away, run a fresh round."""
+    """The transaction set was made from nonces that a later export erased: discard it and run a fresh round."""
 
 
 class MultisigDisabled(WalletError):
@@ -128,7 +128,7 @@ class DaemonProtocolError(DaemonError):
 
 
 class DaemonAnswerTooLong(DaemonProtocolError):
-    """The answer is longer, or made of more parts, than any that is read."""
+    """The answer exceeds the limits on length or on number of parts."""
 
 
 class DaemonRpcError(DaemonError):

@@ -1,6 +1,6 @@
 """The operator's cluster-wide settings, from environment variables (the Helm chart's values set them).
 
-``XMR_ESCROW_`` is the prefix and ``__`` goes one level down: ``XMR_ESCROW_SESSIONS__IDLE_TTL=2h``.
+``XMR_ESCROW_`` is the prefix, ``__`` the delimiter of nested settings: ``XMR_ESCROW_SESSIONS__IDLE_TTL=2h``.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from escrow_operator.models.common import Duration
 
 
 class EvictionPolicy(StrEnum):
-    """What becomes of the session that gives way at the cap."""
+    """What is done with a session that is evicted at the cap."""
 
     DELETE = "Delete"
     SUSPEND = "Suspend"
 
 
 class SessionSettings(BaseModel):
-    """Limits and clocks of all sessions of the cluster."""
+    """Limits and durations for all sessions of the cluster."""
 
     max_active: int = Field(default=10, ge=1, description="Sessions that may hold slots at once.")
     idle_ttl: Duration = Field(default=timedelta(hours=2), description="Inactivity after which one closes.")
-    min_stay: Duration = Field(default=timedelta(minutes=1), description="For which no session has to give way.")
+    min_stay: Duration = Field(default=timedelta(minutes=1), description="Time for which no session is evicted.")
     eviction_policy: EvictionPolicy = EvictionPolicy.DELETE
 
 
 class IntervalSettings(BaseModel):
-    """How often the operator looks by itself; events make it look at once."""
+    """How often the operator reconciles without an event; events are handled at once."""
 
     sweep: Duration = Field(default=timedelta(seconds=60), description="Orphans, and what others changed.")
     resync: Duration = Field(default=timedelta(minutes=10), description="Full lists, for what watches missed.")
@@ -41,7 +41,7 @@ class IntervalSettings(BaseModel):
 
 
 class Settings(BaseSettings):
-    """All settings. Raises pydantic.ValidationError that names the variable at fault."""
+    """All settings. Raises pydantic.ValidationError, which names the variable at fault."""
 
     model_config = SettingsConfigDict(env_prefix="XMR_ESCROW_", env_nested_delimiter="__")
 

@@ -1,7 +1,7 @@
 """The init container of a slot: writes wallet-rpc's configuration with the slot's login.
 
-A file and not arguments, so that no password shows in ``ps`` or in ``kubectl describe``.
-Environment: LOGIN_KEY, POD_UID, CONFIG_FILE; DAEMON_USER and DAEMON_PASSWORD where monerod wants a login.
+The login is in a file and not in arguments, so that no password shows in ``ps`` or in ``kubectl describe``.
+Environment: LOGIN_KEY, POD_UID, CONFIG_FILE; DAEMON_USER and DAEMON_PASSWORD if monerod requires a login.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from escrow_operator.models.monero import Login
 def main() -> None:
     """Write CONFIG_FILE, readable by the slot's user alone.
 
-    Raises KeyError without its variables, and SystemExit for a login that would be more than one.
+    Raises KeyError for a missing variable, and SystemExit for a monerod login that the file cannot hold as it is.
     """
     login = derive_login(os.environ["LOGIN_KEY"], os.environ["POD_UID"])
     lines = [f"rpc-login={login.user}:{login.password}"]
     if user := os.environ.get("DAEMON_USER"):
         daemon = Login(user, os.environ["DAEMON_PASSWORD"])
         if not is_configurable(daemon):
-            # The operator looks as well, but the Secret may have been changed since.
+            # The operator checks this as well, but the Secret may have been changed since.
             sys.exit("monerod's login has characters that its configuration cannot have: line breaks, '#', spaces, ':'")
         lines.append(f"daemon-login={daemon.user}:{daemon.password}")
     path = Path(os.environ["CONFIG_FILE"])

@@ -1,4 +1,4 @@
-"""Puts the operator together."""
+"""Builds the services and connects them with the work queues."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class Operator:
-    """All services. ``connect`` makes the connections to wallets and monerods."""
+    """All services of the operator. ``connect`` makes the HTTP sessions to wallets and monerods."""
 
     def __init__(
         self,
@@ -122,14 +122,14 @@ class Operator:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.metrics)
         self.listed: Versions = {}
-        """As of which versions pods were listed at the start."""
+        """Versions of the pod lists that were read at the start."""
         self.metrics_server: WebServer | None = None
 
     @classmethod
     async def start(cls, settings: Settings) -> Self:
-        """Connect and look at all there is, before any decision: a claim must know of the slots already held.
+        """Connect and read full lists, before any decision: a claim must know of the slots already held.
 
-        Raises KubeError, with nothing left open, when the API server does not let it.
+        Raises KubeError when a request fails; nothing is left open then.
         """
         operator = cls(await Kube.connect(), settings, Clock())
         try:
@@ -141,15 +141,15 @@ class Operator:
         return operator
 
     async def begin(self) -> None:
-        """Look at all there is; what changes since is told by ``handlers``.
+        """Read full lists and requeue all objects; later changes come from ``handlers``.
 
-        Raises KubeError when the API server does not let it.
+        Raises KubeError when a request fails.
         """
         self.listed = await self.resync.first_list()
         for key, pool in self.store.pools.items():
             await self.daemons.watch(pool)
             self.wakeups.pool(key)
-        # Those that are open can wait longest: their clients notice nothing.
+        # Open sessions go last: their clients notice no delay.
         sessions = self.store.sessions
         self.wakeups.sessions(sorted(sessions, key=lambda key: sessions[key].phase in OPEN_PHASES))
         self.wakeups.sweep()
@@ -158,7 +158,7 @@ class Operator:
         _LOG.info("started with %d pools and %d sessions", len(self.store.pools), len(self.store.sessions))
 
     async def stop(self) -> None:
-        """End all work and connections; the next operator carries on from what is in the cluster."""
+        """End all work and connections; the next operator continues from the state in the cluster."""
         if self.metrics_server is not None:
             await self.metrics_server.close()
         await self.wakeups.close()

@@ -19,6 +19,7 @@ from .result import QUICK_RESULTS, RESULTS, Result, Stopwatch, over_budget, wrap
 BENCHMARKS = {
     "oldway": ("oldway", "operations that open and close the wallets each time, against the same ones in a session"),
     "open": ("opening", "from applying a session with existing wallets to Ready, against the raw open_wallet calls"),
+    "create": ("creating", "from applying a new session to Ready, against the raw key exchange of three wallets"),
     "payment": ("payment", "from a payment, and from its block, to the session's status"),
     "tls": ("tls", "what a wallet's questions to monerod take, over plain HTTP and over TLS"),
     "capacity": ("capacity", "as many sessions as this machine holds: memory, time, and what ends it"),

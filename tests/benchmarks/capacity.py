@@ -30,7 +30,7 @@ WAVE = 6
 """Sessions at once, and free slots per role."""
 
 SPARE = 10
-"""How far the cap is above the target: nothing is to give way."""
+"""How far the cap is above the target: nothing is to be evicted."""
 
 WAVE_SECONDS = 420.0
 """For one wave to be Ready: six key exchanges are a minute of CPU, on a machine that is full of pods."""
@@ -165,7 +165,7 @@ async def _until_active(place: Place, number: int) -> str | None:
         if ready >= number:
             return None
         now = time.monotonic()
-        if _memory_available() < MEMORY_FLOOR:
+        if memory_available() < MEMORY_FLOOR:
             return f"memory: less than {MEMORY_FLOOR / 2**30:.0f} GiB are available"
         stuck = await _unschedulable(place)
         stuck_since = (stuck_since or now) if stuck else None
@@ -195,7 +195,7 @@ async def _sample(place: Place, metrics: Metrics, sessions: int, wave_seconds: f
         sessions=sessions,
         pods=len(await place.slots()),
         wave_seconds=wave_seconds,
-        memory_available=_memory_available(),
+        memory_available=memory_available(),
         wallet_rss=sum(rss for rss, _ in opened) / max(1, len(opened)),
         wallet_pss=sum(pss for _, pss in opened) / max(1, len(opened)),
         operator_memory=scrape.value("process_resident_memory_bytes"),
@@ -215,7 +215,7 @@ def _wallet_processes(world: World) -> list[tuple[int, int]]:
     return [(int(line[0]) * 1024, int(line[1]) * 1024) for line in lines if len(line) == 2]
 
 
-def _memory_available() -> int:
+def memory_available() -> int:
     """Bytes that could still be used without swapping. The nodes are containers: it is the machine's."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,22 +101,73 @@ def _open(figures: Figures) -> Figure:
     medians = {name: s["median"] for name, s in figures["summary"].items()}
     stages = {name.removeprefix("stage "): v for name, v in medians.items() if name.startswith("stage ")}
     rest = medians["operator"] - sum(stages.values())
-    colors = [*SERIES[: len(stages)], REST]
     parts = stages | {"until a client sees it" if stages else "in all": max(0.0, rest)}
+    colors = [*SERIES[: len(stages)], REST]
+    _beside(axes, parts, colors, whole=medians["operator"], raw=medians["raw"], raw_title="three raw open_wallet calls")
+    figure.legend(loc="outside lower center", ncols=4)
+    return figure
+
+
+def _beside(
+    axes: Axes, parts: Mapping[str, float], colors: Sequence[str], *, whole: float, raw: float | None, raw_title: str
+) -> None:
+    """Two bars: the parts of the time to Ready, one after the other, and below it the raw calls."""
     left = 0.0
     for (name, seconds), color in zip(parts.items(), colors, strict=True):
         axes.barh(0, seconds, left=left, height=0.6, color=color, label=f"{name} {duration(seconds)}")
         left += seconds
-    axes.text(left * 1.01, 0, duration(medians["operator"]), va="center")
-    axes.barh(1, medians["raw"], height=0.6, color=OLD)
-    axes.text(medians["raw"] + left * 0.01, 1, duration(medians["raw"]), va="center")
-    axes.set_yticks([0, 1], ["apply to Ready", "three raw open_wallet calls"])
+    axes.text(left * 1.01, 0, duration(whole), va="center")
+    axes.set_yticks([0], ["apply to Ready"])
+    if raw is not None:
+        axes.barh(1, raw, height=0.6, color=OLD)
+        axes.text(raw + left * 0.01, 1, duration(raw), va="center")
+        axes.set_yticks([0, 1], ["apply to Ready", raw_title])
     axes.invert_yaxis()
-    axes.set_xlim(0, left * 1.12)
+    axes.set_xlim(0, max(left, raw or 0.0) * 1.12)
     axes.set_xlabel("seconds (medians)")
     axes.grid(visible=False, axis="y")
-    figure.legend(loc="outside lower center", ncols=4)
+
+
+def _create(figures: Figures) -> Figure | None:
+    """Where the time of one new session goes, and the share of sessions that are Ready within a time."""
+    loads = [load for load in figures["loads"] if load["operator"]["seconds"]]
+    if not loads:
+        return None
+    figure = Figure(figsize=(WIDTH, 5.2), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(1, 1.4), squeeze=False).flat
+    first = loads[0]
+    parts = {name: statistics.median(values) for name, values in first["operator"]["parts"].items()}
+    whole, raw = (median_of(first[name]) for name in ("operator", "raw"))
+    if not parts:
+        parts = {"in all": whole or 0.0}
+    axes = above.subplots()
+    _beside(axes, parts, SERIES[: len(parts)], whole=whole or 0.0, raw=raw, raw_title="raw key exchange")
+    axes.set_xlabel(f"seconds, {first['title']} (medians)")
+    above.legend(loc="outside lower center", ncols=3)
+    axes = below.subplots()
+    for load, color in zip(loads, SERIES, strict=False):
+        for side, style, title in (("operator", "-", load["title"]), ("raw", "--", f"{load['title']}, raw exchange")):
+            if found := load[side]:
+                number = len(found["seconds"]) + found["failed"]
+                _shares(axes, found["seconds"], number, title, color=color, style=style)
+    axes.set_xlabel("seconds until Ready; of the raw exchange, until its end")
+    axes.set_ylabel("share of all (%)")
+    axes.set_xlim(left=0)
+    axes.set_ylim(0, 102)
+    below.legend(loc="outside lower center", ncols=3)
     return figure
+
+
+def _shares(axes: Axes, seconds: Sequence[float], number: int, title: str, *, color: str, style: str = "-") -> None:
+    """The share of so many that had come to their end: failed ones never do."""
+    values = sorted(seconds)
+    shares = [100 * (index + 1) / number for index in range(len(values))]
+    axes.step([0, *values], [0, *shares], where="post", color=color, ls=style, lw=2, label=f"{title} (n = {number})")
+
+
+def median_of(side: Figures | None) -> float | None:
+    """Of the seconds of one side of a benchmark; None when it has none."""
+    return float(statistics.median(side["seconds"])) if side and side["seconds"] else None
 
 
 def _payment(figures: Figures) -> Figure | None:
@@ -126,8 +178,7 @@ def _payment(figures: Figures) -> Figure | None:
         values = sorted(figures[name]["seconds"])
         if not values:
             return None
-        shares = [100 * (index + 1) / len(values) for index in range(len(values))]
-        axes.step([0, *values], [0, *shares], where="post", color=color, lw=2, label=f"{title} (n = {len(values)})")
+        _shares(axes, values, len(values), title, color=color)
     aim = figures["aims"]["p95"]
     axes.axvline(aim, color=AIM, ls="--", lw=1)
     axes.plot([aim], [95], "o", color=AIM, label=f"aim: 95 % within {aim:g} s")
@@ -230,6 +281,7 @@ def _plain_log(axes: Axes) -> None:
 _PLOTS: Mapping[str, Callable[[Figures], Figure | None]] = {
     "oldway": _oldway,
     "open": _open,
+    "create": _create,
     "payment": _payment,
     "tls": _tls,
     "capacity": _capacity,

@@ -36,6 +36,8 @@ class Budget:
 
 BUDGETS = (
     Budget("oldway", "pods_replaced", 0, "an operation through a session leaves its wallets open"),
+    Budget("create", "failed", 0, "every new session becomes Ready"),
+    Budget("create", "wallet_requests_per_session", 60, "making three wallets takes a fixed number of requests"),
     Budget("payment", "payments_unseen", 0, "every payment shows in the status"),
     Budget("payment", "daemon_requests_per_second", 3.0, "following costs monerod a few cheap requests at each event"),
     Budget("capacity", "pods_per_session", 3, "a session holds one pod per role"),

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .plots import duration
+from escrow_operator.adapters.wallet_rpc import FILE_DEADLINE
+
+from .plots import duration, median_of
 
 Figures = Mapping[str, Any]
 
@@ -83,6 +85,85 @@ def _open(figures: Figures) -> str:
 
 def _rounds(ratios: Sequence[float]) -> str:
     return f"median {statistics.median(ratios):.2f}, {min(ratios):.2f} … {max(ratios):.2f}, of {len(ratios)}"
+
+
+def _create(figures: Figures) -> str:
+    loads = figures["loads"]
+    rows = []
+    for load in loads:
+        ours, raw = load["operator"], load["raw"]
+        rows.append(
+            (
+                load["title"],
+                str(load["sessions"]),
+                str(ours["failed"]),
+                _seconds(median_of(ours)),
+                *(_seconds(ours["percentiles"].get(key)) for key in ("p90", "max")),
+                _seconds(ours["all_seconds"]),
+                _seconds(median_of(raw)),
+                _seconds(raw and raw["all_seconds"]),
+                _or_dash(load["ratio"], "{:.2f}"),
+                f"{load['machine_load']:.0f}",
+            )
+        )
+    head = ("Sessions come", "In all", "Failed", "Median", "p90", "max", "All Ready")
+    text = table((*head, "Raw: median", "Raw: all done", "Against raw", "Machine's load"), rows)
+    text += "\n" + "".join(f"- {_created(load, figures['ready_seconds'])}\n" for load in loads)
+    first, last = loads[0], loads[-1]
+    one = median_of(first["operator"])
+    if one is not None and last is not first:
+        # What is to be gained, or not, by making wallets of fewer sessions at a time.
+        text += (
+            f"\nOne after the other, in the time that each takes alone, {last['sessions']} would be Ready after"
+            f" {duration(one * last['sessions'])}, and half of them after {duration(one * last['sessions'] / 2)}.\n"
+        )
+    if figures["affordable"] < figures["wanted"]:
+        text += (
+            f"\nThe machine had room for {figures['affordable']} sessions beside as many warm slots, not for"
+            f" {figures['wanted']}: the others waited for their pods to start.\n"
+        )
+    text += "\n" + _parts("Stage, as a client sees it (medians)", loads, "operator")
+    return text + "\n" + _parts("Step of the raw key exchange (medians)", loads, "raw")
+
+
+def _created(load: Figures, patience: float) -> str:
+    """What is to be said of a load, in whole sentences."""
+    ours, title = load["operator"], load["title"][0].upper() + load["title"][1:]
+    ready = len(ours["seconds"])
+    why = "; ".join(ours["failures"])
+    if not ready:
+        return f"{title}: none was Ready within {patience:g} s ({why})."
+    text = f"{title}: Ready after {_seconds(median_of(ours))} (median)"
+    if load["ratio"] is not None:
+        text += f", {load['ratio']:.2f} times the raw key exchange"
+        text += f" (round by round: {_rounds(load['ratios'])})" if load.get("ratios") else ""
+    if ours["all_seconds"] is not None:
+        text += f"; all {ready} after {duration(ours['all_seconds'])}, {60 * ready / ours['all_seconds']:.1f} a minute"
+    if ours["failed"]:
+        text += f"; {ours['failed']} were not within {patience:g} s ({why})"
+    if ours["begun_again"]:
+        text += f"; of {ours['begun_again']} the key exchange was begun again with other files"
+    if ours["troubles"]:
+        told = ", ".join(f"{name} ({number})" for name, number in sorted(ours["troubles"].items()))
+        text += f"; Events told of trouble: {told}"
+    return text + "."
+
+
+def _parts(head: str, loads: Sequence[Figures], side: str) -> str:
+    """Medians of the stages or steps, a column for each load that has them."""
+    found = [load for load in loads if load[side] and load[side]["parts"]]
+    if not found:
+        return ""
+    medians = [{name: statistics.median(v) for name, v in load[side]["parts"].items()} for load in found]
+    rows = [
+        (name, *(f"{duration(m[name])} ({m[name] / sum(m.values()):.0%})" if name in m else "–" for m in medians))
+        for name in medians[0]
+    ]
+    return table((head, *(load["title"] for load in found)), rows)
+
+
+def _seconds(value: float | None) -> str:
+    return "–" if value is None else duration(value)
 
 
 def _payment(figures: Figures) -> str:
@@ -236,6 +317,21 @@ From `kubectl apply` of a session with existing wallets to Ready, seen by a clie
 operator adds, and what the machine does meanwhile. Both sides use the project's wallet image, which makes smaller
 throw-away TLS keys at each `open_wallet` than Monero does by itself (*Wallets and their monerod*, below)."""
 
+_CREATE = f"""\
+From `kubectl apply` of a new escrow (`setup: Create`), whose three wallets the operator makes, to Ready, seen by a
+client's watch: what a customer waits for first. Slots are warm, and each session takes three of them. The baseline is
+the key exchange alone, as a client written by hand does it: three wallets are created and exchange their messages, and
+are stored. It runs in the operator's pod and uses slots of the same pool that nobody has used: in turns with the
+sessions that come one at a time, and before those that come all at once. It waits for as long as a call takes; the
+operator gives up on one after {FILE_DEADLINE:g} s, says so in an Event, and begins again.
+
+The operator does more. Deeds are stored before a wallet is made, and wallets are closed and opened again as the deeds
+say before anybody sees their address. Slots that were claimed are replaced, and wallets that take long to make share
+the machine's time with that; a raw client claims none. A new wallet is CPU: where sessions come faster than the cores
+make wallets, all of them wait for each other. Of so few sessions p99 would be the maximum. A session that is not Ready
+in time has failed, and is in no percentile. The machine's load is how many processes ran or wanted to, in the last
+minute of it: those of the wallets, and those of whoever else used the machine."""
+
 _PAYMENT = """\
 A customer pays into an Active session. The clock runs from when monerod has the transaction, or the block, to when a
 client that watches the EscrowSession sees it, with the intervals of the chart."""
@@ -281,6 +377,7 @@ are, and the CPU time for it, is the price of every two minutes on mainnet."""
 SECTIONS: Mapping[str, Section] = {
     "oldway": Section("The old way against sessions", _OLDWAY, _oldway),
     "open": Section("Opening a session", _OPEN, _open),
+    "create": Section("Making a new escrow", _CREATE, _create),
     "payment": Section("From a payment to the status", _PAYMENT, _payment),
     "tls": Section("Wallets and their monerod", _TLS, _tls),
     "capacity": Section("Sessions on one machine", _CAPACITY, _capacity),

@@ -1,4 +1,4 @@
-"""The cluster-wide cap with ten real sessions (invariant I5), and what becomes of the one that gives way."""
+"""The cluster-wide cap with ten real sessions (invariant I5), and what becomes of the one that is evicted."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def test_i5_the_11th_session_of_10_evicts_exactly_the_least_recently_used(
     assert left == {escrow.name for escrow in escrows if escrow is not victim} | {"newcomer"}
     await victim.until_event("Evicted")
 
-    # Re-applied it opens the wallets it had; now the first one that was touched gives way.
+    # Re-applied it opens the wallets it had; now the first one that was touched is evicted.
     await victim.apply()
     again = await victim.until_active(within=2 * MINUTES)
     assert again["address"] == address
@@ -114,12 +114,12 @@ async def test_i5_without_a_victim_newcomers_wait_in_order_and_go_on_by_themselv
             await escrow.apply(eviction="Never")
         await all_active(pinned)
         first, second = place.escrow("first"), place.escrow("second")
-        # Else the second could make it give way as soon as it is open.
+        # Else the second could have it evicted as soon as it is open.
         await first.apply(eviction="Never")
         await first.until_condition("Ready", "False", "AtCapacity")
         await second.apply()
         waiting = await second.until_condition("Ready", "False", "AtCapacity")
-        assert "none of them may give way" in waiting["message"]
+        assert "none of them may be evicted" in waiting["message"]
         assert (await second.status())["phase"] == "Pending"
         await pinned[0].delete()
         await first.until_active()

@@ -126,16 +126,20 @@ class Api:
         response = await self._http.get(f"/api/v1/namespaces/{namespace}/pods/{pod}/log", params=query)
         return response.text if response.is_success else ""
 
-    async def watch(self, resource: Resource, namespace: str, name: str) -> AsyncIterator[Body]:
-        """Every version of one object from now on, beginning with the present one, until it is deleted."""
-        query = {"watch": "true", "fieldSelector": f"metadata.name={name}"}
+    async def watch(self, resource: Resource, namespace: str, name: str | None = None) -> AsyncIterator[Body]:
+        """Every version from now on of one object until it is deleted, or of a namespace's, beginning with the present.
+
+        The API server may end it.
+        """
+        query = {"watch": "true"} | ({"fieldSelector": f"metadata.name={name}"} if name else {})
         timeout = httpx.Timeout(REQUEST_SECONDS, read=None)
         async with self._http.stream("GET", resource.path(namespace), params=query, timeout=timeout) as response:
             async for line in response.aiter_lines():
                 event = json.loads(line)
-                if event["type"] in ("DELETED", "ERROR"):
+                if event["type"] == "ERROR" or (name and event["type"] == "DELETED"):
                     return
-                yield event["object"]
+                if event["type"] != "DELETED":
+                    yield event["object"]
 
     async def _json(
         self,

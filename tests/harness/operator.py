@@ -24,7 +24,7 @@ INTERVALS = {"sweep": "5s", "resync": "10s", "monitor": "2s", "daemon": "1s"}
 """Short ones: a test waits for what the operator does by itself."""
 
 SESSIONS = {"minStay": "1s"}
-"""Tests at the cap do not wait for a minute until somebody may give way."""
+"""Tests at the cap do not wait for a minute until somebody may be evicted."""
 
 TAIL_LINES = 40
 

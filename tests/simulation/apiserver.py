@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from escrow_operator.adapters.kube import PODS, POOLS, SESSIONS, JsonPatch, Resource
+from escrow_operator.adapters.kube import NAMESPACES, PODS, POOLS, SESSIONS, JsonPatch, Resource
 from escrow_operator.adapters.kube_errors import ConflictError, ExpiredError, KubeError, NotFoundError
 from escrow_operator.models.common import format_time
 
@@ -108,9 +108,11 @@ class ApiServer:
         self.oldest = self._version
 
     def create(self, resource: Resource, namespace: str | None, body: Mapping[str, Any]) -> Body:
-        """A new object. Raises ConflictError for a name that is taken, KubeError for what the schema refuses."""
+        """A new object. Raises ConflictError for a name that is taken, KubeError for what the schema refuses,
+        or in a namespace that is being deleted."""
         name = body["metadata"]["name"]
         key = (resource.plural, namespace, name)
+        self._must_have_place(namespace)
         if key in self.objects:
             raise ConflictError(409, "AlreadyExists", f'{resource.plural} "{name}" already exists')
         fresh = _stored(body)
@@ -215,6 +217,13 @@ class ApiServer:
                 self._save(resource, (resource.plural, namespace, name), body, before=body)
             return
         self._remove((resource.plural, namespace, name))
+
+    def _must_have_place(self, namespace: str | None) -> None:
+        if namespace is None:
+            return
+        if "deletionTimestamp" in self.get(NAMESPACES, None, namespace)["metadata"]:
+            text = f"unable to create new content in namespace {namespace} because it is being terminated"
+            raise KubeError(403, "Forbidden", text)
 
     def _save(self, resource: Resource, key: Key, fresh: Body, *, before: Body | None) -> Body:
         if resource.plural in CUSTOM:

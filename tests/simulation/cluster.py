@@ -8,11 +8,13 @@ import itertools
 import json
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-from escrow_operator.adapters.kube import DEPLOYMENTS, PODS, SECRETS, VOLUME_CLAIMS, Resource
+from escrow_operator.adapters.kube import DEPLOYMENTS, NAMESPACES, PODS, SECRETS, VOLUME_CLAIMS, Resource
+from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
 from escrow_operator.core.manifests.common import RPC_PORT
 from escrow_operator.models.common import WALLET_RPC
 
@@ -25,6 +27,11 @@ CONTROLLER_SECONDS = 0.02
 
 STOP_SECONDS = 0.3
 """For wallet-rpc to store its wallet and end."""
+
+
+UNHEARD_SECONDS, EVICTION_SECONDS = 10.0, 20.0
+"""Of a node of which nothing is heard: until its pods count as not ready, and from then until they are deleted. In
+clusters it is 40 s and five minutes; no more is to be learnt from waiting for so long."""
 
 
 class WalletServer(Protocol):
@@ -75,6 +82,8 @@ class Cluster:
         self._numbers = itertools.count(1)
         self._tasks: dict[Any, asyncio.Task[None]] = {}
         self._addresses: dict[str, str] = {}
+        self.garbage_seconds: dict[str, float] = {}
+        """How long the garbage collector takes from its decision to the deletion, for some kinds of objects."""
         self.nodes = [Node("node-1"), Node("node-2")]
         server.subscribers.append(self._see)
 
@@ -124,6 +133,10 @@ class Cluster:
                 self._delete_pod(pod)
         for pod in sorted(current, key=_is_ready)[: max(0, len(current) - spec["replicas"])]:
             self._delete_pod(pod)
+        home = self._server.find(NAMESPACES, None, meta["namespace"])
+        if home is None or "deletionTimestamp" in home["metadata"]:
+            # The API server would refuse them.
+            return
         for _ in range(spec["replicas"] - len(current)):
             body = copied(spec["template"])
             body["metadata"]["name"] = f"{meta['name']}-{digest[:4]}-{next(self._numbers):03}"
@@ -216,6 +229,40 @@ class Cluster:
         self._stop_listening(self._addresses.pop(uid))
         self.run(pod, node)
 
+    def silence(self, node: Node) -> None:
+        """Nothing is heard of a node any more. What runs there goes on, and its pods are evicted in vain."""
+        node.silent = True
+        spawn_apart(self._evict(node))
+
+    async def _evict(self, node: Node) -> None:
+        await asyncio.sleep(UNHEARD_SECONDS)
+        for pod in self._pods_on(node) if node.silent else ():
+            not_ready = [{"type": "Ready", "status": "False", "reason": "NodeNotReady"}]
+            self._set_status(pod, pod["status"] | {"conditions": not_ready})
+        await asyncio.sleep(EVICTION_SECONDS)
+        for pod in self._pods_on(node) if node.silent else ():
+            self._delete_pod(pod)
+
+    def hear(self, node: Node) -> None:
+        """It is heard of again: kubelet says how its pods are, and ends those that were deleted."""
+        node.silent = False
+        for pod in self._pods_on(node):
+            meta = pod["metadata"]
+            if "deletionTimestamp" not in meta and meta["uid"] in node.processes:
+                self._set_status(pod, pod["status"] | {"conditions": [{"type": "Ready", "status": "True"}]})
+            self._soon(("pod", meta["namespace"], meta["name"]), partial(self._tend, meta["namespace"], meta["name"]))
+
+    def node_of(self, pod: Body) -> Node:
+        """Where a pod was scheduled to."""
+        return next(node for node in self.nodes if node.name == pod["spec"]["nodeName"])
+
+    def addresses_on(self, node: Node) -> list[str]:
+        """Where the processes on a node listen."""
+        return [self._addresses[uid] for uid in node.processes]
+
+    def _pods_on(self, node: Node) -> list[Body]:
+        return [pod for pod in self._server.all(PODS) if pod["spec"].get("nodeName") == node.name]
+
     def process_of(self, pod: Body) -> WalletServer | None:
         """What runs in a pod."""
         return next((p for node in self.nodes if (p := node.processes.get(pod["metadata"]["uid"]))), None)
@@ -246,7 +293,19 @@ class Cluster:
         for (plural, namespace, name), body in list(self._server.objects.items()):
             owners = [ref["uid"].partition("/")[0] for ref in body["metadata"].get("ownerReferences") or ()]
             if owners and not uids.intersection(owners) and "deletionTimestamp" not in body["metadata"]:
-                self._server.delete(Resource("", plural), namespace, name)
+                if seconds := self.garbage_seconds.get(plural):
+                    uid = body["metadata"]["uid"]
+                    spawn_apart(self._delete_later(Resource("", plural), namespace, name, uid, seconds))
+                else:
+                    self._server.delete(Resource("", plural), namespace, name)
+
+    async def _delete_later(
+        self, resource: Resource, namespace: str | None, name: str, uid: str, seconds: float
+    ) -> None:
+        """What was decided is done, whatever becomes of the object meanwhile."""
+        await asyncio.sleep(seconds)
+        with suppress(NotFoundError, ConflictError):
+            self._server.delete(resource, namespace, name, uid=uid)
 
 
 def _controller(pod: Body) -> str:

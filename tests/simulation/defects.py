@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from unittest.mock import patch
+from weakref import WeakKeyDictionary
 
 from escrow_operator.core import expiry, funding
+from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.session import Session
+from escrow_operator.models.slot import Slot
+from escrow_operator.services.pools.drift import Applied
 from escrow_operator.services.sessions.opening import SessionOpener
+from escrow_operator.services.wallets.clients import WalletClients
 
 PACKAGE = "escrow_operator"
 
@@ -67,6 +72,26 @@ def _sum_of_all(payments: Any, *, deep: bool | None = None, certain: bool = Fals
     return _sum(payments, certain=certain)
 
 
+_client: Callable[..., Any] = WalletClients.client
+_by_pod: WeakKeyDictionary[WalletClients, dict[str, Any]] = WeakKeyDictionary()
+
+
+async def _client_of_the_pod(wallets: WalletClients, slot: Slot) -> Any:
+    """Wherever the pod is now."""
+    known = _by_pod.setdefault(wallets, {})
+    if slot.uid not in known:
+        known[slot.uid] = await _client(wallets, slot)
+    return known[slot.uid]
+
+
+_applied: WeakKeyDictionary[Applied, dict[PoolKey, dict[Any, Any]]] = WeakKeyDictionary()
+
+
+def _of_the_name(applied: Applied, pool: Pool) -> dict[Any, Any]:
+    """Of whichever pool had that name."""
+    return _applied.setdefault(applied, {}).setdefault(pool.key, {})
+
+
 DEFECTS = (
     Defect("a payment counts before it is deep enough", {"core.funding._Payments.sum": _sum_of_all}),
     Defect("a closed session says Funded", {"services.sessions.closing.unwatched": lambda *_, **__: ()}),
@@ -86,6 +111,14 @@ DEFECTS = (
     Defect("a payment under way does not keep a session open", {"core.cap.is_protected": _no}),
     Defect("an expired session does not come back", {"services.sessions.closing.is_wanted_again": _no}),
     Defect("who has a wallet open is not asked", {"services.slots.claims.wallet_holders": lambda *_, **__: {}}),
+    Defect(
+        "of a pool that was made again all counts as applied", {"services.pools.drift.Applied._states": _of_the_name}
+    ),
+    Defect(
+        "a pod is called where it was before its node rebooted",
+        {"services.wallets.clients.WalletClients.client": _client_of_the_pod},
+    ),
+    Defect("what comes late hides what is newer", {"services.state.newest.Newest.is_news": lambda *_: True}),
 )
 
 

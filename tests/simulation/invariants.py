@@ -8,14 +8,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from escrow_operator.adapters.kube import PODS, POOLS, SECRETS, SESSIONS
+from escrow_operator.adapters.kube import DEPLOYMENTS, PODS, POOLS, SECRETS, SERVICES, SESSIONS
+from escrow_operator.core.manifests.common import deployment_name, service_name
 from escrow_operator.core.manifests.session import CONNECTION_TYPE, DEED_TYPE
 from escrow_operator.models.common import ROLES, Label
 from escrow_operator.models.monero import parse_xmr
+from escrow_operator.models.pool import PoolKey
 from escrow_operator.models.session import OPEN_PHASES, Phase, Setup
 
 from .apiserver import Body, Event
 from .chain import Block
+from .names import POOL, full_name
 from .wallet_files import WalletFile
 
 if TYPE_CHECKING:
@@ -32,18 +35,23 @@ class Watchman:
     def __init__(self, world: World) -> None:
         self._world = world
         self.violations: list[str] = []
-        self.addresses: dict[str, str] = {}
-        """Session uid → the address that its status told."""
+        self.addresses: dict[str, tuple[str, str]] = {}
+        """Session uid → its namespace, and the address that its status told."""
         self._secrets: set[str] = set()
         self._former: list[tuple[float, tuple[Block, ...]]] = []
         """When chains were reorganised, and what they were."""
         self._lost: list[tuple[float, str]] = []
         """When adopted pods were gone, and the uid of their session."""
+        self._settled: dict[str, str] = {}
+        """Address → uid of the session whose payout was final."""
+        self._newest: dict[tuple[str, str, tuple[str, str]], int] = {}
+        """The newest version of each object that each process knew."""
         world.server.subscribers.append(self._see)
 
     def _see(self, event: Event) -> None:
         try:
             self._look_at(event)
+            self._nobody_forgets()
         except Exception as error:
             # It would come out of the operator's own request, which tries that again.
             self.violations.append(f"the watchman itself: {error!r}")
@@ -55,6 +63,8 @@ class Watchman:
                 self._see_session(event)
             case "secrets":
                 self._see_secret(event)
+            case SERVICES.plural | DEPLOYMENTS.plural if event.kind == "DELETED":
+                self._see_part_go(event.body)
             case "pods" if event.kind != "DELETED":
                 self._see_pod(event)
             case "pods" if uid := event.body["metadata"]["labels"].get(Label.SESSION_UID):
@@ -62,19 +72,43 @@ class Watchman:
         if event.plural != "secrets":
             self._tells_no_secret(event.body)
 
+    def _see_part_go(self, body: Body) -> None:
+        """Garbage collection takes what is of former pools, and nothing of one that is there."""
+        owners = {owner["uid"] for owner in body["metadata"].get("ownerReferences") or ()}
+        living = {
+            pool["metadata"]["uid"]
+            for pool in self._world.server.all(POOLS)
+            if self._world.namespaces.is_served(pool["metadata"]["namespace"])
+        }
+        if owners & living:
+            self._note("I7", f"{body['metadata']['name']} of a pool that is there is gone")
+
+    def _nobody_forgets(self) -> None:
+        """What comes late hides nothing that is newer: a claim that was just made would be made again."""
+        for process in self._world.processes:
+            store = self._world.operators[process.name].store
+            for plural, known in (("sessions", store.sessions), ("pools", store.pools), ("pods", store._slots)):
+                for key, one in known.items():
+                    place, version = (process.name, plural, (key[0], key[1])), int(one.resource_version)
+                    if self._newest.setdefault(place, version) > version:
+                        self._note("I7", f"{process.name} takes {plural} {key[1]} for what it was before")
+                    self._newest[place] = version
+
     def _see_session(self, event: Event) -> None:
         body, meta = event.body, event.body["metadata"]
         status = body.get("status") or {}
         if address := status.get("address"):
-            former = self.addresses.setdefault(meta["uid"], address)
+            _, former = self.addresses.setdefault(meta["uid"], (meta["namespace"], address))
             if former != address:
                 self._note("I4", f"session {meta['name']} had address {former} and has {address}")
+            self._must_not_be_settled(body, address)
         if event.kind == "DELETED":
             return
+        self._must_not_close_on_money(event)
         conditions = {c["type"]: c["status"] for c in status.get("conditions") or ()}
         phase = Phase(status["phase"]) if "phase" in status else None
         if conditions.get("Ready") == "True" and phase in OPEN_PHASES and not _was_true(event.before, "Ready"):
-            pods = self._world.pods_of(meta["name"])
+            pods = self._world.pods_of(full_name(body))
             mine = [pod for pod in pods if pod["metadata"]["labels"].get(Label.SESSION_UID) == meta["uid"]]
             now = self._world.clock.monotonic()
             known = len(mine) + sum(uid == meta["uid"] and now - at < HEARSAY_SECONDS for at, uid in self._lost)
@@ -87,6 +121,24 @@ class Watchman:
         busy = [s for s in self._world.server.all(SESSIONS) if (s.get("status") or {}).get("phase") in OPEN_PHASES]
         if len(busy) > self._world.settings.sessions.max_active:
             self._note("I5", f"{len(busy)} sessions are open")
+
+    def _must_not_be_settled(self, body: Body, address: str) -> None:
+        """Parties of a trade that is over may hold the keys of its wallets."""
+        meta, spec = body["metadata"], body["spec"]
+        if body["status"].get("phase") in (Phase.COMPLETED, Phase.REFUNDED):
+            self._settled.setdefault(address, meta["uid"])
+        of = self._settled.get(address, meta["uid"])
+        if of != meta["uid"] and spec["setup"] == Setup.CREATE and not spec.get("reuseSettledWallets"):
+            self._note("I4", f"session {meta['name']} has the wallets of a trade that is over")
+
+    def _must_not_close_on_money(self, event: Event) -> None:
+        """What the status says of a payment under way keeps a session open."""
+        before = (event.before or {}).get("status") or {}
+        phase = event.body.get("status", {}).get("phase")
+        if before.get("phase") == phase or phase not in (Phase.SUSPENDED, Phase.EXPIRED, Phase.EVICTED):
+            return
+        if (before.get("funding") or {}).get("pending", "0") != "0":
+            self._note("I8", f"session {event.body['metadata']['name']} is {phase} with a payment under way")
 
     def before_reorganisation(self) -> None:
         """The chain is about to be another: what is told in the next moments may be of the one that was."""
@@ -112,11 +164,11 @@ class Watchman:
     def _see_secret(self, event: Event) -> None:
         body = event.body
         if body.get("type") == DEED_TYPE:
-            if event.kind == "DELETED":
+            if event.kind == "DELETED" and self._world.namespaces.is_served(body["metadata"]["namespace"]):
                 self._note("I4", f"deed {body['metadata']['name']} was deleted")
             if body["metadata"].get("ownerReferences"):
                 self._note("I4", f"deed {body['metadata']['name']} has an owner")
-        if body.get("type") == CONNECTION_TYPE and body.get("data"):
+        if body.get("type") == CONNECTION_TYPE and body.get("data") and event.kind != "DELETED":
             self._must_be_proven(body)
         for key in ("password", "key"):
             if value := (body.get("data") or {}).get(key):
@@ -124,7 +176,7 @@ class Watchman:
 
     def _must_be_proven(self, connection: Body) -> None:
         """A client could hand out an address of which the next attempt would know nothing."""
-        name = connection["metadata"]["labels"][Label.SESSION]
+        name = f"{connection['metadata']['namespace']}/{connection['metadata']['labels'][Label.SESSION]}"
         session = self._world.session(name)
         if session is None or session["spec"]["setup"] == Setup.OPEN:
             return
@@ -167,36 +219,55 @@ class Watchman:
             *self._no_slot_leaks(),
             *self._money_can_be_reached(),
             *self._status_is_true(),
+            *self._pools_are_whole(),
         ]
 
     def _no_slot_leaks(self) -> list[str]:
         world, found = self._world, []
         sessions = {body["metadata"]["uid"]: body for body in world.server.all(SESSIONS)}
         held: Counter[str] = Counter()
-        free: Counter[str] = Counter()
+        free: Counter[tuple[str, str, str]] = Counter()
         for pod in world.server.all(PODS):
             meta = pod["metadata"]
             uid = meta["labels"].get(Label.SESSION_UID)
             if "deletionTimestamp" in meta:
                 found.append(f"I3: pod {meta['name']} never ends")
             elif uid is None:
-                free[meta["labels"][Label.ROLE]] += 1
+                free[meta["namespace"], meta["labels"][Label.POOL], meta["labels"][Label.ROLE]] += 1
             elif uid not in sessions:
                 found.append(f"I3: pod {meta['name']} has no living owner")
             else:
                 held[uid] += 1
         for uid, body in sessions.items():
-            name, status = body["metadata"]["name"], body.get("status") or {}
+            name, status = full_name(body), body.get("status") or {}
             is_open = status.get("phase") in OPEN_PHASES
             if held[uid] != (len(ROLES) if is_open else 0):
                 found.append(f"I3: session {name} ({status.get('phase')}) has {held[uid]} pods at rest")
         for pool in world.server.all(POOLS):
             wanted = pool["spec"]["warmSlots"]
-            found += [f"I3: {free[role]} free slots of {role}, not {wanted}" for role in ROLES if free[role] != wanted]
+            for role in ROLES:
+                there = free[pool["metadata"]["namespace"], pool["metadata"]["name"], role]
+                if there != wanted:
+                    found.append(f"I3: {there} free slots of {role} in pool {full_name(pool)}, not {wanted}")
+        return found
+
+    def _pools_are_whole(self) -> list[str]:
+        """Each has a Service and Deployments of its own, and not of a former pool of its name."""
+        found = []
+        for pool in self._world.server.all(POOLS):
+            key, uid = PoolKey(pool["metadata"]["namespace"], pool["metadata"]["name"]), pool["metadata"]["uid"]
+            names = [(SERVICES, service_name(key)), *((DEPLOYMENTS, deployment_name(key, role)) for role in ROLES)]
+            for resource, name in names if "deletionTimestamp" not in pool["metadata"] else ():
+                body = self._world.server.find(resource, key.namespace, name) or {"metadata": {}}
+                if uid not in {owner["uid"] for owner in body["metadata"].get("ownerReferences") or ()}:
+                    found.append(f"I7: pool {key} has no {resource.plural} {name} of its own")
         return found
 
     def _money_can_be_reached(self) -> list[str]:
-        """Of each address that was ever told, three deeds that open three wallet files of that address."""
+        """Of each address that was ever told, three deeds that open three wallet files of that address.
+
+        A namespace takes its deeds with it, as its users were told.
+        """
         world, known = self._world, {role: dict[str, Body]() for role in ROLES}
         for secret in world.server.all(SECRETS):
             if secret.get("type") == DEED_TYPE:
@@ -205,19 +276,21 @@ class Watchman:
                     if secret["metadata"]["labels"][Label.ROLE] == role and data.get("address"):
                         known[role][data["address"]] = data
         found = []
-        for address in set(self.addresses.values()):
-            for role in ROLES:
+        for namespace, address in sorted(set(self.addresses.values())):
+            for role in ROLES if world.namespaces.is_served(namespace) else ():
                 deed = known[role].get(address)
                 if deed is None:
                     found.append(f"I4: no deed of {role} has address {address}")
-                elif not _opens(world.volume(role).files.get(deed["file"]), deed["password"], address):
+                elif not _opens(
+                    world.volume(role, f"{namespace}/{POOL}").files.get(deed["file"]), deed["password"], address
+                ):
                     found.append(f"I4: the deed of {role} opens no wallet of {address}")
         return found
 
     def _status_is_true(self) -> list[str]:
         world, found = self._world, []
         for body in world.server.all(SESSIONS):
-            name, status = body["metadata"]["name"], body.get("status") or {}
+            name, status = full_name(body), body.get("status") or {}
             address = status.get("address")
             if status.get("phase") not in OPEN_PHASES or not address:
                 if world.is_true(name, "Funded") and status.get("phase") not in (Phase.COMPLETED, Phase.REFUNDED):

@@ -26,17 +26,17 @@ Handler = Callable[..., Any]
 """As kopf's decorators return it: a coroutine function."""
 
 
-async def follow(kube: SimKube, resource: Resource, handler: Handler, memo: Memo) -> None:
-    """For as long as the process lives."""
+async def follow(kube: SimKube, resource: Resource, namespace: str | None, handler: Handler, memo: Memo) -> None:
+    """For as long as the process lives; None is all namespaces."""
     while True:
         try:
-            version: str | None = await _list(kube, resource, handler, memo)
+            version: str | None = await _list(kube, resource, namespace, handler, memo)
         except KubeError:
             await asyncio.sleep(AGAIN_SECONDS)
             continue
         while version is not None:
             try:
-                async for event in kube.watch(resource, None, version=version):
+                async for event in kube.watch(resource, namespace, version=version):
                     version = event["object"]["metadata"]["resourceVersion"]
                     if event["type"] != "BOOKMARK":
                         await _handle(handler, event, memo)
@@ -47,9 +47,9 @@ async def follow(kube: SimKube, resource: Resource, handler: Handler, memo: Memo
                 await asyncio.sleep(AGAIN_SECONDS)
 
 
-async def _list(kube: SimKube, resource: Resource, handler: Handler, memo: Memo) -> str:
+async def _list(kube: SimKube, resource: Resource, namespace: str | None, handler: Handler, memo: Memo) -> str:
     version = ""
-    async for page in kube.pages(resource, None):
+    async for page in kube.pages(resource, namespace):
         for body in page.items:
             await _handle(handler, {"type": None, "object": body}, memo)
         version = page.version

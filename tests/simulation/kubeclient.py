@@ -18,7 +18,7 @@ from escrow_operator.adapters.kube import (
     Listing,
     Resource,
 )
-from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError, UnavailableError
+from escrow_operator.adapters.kube_errors import ConflictError, KubeError, NotFoundError, UnavailableError
 
 from .apiserver import ApiServer, Body, Event
 from .bodies import copied
@@ -95,15 +95,21 @@ class Faults:
 
 
 class SimKube:
-    """Requests of one process."""
+    """Requests of one process; ``rights`` tells whether it may do anything in a namespace (None: in all)."""
 
     def __init__(
-        self, server: ApiServer, process: Process, view: View | None = None, faults: Faults | None = None
+        self,
+        server: ApiServer,
+        process: Process,
+        view: View | None = None,
+        faults: Faults | None = None,
+        rights: Callable[[str | None], bool] | None = None,
     ) -> None:
         self._server = server
         self._process = process
         self._view = view or View()
         self._faults = faults or Faults()
+        self._rights = rights or (lambda _: True)
         self.requests: Counter[tuple[str, str]] = Counter()
 
     async def close(self) -> None:
@@ -112,14 +118,14 @@ class SimKube:
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Body:
         """One object. Raises NotFoundError."""
         resource.path(namespace, name)
-        await self._read("get", resource)
+        await self._read("get", resource, namespace)
         return self._server.get(resource, namespace, name)
 
     async def list(
         self, resource: Resource, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
     ) -> Listing:
         """All objects as of one version."""
-        await self._read("list", resource)
+        await self._read("list", resource, namespace)
         return Listing(self._server.select(resource, namespace, labels), str(self._server.version))
 
     async def pages(
@@ -129,14 +135,14 @@ class SimKube:
         found = await self.list(resource, namespace, labels=labels)
         for start in range(0, max(1, len(found.items)), PAGE_SIZE):
             if start:
-                await self._read("list", resource)
+                await self._read("list", resource, namespace)
             yield Listing(found.items[start : start + PAGE_SIZE], found.version)
 
     async def watch(
         self, resource: Resource, namespace: str | None, *, version: str, labels: Mapping[str, str] | None = None
     ) -> AsyncIterator[Body]:
         """What happens after a version, as late and as incomplete as the view says."""
-        await self._read("watch", resource)
+        await self._read("watch", resource, namespace)
         loop = asyncio.get_running_loop()
         ends, marks = loop.time() + WATCH_SECONDS, loop.time() + BOOKMARK_SECONDS
         seen, changed = int(version), asyncio.Event()
@@ -149,6 +155,7 @@ class SimKube:
         try:
             while loop.time() < ends:
                 changed.clear()
+                self._must_be_allowed(resource, namespace)
                 events = self._server.since(seen, resource, namespace, labels)
                 if events:
                     await asyncio.sleep(view.delay)
@@ -171,13 +178,21 @@ class SimKube:
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> Body:
         """A new object."""
         return await self._write(
-            "create", resource, body["metadata"]["name"], lambda: self._server.create(resource, namespace, body)
+            "create",
+            resource,
+            namespace,
+            body["metadata"]["name"],
+            lambda: self._server.create(resource, namespace, body),
         )
 
     async def apply(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> Body:
         """Server-side apply."""
         return await self._write(
-            "apply", resource, body["metadata"]["name"], lambda: self._server.apply(resource, namespace, body)
+            "apply",
+            resource,
+            namespace,
+            body["metadata"]["name"],
+            lambda: self._server.apply(resource, namespace, body),
         )
 
     async def patch(
@@ -186,7 +201,11 @@ class SimKube:
         """A JSON patch."""
         verb = f"patch {subresource} of" if subresource else "patch"
         return await self._write(
-            verb, resource, name, lambda: self._server.patch(resource, namespace, name, ops, subresource=subresource)
+            verb,
+            resource,
+            namespace,
+            name,
+            lambda: self._server.patch(resource, namespace, name, ops, subresource=subresource),
         )
 
     async def delete(
@@ -200,22 +219,29 @@ class SimKube:
             except (NotFoundError, ConflictError):
                 return
 
-        await self._write("delete", resource, name, delete)
+        await self._write("delete", resource, namespace, name, delete)
 
-    async def _read(self, verb: str, resource: Resource) -> None:
+    def _must_be_allowed(self, resource: Resource, namespace: str | None) -> None:
+        if resource.namespaced and not self._rights(namespace):
+            where = f"in the namespace {namespace}" if namespace else "at the cluster scope"
+            raise KubeError(403, "Forbidden", f"{resource.plural} is forbidden: the operator cannot use it {where}")
+
+    async def _read(self, verb: str, resource: Resource, namespace: str | None) -> None:
         self._process.reads()
         self.requests[verb, resource.plural] += 1
         await asyncio.sleep(LATENCY)
         self._process.reads()
+        self._must_be_allowed(resource, namespace)
         if fault := self._faults.take(write=False):
             await _fail(fault)
 
-    async def _write(self, verb: str, resource: Resource, name: str, write: Callable[[], T]) -> T:
+    async def _write(self, verb: str, resource: Resource, namespace: str, name: str, write: Callable[[], T]) -> T:
         self.requests[verb.split(maxsplit=1)[0], resource.plural] += 1
         if resource is EVENTS:
             # Stories: losing one loses no state, and their names are random.
             self._process.reads()
             await asyncio.sleep(LATENCY)
+            self._must_be_allowed(resource, namespace)
             return write()
         async with self._process.step(f"{verb} {resource.plural} {name}"):
             await asyncio.sleep(LATENCY / 2)
@@ -223,6 +249,7 @@ class SimKube:
             fault = self._faults.take(write=True)
             if fault and fault is not Fault.LOST_ANSWER:
                 await _fail(fault)
+            self._must_be_allowed(resource, namespace)
             answer = write()
             if fault:
                 await _fail(fault)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from escrow_operator.models.monero import Login
 from simulation.chain import Block, Chain, Transaction
 from simulation.http_session import Reply
 from simulation.network import Ended, json_reply, pause
@@ -28,7 +29,8 @@ class Monerod:
     ``down``: neither operator nor wallets reach it; ``cut_off``: wallets do not, and notice after ``away_seconds``.
     ``behind``: blocks that it has not got yet, though it knows of them. ``busy``: it says so instead of answering.
     ``nettype`` may be another network's. ``lies`` replaces fields of get_info, of which wallets see nothing; ``hides``
-    are transactions that it denies to the operator; ``seconds`` is how long a call takes.
+    are transactions that it denies to the operator; ``seconds`` is how long a call takes. ``login`` is what wallets
+    must know; what the operator must know is the network's to ask.
     """
 
     def __init__(self, chain: Chain, *, nettype: str = "fakechain", restricted: bool = True) -> None:
@@ -43,6 +45,7 @@ class Monerod:
         self.lies: dict[str, Any] = {}
         self.hides: set[str] = set()
         self.seconds = 0.001
+        self.login: Login | None = None
 
     # What wallets get
 
@@ -51,9 +54,9 @@ class Monerod:
         """Blocks it has."""
         return max(1, self.chain.height - self.behind)
 
-    def for_wallets(self) -> Monerod:
-        """Itself. Raises DaemonAway when wallets do not reach it."""
-        if self.down or self.cut_off:
+    def for_wallets(self, login: Login | None = None) -> Monerod:
+        """Itself. Raises DaemonAway when wallets do not reach it, or do not know its login."""
+        if self.down or self.cut_off or self.login not in (None, login):
             raise DaemonAway
         return self
 

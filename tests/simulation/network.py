@@ -10,7 +10,7 @@ import asyncio
 import errno
 import json
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, cast
@@ -77,23 +77,16 @@ class _Listener:
     running: dict[asyncio.Task[Reply], None] = field(default_factory=dict)
 
 
-Hook = Callable[[str, str, Mapping[str, Any]], None]
-"""Called with address, method and parameters; what it raises comes out of the client's call."""
-
-
 class Network:
     """Addresses are "host:port". ``latency`` is seconds one way.
 
-    ``before_call`` runs before a request leaves its client, ``after_call`` when its answer has arrived and its client
-    has not seen it. A BaseException that is no Exception goes through all of the operator. ``calls`` are all requests
-    that were made, in order. ``failures`` are exceptions that came out of servers: mistakes in the simulation.
+    ``calls`` are all requests that were made, in order. ``failures`` are exceptions that came out of servers: mistakes
+    in the simulation.
     """
 
     def __init__(self, *, latency: float = 0.0005) -> None:
         self.latency = latency
         self.calls: list[Call] = []
-        self.before_call: Hook | None = None
-        self.after_call: Hook | None = None
         self.failures: list[BaseException] = []
         self._listeners: dict[str, _Listener] = {}
         self._wrong: dict[str, list[_Wrong]] = {}
@@ -143,14 +136,8 @@ class Network:
         """One request and its answer, for the sessions."""
         request = json.loads(data)
         method = str(request.get("method", path)) if path == "/json_rpc" else path
-        params = request.get("params", {}) if path == "/json_rpc" else request
         self.calls.append(Call(asyncio.get_running_loop().time(), address, method))
-        if self.before_call is not None:
-            self.before_call(address, method, params)
-        reply = await self._exchange(address, path, request, method, login)
-        if self.after_call is not None:
-            self.after_call(address, method, params)
-        return reply
+        return await self._exchange(address, path, request, method, login)
 
     async def _exchange(
         self, address: str, path: str, request: dict[str, Any], method: str, login: Login | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,12 +12,16 @@ from escrow_operator.adapters.kube import SESSIONS
 
 from .forks import Forks
 from .kubeclient import View
-from .process import CrashPoint, Dies, Process
-from .stories import Story
+from .names import full_name
+from .process import CrashPoint, Dies
+from .story import Story
 from .world import World, run
 
-NEXT_SECONDS = 3.0
-"""After a crash until the next process begins."""
+KNOWN_SECONDS = 90.0
+"""For events to arrive that were held back until the next one, or the next bookmark."""
+
+ENOUGH_SECONDS = 300.0
+"""For two operators, of which each may undo what the other does."""
 
 
 @dataclass
@@ -40,7 +45,8 @@ def play_with_crashes(
 ) -> tuple[Outcome, dict[CrashPoint, Outcome]]:
     """The world without a crash, and for each crash point the one with it; ``limit`` of those are played at a time.
 
-    Crashes begin when the pool is warm, or ``from_the_start``: how the pool is made is the same in all stories.
+    Crashes begin after what comes first in the story, when the pool is warm; or ``from_the_start``: how the pool is
+    made is the same in all stories.
     """
     forks = Forks(limit)
 
@@ -56,23 +62,55 @@ def play_with_crashes(
     return forks.play(lambda: run(branch(), seed=seed))
 
 
+def play_by_two(story: Story, view: View, *, seed: int = 0) -> list[str]:
+    """What is violated at any time while two operators serve one cluster; whether they get anywhere does not matter.
+
+    ``view`` is how the second one sees it. The storage's file locks hold: where they do not, and an event was lost,
+    each may adopt a slot for one session and open its wallet there.
+    """
+    return run(_play_by_two(story, view, seed), seed=seed)
+
+
+async def _play_by_two(story: Story, view: View, seed: int) -> list[str]:
+    world = World(seed=seed, warm=story.warm, locking=True, **story.settings)
+    story.prepare(world)
+    await world.start_operator()
+    world.view = view
+    await world.start_operator()
+
+    async def all_of_it() -> None:
+        await world.until(world.is_warm, what="the pool to be warm")
+        if story.first:
+            await story.first(world)
+        await story.play(world)
+        await world.quiet()
+
+    with suppress(AssertionError, TimeoutError):
+        await asyncio.wait_for(all_of_it(), ENOUGH_SECONDS)
+    return world.watchman.at_any_time()
+
+
 async def _play(
     story: Story, dies: Dies, view: View | None, seed: int, begins: Callable[[World, bool], None] = lambda *_: None
 ) -> Outcome:
     world = World(seed=seed, warm=story.warm, view=view, **story.settings)
+    story.prepare(world)
     begins(world, False)
-    first = await world.start_operator(dies)
-    supervisor = asyncio.create_task(_start_again(world, first))
+    await world.operate(dies)
     outcome = Outcome()
     try:
         await world.until(world.is_warm, what="the pool to be warm")
+        if story.first:
+            await story.first(world)
         begins(world, True)
         await story.play(world)
         await world.quiet()
+        if view is None or not view.lose_every:
+            # What was lost is found every ten minutes; that is not waited for.
+            await world.until(lambda: not world.unknown(), what=f"{world.unknown()} to be", within=KNOWN_SECONDS)
     except AssertionError as error:
         outcome.violations.append(f"story: {error}")
-    supervisor.cancel()
-    outcome.steps = first.steps
+    outcome.steps = world.steps
     outcome.end = ending(world)
     outcome.violations += world.watchman.at_rest()
     outcome.story = world.story()
@@ -80,18 +118,11 @@ async def _play(
     return outcome
 
 
-async def _start_again(world: World, process: Process) -> None:
-    await process.crashed.wait()
-    await process.kill()
-    await asyncio.sleep(NEXT_SECONDS)
-    await world.start_operator()
-
-
 def ending(world: World) -> dict[str, Any]:
     """Of each session what its user sees."""
     found = {}
     for body in world.server.all(SESSIONS):
-        name, status = body["metadata"]["name"], body.get("status") or {}
+        name, status = full_name(body), body.get("status") or {}
         conditions = {c["type"]: c["status"] for c in status.get("conditions") or ()}
         found[name] = {
             "phase": status.get("phase"),

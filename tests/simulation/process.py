@@ -34,13 +34,16 @@ Dies = Callable[[CrashPoint], bool]
 
 
 class Process:
-    """Steps are writes to the API server and calls to wallets: what another process could see of this one."""
+    """Steps are writes to the API server and calls to wallets: what another process could see of this one.
 
-    def __init__(self, name: str, dies: Dies = lambda _: False) -> None:
+    They are appended to ``steps``, which processes of one world may share.
+    """
+
+    def __init__(self, name: str, dies: Dies = lambda _: False, steps: list[str] | None = None) -> None:
         self.name = name
-        self.steps: list[str] = []
+        self.steps = [] if steps is None else steps
         self.dead = False
-        self.crashed = asyncio.Event()
+        self.ended = asyncio.Event()
         self._dies = dies
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -69,6 +72,11 @@ class Process:
         """A request that changes nothing."""
         self._must_live()
 
+    def end(self) -> None:
+        """It ends: from now on nothing of it is sent. Whoever waits for that has yet to kill what is left."""
+        self.dead = True
+        self.ended.set()
+
     async def kill(self) -> None:
         """SIGKILL: nothing more is sent, not even by what cleans up."""
         self.dead = True
@@ -80,8 +88,7 @@ class Process:
     async def _may_die(self, point: CrashPoint) -> None:
         if not self._dies(point):
             return
-        self.dead = True
-        self.crashed.set()
+        self.end()
         await asyncio.Event().wait()
 
     def _must_live(self) -> None:

@@ -14,16 +14,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from escrow_operator.adapters.kube import POOLS, SESSIONS
 from escrow_operator.core.manifests.common import RPC_PORT
-from escrow_operator.models.common import ROLES, Label, Role
-from escrow_operator.models.session import OPEN_PHASES, Phase
+from escrow_operator.models.common import ROLES, Label, Role, parse_duration, parse_time
+from escrow_operator.models.session import OPEN_PHASES, RESUMABLE_PHASES, Phase
 
 from .apiserver import Body
 from .kubeclient import Fault, View
+from .names import POOL, SHOP
 from .network import Ended, Trouble
-from .process import CrashPoint, Process, spawn_apart
+from .process import CrashPoint, spawn_apart
 from .wallet_reads import Fault as Refused
 from .wallet_rpc import WalletProcess
-from .world import POOL, SHOP, World, stage
+from .world import World, stage
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -38,10 +39,14 @@ LOOK_SECONDS = 10.0
 
 NOTICE_SECONDS = 120.0
 
-BETWEEN_PROCESSES = 3.0
-
 NAMES = ("ann", "bob", "cleo")
-names = st.sampled_from(NAMES)
+COPY = "copy"
+"""A session that opens the wallets of another one."""
+
+FAR_FUTURE = "2999-01-01T00:00:00Z"
+
+names = st.sampled_from((*NAMES, COPY))
+creators = st.sampled_from(NAMES)
 roles = st.sampled_from(ROLES)
 
 
@@ -80,19 +85,9 @@ class RandomWorld(RuleBasedStateMachine):
 
     async def _begin(self) -> World:
         world = World(max_active=PLACES, min_stay=timedelta(seconds=1), eviction_policy="Suspend")
-        await self._operate(world)
+        await world.operate(self._dies)
         await world.until(world.is_warm, what="the pool to be warm")
         return world
-
-    async def _operate(self, world: World) -> None:
-        process = await world.start_operator(self._dies)
-        spawn_apart(self._start_again(world, process))
-
-    async def _start_again(self, world: World, process: Process) -> None:
-        await process.crashed.wait()
-        await process.kill()
-        await asyncio.sleep(BETWEEN_PROCESSES)
-        await self._operate(world)
 
     _steps_to_live = -1
     _after = False
@@ -126,7 +121,7 @@ class RandomWorld(RuleBasedStateMachine):
 
     # Users
 
-    @may(name=names, ttl=st.sampled_from(("2h", "2h", "60s")))
+    @may(name=creators, ttl=st.sampled_from(("2h", "2h", "60s")))
     async def apply(self, name: str, ttl: str) -> None:
         """Create a session, or change its time to live."""
         self.world.apply(name, ttl=ttl)
@@ -136,11 +131,60 @@ class RandomWorld(RuleBasedStateMachine):
         """Delete a session."""
         self.world.delete(name)
 
-    @may(name=names)
-    async def touch(self, name: str) -> None:
-        """Use it."""
+    @may(name=creators)
+    async def copy(self, name: str) -> None:
+        """Have another session open its wallets, too."""
+        if self.world.status(name).get("address") and self.world.session(COPY) is None:
+            self.world.apply_with_wallets_of(name, COPY)
+
+    @may(name=creators)
+    async def recreate(self, name: str) -> None:
+        """Delete a session, and apply it again as soon as it is gone."""
+        self.world.delete(name)
+        with suppress(AssertionError):
+            await self.world.until(lambda: self.world.session(name) is None, what="it to be gone", within=60.0)
+            self.world.apply(name)
+
+    @may(name=names, text=st.sampled_from((None, None, FAR_FUTURE)))
+    async def touch(self, name: str, text: str | None) -> None:
+        """Use it, by a clock that is right or not."""
         if self.world.session(name):
-            self.world.touch(name)
+            self.world.touch(name, text)
+
+    @may(name=creators)
+    async def come_back(self, name: str) -> None:
+        """Have a session expire, and use it then."""
+        if self.world.session(name):
+            self.world.apply(name, ttl="60s")
+            with suppress(AssertionError):
+                await self.world.until(lambda: self.world.phase(name) == "Expired", what="its end", within=100.0)
+                self.world.touch(name)
+
+    @may(name=creators)
+    async def trade(self, name: str) -> None:
+        """A trade from its payment to its end, where nothing keeps it from that."""
+        session = self.world.session(name)
+        if not session or not self.world.is_true(name, "Ready") or "settlement" in session["spec"]:
+            return
+        self.world.pay(name, "0.35", confirmations=10)
+        with suppress(AssertionError):
+            await self.world.until(lambda: self.world.is_true(name, "Funded"), what="Funded", within=60.0)
+            txid = self.world.pay_out(name, confirmations=1)
+            self.world.apply(name, settlement={"outcome": "Release", "txid": txid})
+            await asyncio.sleep(10)
+            self.world.chain.mine(12)
+
+    @may(name=creators, confirmations=st.sampled_from((0, 10)))
+    async def push_out(self, name: str, confirmations: int) -> None:
+        """Pay into a session, and have others want its place."""
+        if self.world.status(name).get("address"):
+            self.world.pay(name, "0.35", confirmations=confirmations)
+            await asyncio.sleep(35)
+            for other in NAMES:
+                if other != name:
+                    self.world.apply(other, ttl="2h")
+                    if self.world.phase(other) in ("Expired", "Suspended"):
+                        self.world.touch(other)
 
     @may(name=names, xmr=st.sampled_from(("0.2", "0.35")), confirmations=st.sampled_from((0, 1, 10)))
     async def pay(self, name: str, xmr: str, confirmations: int) -> None:
@@ -168,6 +212,19 @@ class RandomWorld(RuleBasedStateMachine):
     async def delete_pool(self) -> None:
         """Delete the pool."""
         self.world.delete_pool()
+
+    @may(pause=st.sampled_from((0.0, 0.01, 0.3)))
+    async def remake_pool(self, pause: float) -> None:
+        """Delete it with all its sessions, and make it again as soon as it is gone."""
+        self.world.delete_pool()
+        for body in self.world.server.all(SESSIONS):
+            self.world.delete(body["metadata"]["name"])
+        with suppress(AssertionError):
+            await self.world.until(
+                lambda: not self.world.server.all(POOLS), what="it to be gone", within=60.0, every=0.01
+            )
+            await asyncio.sleep(pause)
+            self.world.make_pool()
 
     # Parties, with their own wallet's login
 
@@ -230,6 +287,25 @@ class RandomWorld(RuleBasedStateMachine):
         for address in self._addresses(name, role):
             self.world.network.heal(address)
 
+    @may(role=roles, full=st.booleans())
+    async def fill(self, role: Role, full: bool) -> None:
+        """A volume is full, or has space again."""
+        self.world.volume(role).full = full
+
+    @may(number=st.sampled_from((0, 1)), silent=st.booleans())
+    async def silence(self, number: int, silent: bool) -> None:
+        """Nothing is heard of a node, or it is heard again."""
+        node = self.world.cluster.nodes[number]
+        if silent and not node.silent:
+            self.world.cluster.silence(node)
+        elif node.silent and not silent:
+            self.world.cluster.hear(node)
+
+    @may()
+    async def compact(self) -> None:
+        """The API server forgets what was: watches have to list again."""
+        self.world.server.compact()
+
     @may(name=names, role=roles, seconds=st.sampled_from((1.0, 30.0, 400.0)))
     async def hang(self, name: str, role: Role, seconds: float) -> None:
         """A wallet hangs for a while."""
@@ -274,6 +350,11 @@ class RandomWorld(RuleBasedStateMachine):
         world.monerod.down = False
         world.view.__dict__.update(View().__dict__)
         world.network.heal_all()
+        for role in ROLES:
+            world.volume(role).full = False
+        for node in world.cluster.nodes:
+            if node.silent:
+                world.cluster.hear(node)
         pool = world.server.find(POOLS, SHOP, POOL)
         if pool and "deletionTimestamp" in pool["metadata"]:
             # It waits for its open sessions, and starts nothing for them meanwhile.
@@ -291,7 +372,38 @@ class RandomWorld(RuleBasedStateMachine):
         self._must_be_none(self._violations())
 
     def _violations(self) -> list[str]:
-        return [*self.world.watchman.at_rest(), *self._nobody_waits()]
+        return [
+            *self.world.watchman.at_rest(),
+            *self.world.unknown(),
+            *self._nobody_waits(),
+            *self._clocks_are_right(),
+            *self._says_why(),
+        ]
+
+    def _says_why(self) -> list[str]:
+        """Who is open is Ready again when nothing is wrong any more; who is not, says why."""
+        found = []
+        for body in self.world.server.all(SESSIONS):
+            name = body["metadata"]["name"]
+            phase, reason = self.world.phase(name), self.world.reason(name, "Ready")
+            if phase in OPEN_PHASES and not self.world.is_true(name, "Ready"):
+                found.append(f"I10: session {name} is {phase} and not Ready ({reason}), with nothing wrong")
+            if not reason:
+                found.append(f"I8: session {name} is {phase} and does not say why")
+        return found
+
+    def _clocks_are_right(self) -> list[str]:
+        """Nobody stays longer than his ttl, and a closed session comes back when it is used."""
+        found, now = [], self.world.clock.now()
+        for body in self.world.server.all(SESSIONS):
+            status, meta = body.get("status") or {}, body["metadata"]
+            touch = (meta.get("annotations") or {}).get(Label.TOUCH)
+            if status.get("phase") in RESUMABLE_PHASES and touch and touch != status.get("lastTouch"):
+                found.append(f"I6: session {meta['name']} was used, and is {status['phase']}")
+            ttl = parse_duration(body["spec"].get("ttl", "2h"))
+            if status.get("expiresAt") and parse_time(status["expiresAt"]) > now + ttl:
+                found.append(f"I6: session {meta['name']} is open until {status['expiresAt']}")
+        return found
 
     def _nobody_waits(self) -> list[str]:
         """I10: who has nothing to wait for goes on."""
@@ -301,8 +413,14 @@ class RandomWorld(RuleBasedStateMachine):
         return [
             f"I10: session {name} is {phase} ({self.world.reason(name, 'Ready')}), with room for it"
             for name, phase in phases.items()
-            if phase == Phase.OPENING or (phase in (None, Phase.PENDING) and there_is_room)
+            if (phase == Phase.OPENING or (phase in (None, Phase.PENDING) and there_is_room))
+            and not self._may_wait(name)
         ]
+
+    def _may_wait(self, name: str) -> bool:
+        """Whether a session waits for its user: its wallets are another session's now, or its trade is over."""
+        reason = self.world.reason(name, "Ready")
+        return reason == "NameSettled" or (reason == "WalletInUse" and self.world.session(COPY) is not None)
 
     def _must_be_none(self, violations: list[str]) -> None:
         assert not violations, "\n".join([*violations, self.world.story()])

@@ -3,48 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
-from escrow_operator.adapters.kube import PODS, POOLS
+from escrow_operator.adapters.kube import POOLS, SERVICES
 from escrow_operator.core.manifests.common import RPC_PORT
+from escrow_operator.services.runtime.outcomes import RECHECK_SECONDS
 
 from .network import Trouble
+from .operations import OPERATIONS
+from .story import ACTIVE, COMPLETED, EXPIRED, SUSPENDED, Story, active, create, gone
 from .world import World
 
-ACTIVE, EXPIRED, SUSPENDED, COMPLETED = "Active", "Expired", "Suspended", "Completed"
+
+async def create_for_a_minute(world: World) -> None:
+    """One that expires soon."""
+    world.apply("trade", ttl="60s")
+    await active(world, "trade")
 
 
-@dataclass(frozen=True)
-class Story:
-    """``play`` returns when what its users wait for has come true."""
-
-    name: str
-    play: Callable[[World], Awaitable[None]]
-    settings: dict[str, Any] = field(default_factory=dict)
-    warm: int = 1
+async def create_the_old_one(world: World) -> None:
+    """One that is to give way."""
+    world.apply("old")
+    await active(world, "old")
 
 
-async def _active(world: World, *names: str) -> None:
-    await world.until(lambda: {world.phase(name) for name in names} == {ACTIVE}, what=f"{names} to be Active")
-
-
-async def create(world: World) -> None:
-    """A new escrow, and its end."""
-    world.apply("trade")
-    await _active(world, "trade")
+async def create_pay_and_settle(world: World) -> None:
+    """A trade that is over."""
+    await create(world)
+    await pay_and_settle(world)
 
 
 async def create_and_delete(world: World) -> None:
-    """The same, deleted when it is Active, and applied again: the same address."""
-    await create(world)
+    """A session that is deleted when it is Active, and applied again: the same address."""
     address = world.status("trade")["address"]
     world.delete("trade")
-    await world.until(lambda: world.session("trade") is None, what="trade to be gone")
+    await gone(world, "trade")
     world.apply("trade")
-    await _active(world, "trade")
+    await active(world, "trade")
     assert world.status("trade")["address"] == address
 
 
@@ -53,12 +48,11 @@ async def delete_while_it_opens(world: World) -> None:
     world.apply("trade")
     await world.until(lambda: world.phase("trade") == "Opening", what="trade to be Opening")
     world.delete("trade")
-    await world.until(lambda: world.session("trade") is None, what="trade to be gone")
+    await gone(world, "trade")
 
 
 async def pay_and_settle(world: World) -> None:
     """A trade from its first payment to its payout."""
-    await create(world)
     world.pay("trade", "0.35", confirmations=10)
     await world.until(lambda: world.is_true("trade", "Funded"), what="trade to be Funded")
     txid = world.pay_out("trade", confirmations=1)
@@ -70,56 +64,49 @@ async def pay_and_settle(world: World) -> None:
 
 async def expire_and_come_back(world: World) -> None:
     """Nobody uses a session; then somebody does."""
-    world.apply("trade", ttl="60s")
-    await _active(world, "trade")
     await world.until(lambda: world.phase("trade") == EXPIRED, what="trade to expire")
     world.touch("trade")
-    await _active(world, "trade")
+    await active(world, "trade")
     world.apply("trade", ttl="2h")
 
 
 async def evict(world: World) -> None:
     """A newcomer at the cap takes the place of the least recently used."""
-    world.apply("old")
-    await _active(world, "old")
     world.apply("new")
-    await _active(world, "new")
-    await world.until(lambda: world.session("old") is None, what="old to be gone")
+    await active(world, "new")
+    await gone(world, "old")
 
 
 async def suspend_and_resume(world: World) -> None:
-    """The same, with sessions that are kept; the one that gave way is used again."""
-    world.apply("old")
-    await _active(world, "old")
+    """The same, with sessions that are kept; the one that was evicted is used again."""
     world.apply("new")
-    await _active(world, "new")
+    await active(world, "new")
     await world.until(lambda: world.phase("old") == SUSPENDED, what="old to be Suspended")
     await asyncio.sleep(2)
     world.touch("old")
-    await _active(world, "old")
+    await active(world, "old")
     await world.until(lambda: world.phase("new") == SUSPENDED, what="new to be Suspended")
 
 
 async def lose_a_pod(world: World) -> None:
     """A node takes a slot with it."""
-    await create(world)
     world.cluster.lose(world.pods_of("trade")[1])
     await asyncio.sleep(0.1)
     await world.until(lambda: world.wallets_are_open("trade"), what="all wallets to be open again")
-    await _active(world, "trade")
+    await active(world, "trade")
 
 
 async def reboot_a_node(world: World) -> None:
-    """The same pod, with an empty process at another address."""
-    await create(world)
+    """The same pod, with an empty process at another address: it is used again there."""
+    before = [pod["metadata"]["uid"] for pod in world.pods_of("trade")]
     world.cluster.restart(world.pods_of("trade")[0])
     await world.until(lambda: world.wallets_are_open("trade"), what="all wallets to be open again")
-    await _active(world, "trade")
+    await active(world, "trade")
+    assert [pod["metadata"]["uid"] for pod in world.pods_of("trade")] == before, "a pod was replaced without need"
 
 
 async def lose_sight_of_a_wallet(world: World) -> None:
     """While monerod is away no wallet is asked; what is said when it is back must be true of all three."""
-    await create(world)
     for pod in world.pods_of("trade"):
         address = f"{pod['status']['podIP']}:{RPC_PORT}"
         world.monerod.down = True
@@ -132,28 +119,32 @@ async def lose_sight_of_a_wallet(world: World) -> None:
         await world.until(lambda: world.is_true("trade", "Ready"), what="trade to be Ready")
 
 
+def collect_slowly(world: World) -> None:
+    """What a deleted pool leaves goes piece by piece, a part of it after the operator looked for the second time."""
+    world.cluster.garbage_seconds = {SERVICES.plural: RECHECK_SECONDS + 10.0}
+
+
 async def make_the_pool_again(world: World) -> None:
     """A pool is deleted under a session, waits for it, and is made again."""
-    await create(world)
     world.delete_pool()
     await asyncio.sleep(5)
     world.delete("trade")
-    await world.until(lambda: not world.server.all(PODS) + world.server.all(POOLS), what="pool and pods to be gone")
+    await world.until(lambda: not world.server.all(POOLS), what="the pool to be gone", every=0.01)
+    # Before the operator has looked at what is no more.
     world.make_pool()
     world.apply("trade")
-    await _active(world, "trade")
+    await active(world, "trade")
 
 
 async def three_at_once(world: World) -> None:
     """They want the same slots."""
     for name in ("one", "two", "three"):
         world.apply(name)
-    await _active(world, "one", "two", "three")
+    await active(world, "one", "two", "three")
 
 
 async def pay_slowly(world: World) -> None:
     """A payment that waits in the mempool, and is confirmed block by block."""
-    await create(world)
     world.pay("trade", "0.35")
     for _ in range(10):
         await asyncio.sleep(10)
@@ -164,8 +155,6 @@ async def pay_slowly(world: World) -> None:
 
 async def give_way_with_money(world: World) -> None:
     """Who holds money is suspended where others are deleted, and nobody while a payment is under way."""
-    world.apply("old")
-    await _active(world, "old")
     world.pay("old", "0.35")
     await world.until(lambda: world.status("old").get("funding", {}).get("pending"), what="the payment to be seen")
     world.apply("new")
@@ -173,53 +162,55 @@ async def give_way_with_money(world: World) -> None:
     assert world.phase("old") == ACTIVE
     world.chain.mine(10)
     await world.until(lambda: world.phase("old") == SUSPENDED, what="old to be Suspended")
-    await _active(world, "new")
+    await active(world, "new")
 
 
 async def touch_in_the_far_future(world: World) -> None:
     """A client whose clock is wrong keeps nothing open for ever."""
-    world.apply("trade", ttl="60s")
-    await _active(world, "trade")
     world.touch("trade", "2999-01-01T00:00:00Z")
     await world.until(lambda: world.phase("trade") == EXPIRED, what="trade to expire")
 
 
 async def use_a_settled_name_again(world: World) -> None:
     """The parties of the old trade may hold the keys of its wallets."""
-    await pay_and_settle(world)
     world.delete("trade")
-    await world.until(lambda: world.session("trade") is None, what="trade to be gone")
+    await gone(world, "trade")
     world.apply("trade")
     await world.until(lambda: world.reason("trade", "Ready") == "NameSettled", what="the name to be refused")
 
 
 async def two_sessions_on_one_wallet(world: World) -> None:
     """The second one waits until the first has closed its wallets."""
-    await create(world)
     world.apply_with_wallets_of("trade", "second")
     await world.until(lambda: world.reason("second", "Ready") == "WalletInUse", what="second to wait")
     world.delete("trade")
-    await _active(world, "second")
+    await active(world, "second")
 
 
 SHORT_STAY = {"min_stay": timedelta(seconds=1)}
 
 STORIES = (
     Story("create", create),
-    Story("create-and-delete", create_and_delete),
+    Story("create-and-delete", create_and_delete, first=create),
     Story("delete-while-it-opens", delete_while_it_opens),
-    Story("pay-and-settle", pay_and_settle),
-    Story("expire-and-come-back", expire_and_come_back),
-    Story("evict", evict, {"max_active": 1, **SHORT_STAY}),
-    Story("suspend-and-resume", suspend_and_resume, {"max_active": 1, "eviction_policy": "Suspend", **SHORT_STAY}),
-    Story("lose-a-pod", lose_a_pod),
-    Story("reboot-a-node", reboot_a_node),
-    Story("lose-sight-of-a-wallet", lose_sight_of_a_wallet),
-    Story("make-the-pool-again", make_the_pool_again),
+    Story("pay-and-settle", pay_and_settle, first=create),
+    Story("expire-and-come-back", expire_and_come_back, first=create_for_a_minute),
+    Story("evict", evict, {"max_active": 1, **SHORT_STAY}, first=create_the_old_one),
+    Story(
+        "suspend-and-resume",
+        suspend_and_resume,
+        {"max_active": 1, "eviction_policy": "Suspend", **SHORT_STAY},
+        first=create_the_old_one,
+    ),
+    Story("lose-a-pod", lose_a_pod, first=create),
+    Story("reboot-a-node", reboot_a_node, first=create),
+    Story("lose-sight-of-a-wallet", lose_sight_of_a_wallet, first=create),
+    Story("make-the-pool-again", make_the_pool_again, prepare=collect_slowly, first=create),
     Story("three-at-once", three_at_once, warm=2),
-    Story("pay-slowly", pay_slowly),
-    Story("give-way-with-money", give_way_with_money, {"max_active": 1, **SHORT_STAY}),
-    Story("touch-in-the-far-future", touch_in_the_far_future),
-    Story("use-a-settled-name-again", use_a_settled_name_again),
-    Story("two-sessions-on-one-wallet", two_sessions_on_one_wallet, warm=2),
+    Story("pay-slowly", pay_slowly, first=create),
+    Story("give-way-with-money", give_way_with_money, {"max_active": 1, **SHORT_STAY}, first=create_the_old_one),
+    Story("touch-in-the-far-future", touch_in_the_far_future, first=create_for_a_minute),
+    Story("use-a-settled-name-again", use_a_settled_name_again, first=create_pay_and_settle),
+    Story("two-sessions-on-one-wallet", two_sessions_on_one_wallet, warm=2, first=create),
+    *OPERATIONS,
 )

@@ -6,7 +6,8 @@ from concurrent.futures import Executor
 
 import pytest
 
-from simulation.stories import STORIES, Story
+from simulation.stories import STORIES
+from simulation.story import Story
 from simulation.workers import played, workers
 
 

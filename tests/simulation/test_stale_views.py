@@ -7,7 +7,8 @@ from concurrent.futures import Executor
 import pytest
 
 from simulation.kubeclient import View
-from simulation.stories import STORIES, Story
+from simulation.stories import STORIES
+from simulation.story import Story
 from simulation.workers import Trouble, must_end_as_without
 
 VIEWS = (
@@ -19,6 +20,6 @@ VIEWS = (
 )
 
 
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+@pytest.mark.parametrize("story", [story for story in STORIES if story.patient], ids=lambda story: story.name)
 def test_i7_a_stale_view_changes_nothing(story: Story, pool: Executor) -> None:
     must_end_as_without(story, [Trouble(view=view) for view in VIEWS], pool)

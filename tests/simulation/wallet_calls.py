@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from escrow_operator.models.monero import Login
 from simulation.monerod import DaemonAway, Monerod
 from simulation.wallet_cache import Cache
 from simulation.wallet_files import FileTrouble, Volume
@@ -22,9 +23,14 @@ class Calls(Reads):
     """State and calls of one process, which is ``holder`` to the volume."""
 
     def __init__(
-        self, volume: Volume, daemon: Monerod, holder: object, daemons: Callable[[str], Monerod | None]
+        self,
+        volume: Volume,
+        daemon: Monerod,
+        holder: object,
+        daemons: Callable[[str], Monerod | None],
+        login: Login | None,
     ) -> None:
-        super().__init__(daemon)
+        super().__init__(daemon, login)
         self.exports = 0
         self._volume = volume
         # What is random in truth is an id that nobody has yet, the same in each run of a story.

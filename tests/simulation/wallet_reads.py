@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from escrow_operator.models.monero import Login
 from simulation.chain import SPENDABLE_AGE, Block, Transaction, is_locked
 from simulation.monerod import DaemonAway, Monerod
 from simulation.wallet_cache import Cache
@@ -38,11 +39,15 @@ class Open:
 
 
 class Reads:
-    """The wallet that is open in a process, if one is, and the daemon that it asks, None one that is not there."""
+    """The wallet that is open in a process, if one is, and the daemon that it asks, None one that is not there.
 
-    def __init__(self, daemon: Monerod | None) -> None:
+    ``login`` is what it knows of that daemon's.
+    """
+
+    def __init__(self, daemon: Monerod | None, login: Login | None) -> None:
         self.open: Open | None = None
         self._daemon = daemon
+        self._login = login
 
     def find(self, method: str) -> Handler | None:
         """A call by name."""
@@ -185,4 +190,4 @@ class Reads:
     def _reached(self) -> Monerod:
         if self._daemon is None:
             raise DaemonAway
-        return self._daemon.for_wallets()
+        return self._daemon.for_wallets(self._login)

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from escrow_operator.models.monero import Login
 from simulation.http_session import Reply
 from simulation.monerod import DaemonAway, Monerod
 from simulation.network import Ended, json_reply, pause
@@ -39,9 +40,10 @@ moment."""
 class WalletProcess:
     """Serves the files of a volume, and scans the chain of a daemon.
 
-    ``daemons`` finds the daemon at an address, for ``set_daemon``. ``factor`` stretches all durations; ``seconds``,
-    those of calls by name, may be changed. A call has its effect in the middle of its time, so that a process that is
-    killed meanwhile may or may not have done it. ``name`` is for those who look at it.
+    ``daemons`` finds the daemon at an address, for ``set_daemon``; ``daemon_login`` is the one it was started with.
+    ``factor`` stretches all durations; ``seconds``, those of calls by name, may be changed. A call has its effect in
+    the middle of its time, so that a process that is killed meanwhile may or may not have done it. ``name`` is for
+    those who look at it.
     """
 
     def __init__(
@@ -51,9 +53,11 @@ class WalletProcess:
         *,
         name: str = "",
         daemons: Callable[[str], Monerod | None] = lambda _: None,
+        daemon_login: Login | None = None,
         factor: float = 1.0,
     ) -> None:
         self.name = name
+        self.daemon_login = daemon_login
         self.seconds = dict(SECONDS)
         self.alive = True
         self.changes = 0
@@ -61,7 +65,7 @@ class WalletProcess:
         self._stopping = False
         self._factor = factor
         self._refreshed = float("-inf")
-        self._calls = Calls(volume, daemon, self, daemons)
+        self._calls = Calls(volume, daemon, self, daemons, daemon_login)
         self._thread = asyncio.Lock()
         self._runs = asyncio.Event()
         self._runs.set()

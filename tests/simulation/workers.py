@@ -12,9 +12,10 @@ from unittest.mock import patch
 
 from .defects import put_back
 from .kubeclient import View
-from .play import Outcome, play, play_with_crashes
+from .play import Outcome, play, play_by_two, play_with_crashes
 from .process import CrashPoint
-from .stories import STORIES, Story
+from .stories import STORIES
+from .story import Story
 
 
 class Trouble(NamedTuple):
@@ -41,6 +42,11 @@ def workers(*, hash_seed: int = 0) -> Iterator[Executor]:
 def played(story: Story, pool: Executor, trouble: Trouble | None = None) -> Outcome:
     """A story in one of the processes."""
     return pool.submit(_play, (story.name, trouble or Trouble())).result()
+
+
+def played_by_two(story: Story, pool: Executor, troubles: Sequence[Trouble]) -> list[str]:
+    """What two operators of one cluster do wrong, of which the second has each of these views."""
+    return [one for found in pool.map(_play_by_two, [(story.name, trouble) for trouble in troubles]) for one in found]
 
 
 def must_survive_crashes(story: Story, pool: Executor, *, from_the_start: bool) -> None:
@@ -79,6 +85,12 @@ def _play(job: tuple[str, Trouble]) -> Outcome:
     name, trouble = job
     with put_back(trouble.defect):
         return play(_story(name), view=trouble.view)
+
+
+def _play_by_two(job: tuple[str, Trouble]) -> list[str]:
+    name, trouble = job
+    with put_back(trouble.defect):
+        return play_by_two(_story(name), trouble.view or View())
 
 
 def _crash(name: str, from_the_start: bool) -> tuple[Outcome, dict[CrashPoint, Outcome]]:

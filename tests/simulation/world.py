@@ -8,51 +8,51 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
-from collections.abc import Callable, Collection, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeVar, cast
 from unittest.mock import patch
 
 import aiohttp
 import looptime
 
-from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.kube import PODS, POOLS, SECRETS, SESSIONS, Kube
-from escrow_operator.adapters.kube_errors import KubeError, NotFoundError
+from escrow_operator.adapters.kube_errors import KubeError
 from escrow_operator.core.login import derive_login
 from escrow_operator.core.manifests.common import login_key_name
-from escrow_operator.core.secretuse import SecretUse
 from escrow_operator.handlers import Memo
 from escrow_operator.handlers.pools import pool_seen
 from escrow_operator.handlers.sessions import session_seen
 from escrow_operator.handlers.slots import follow as follow_slots
-from escrow_operator.models.common import API_VERSION, ROLES, Label, Role, format_time
+from escrow_operator.models.common import ROLES, Label, Role
 from escrow_operator.models.deed import secret_data
-from escrow_operator.models.monero import parse_xmr
+from escrow_operator.models.monero import Login
 from escrow_operator.models.pool import PoolKey
 from escrow_operator.settings import IntervalSettings, SessionSettings, Settings
 from escrow_operator.wiring import Operator
 
 from .apiserver import ApiServer, Body
 from .chain import Chain
+from .clock import SimClock
 from .cluster import Cluster, WalletServer
 from .httpclient import ProcessSession
 from .invariants import Watchman
 from .kopf_watch import follow
 from .kubeclient import Faults, SimKube, View
 from .monerod import Monerod
+from .names import DAEMON, POOL, SHOP, place
+from .namespaces import Namespaces
 from .network import Network
-from .process import Dies, Process, task_factory
+from .process import Dies, Process, spawn_apart, task_factory
+from .users import Users
 from .wallet_files import Volume
 from .wallet_rpc import WalletProcess
 
-SHOP = "shop"
-POOL = "default"
-DAEMON = "monerod:18081"
-EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 PATIENCE = 7200.0
 """Seconds for what must happen: where events are lost, it is the full lists every ten minutes that find it."""
+
+NEXT_SECONDS = 3.0
+"""After the end of a process until the next one begins."""
 
 QUIET_SECONDS = 20.0
 """Without a change in the API server: nothing more is under way."""
@@ -92,19 +92,6 @@ def stage(seed: int = 0) -> Iterator[asyncio.AbstractEventLoop]:
         gc.enable()
 
 
-class SimClock(Clock):
-    """The loop's time; ``ahead`` is by how much the wall clock jumped."""
-
-    def __init__(self) -> None:
-        self.ahead = timedelta()
-
-    def now(self) -> datetime:
-        return (EPOCH + timedelta(seconds=self.monotonic()) + self.ahead).replace(microsecond=0)
-
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
-
-
 class Moment(NamedTuple):
     """``at`` is the loop's time in whole seconds; ``objects`` and ``wallets`` grow with whatever happens to them."""
 
@@ -113,11 +100,21 @@ class Moment(NamedTuple):
     wallets: int
 
 
-class World:
-    """``sessions`` are settings of the operator; ``locking`` tells whether the storage's file locks hold."""
+class World(Users):
+    """``sessions`` are settings of the operator; ``locking`` tells whether the storage's file locks hold.
+
+    ``serves`` are the namespaces that the operator is told to serve, with rights in each of them; all of them without.
+    """
 
     def __init__(
-        self, *, seed: int = 0, warm: int = 1, locking: bool = False, view: View | None = None, **sessions: Any
+        self,
+        *,
+        seed: int = 0,
+        warm: int = 1,
+        locking: bool = False,
+        view: View | None = None,
+        serves: tuple[str, ...] = (),
+        **sessions: Any,
     ) -> None:
         self.chance = random.Random(seed)
         self.clock = SimClock()
@@ -142,26 +139,56 @@ class World:
             sessions=SessionSettings(**sessions),
             intervals=IntervalSettings(),
             slot_login_image="login",
+            namespaces=serves,
         )
         self.watchman = Watchman(self)
         self.processes: list[Process] = []
         self.operators: dict[str, Operator] = {}
+        self.steps: list[str] = []
+        """Of all processes, in their order."""
+        self._main: dict[str, asyncio.Task[None]] = {}
+        self.namespaces = Namespaces(self.server)
+        self.namespaces.make(SHOP)
         self.make_pool(warm=warm)
 
     # Operators
 
+    async def operate(self, dies: Dies = lambda _: False) -> None:
+        """What the operator's Deployment does: one process, and after its end another one."""
+        process = await self.start_operator(dies)
+
+        async def start_again(process: Process) -> None:
+            while True:
+                await process.ended.wait()
+                await process.kill()
+                await asyncio.sleep(NEXT_SECONDS)
+                process = await self.start_operator(dies)
+
+        spawn_apart(start_again(process))
+
+    async def stop_operator(self) -> None:
+        """SIGTERM to the process there is, if there is one; what ``operate`` begins next is another version."""
+        process = self.processes[-1]
+        self._main[process.name].cancel()
+        stopping = process.spawn(self.operators[process.name].stop())
+        killed = spawn_apart(process.ended.wait())
+        await asyncio.wait({stopping, killed}, return_when=asyncio.FIRST_COMPLETED)
+        process.end()
+
     async def start_operator(self, dies: Dies = lambda _: False) -> Process:
         """One more process; it looks at all there is, then follows it."""
-        process = Process(f"operator-{len(self.processes)}", dies)
+        process = Process(f"operator-{len(self.processes)}", dies, self.steps)
         self.processes.append(process)
-        kube = SimKube(self.server, process, self.view, self.faults)
+        rights = self.namespaces.has_rights if self.settings.namespaces else None
+        kube = SimKube(self.server, process, self.view, self.faults, rights)
 
         def connect() -> aiohttp.ClientSession:
             return cast("aiohttp.ClientSession", ProcessSession(self.network, process))
 
+        operator = Operator(cast("Kube", kube), self.settings, self.clock, connect)
+        self.operators[process.name] = operator
+
         async def main() -> None:
-            operator = Operator(cast("Kube", kube), self.settings, self.clock, connect)
-            self.operators[process.name] = operator
             while True:
                 try:
                     await operator.begin()
@@ -170,114 +197,31 @@ class World:
                     await asyncio.sleep(2.0)
             memo = Memo(self.settings)
             memo.running = operator
-            follow_slots(operator, operator.listed)
+            pods = follow_slots(operator, operator.listed)
             for namespace in operator.namespaces.served:
                 operator.wakeups.relist(namespace)
-            await asyncio.gather(
-                follow(kube, POOLS, pool_seen, memo),
-                follow(kube, SESSIONS, session_seen, memo),
-            )
+            try:
+                await asyncio.gather(
+                    *(
+                        follow(kube, resource, namespace, handler, memo)
+                        for namespace in operator.namespaces.served
+                        for resource, handler in ((POOLS, pool_seen), (SESSIONS, session_seen))
+                    )
+                )
+            finally:
+                await pods.close()
 
-        process.spawn(main())
+        self._main[process.name] = process.spawn(main())
         return process
 
-    # Users
+    # Those who run monerod
 
-    def make_pool(self, name: str = POOL, *, warm: int = 1, **spec: Any) -> None:
-        """What ``kubectl apply`` does with a pool."""
-        daemon = {"address": DAEMON, "network": "regtest", "trusted": True}
-        body = {
-            "apiVersion": API_VERSION,
-            "kind": "WalletPool",
-            "metadata": {"name": name},
-            "spec": {"image": "wallet", "daemon": daemon, "warmSlots": warm, **spec},
-        }
-        self.server.apply(POOLS, SHOP, body)
-
-    def apply(self, name: str, **spec: Any) -> None:
-        """What ``kubectl apply`` does with a session."""
-        body = {
-            "apiVersion": API_VERSION,
-            "kind": "EscrowSession",
-            "metadata": {"name": name},
-            "spec": {"poolRef": {"name": POOL}, "amount": "0.35", **spec},
-        }
-        self.server.apply(SESSIONS, SHOP, body)
-
-    def apply_with_wallets_of(self, other: str, name: str) -> None:
-        """A session that opens the wallets of another one, with copies of their passwords."""
-        wallets = {}
-        for role in ROLES:
-            deed = self.server.get(SECRETS, SHOP, f"{other}-{role.value}-wallet")
-            copy = {"name": f"{name}-{role.value}", "labels": {Label.SECRET_USE: SecretUse.WALLET_PASSWORD.value}}
-            self.server.apply(SECRETS, SHOP, {"metadata": copy, "data": {"password": deed["data"]["password"]}})
-            wallets[role.value] = {"file": secret_data(deed, "file")["file"], "secretRef": {"name": copy["name"]}}
-        self.apply(name, setup="Open", wallets=wallets)
-
-    def delete(self, name: str) -> None:
-        """What ``kubectl delete --wait=false`` does."""
-        try:
-            self.server.delete(SESSIONS, SHOP, name)
-        except NotFoundError:
-            return
-
-    def delete_pool(self, name: str = POOL) -> None:
-        """The same with a pool."""
-        try:
-            self.server.delete(POOLS, SHOP, name)
-        except NotFoundError:
-            return
-
-    def touch(self, name: str, text: str | None = None) -> None:
-        """Use a session, as a client tells that it does."""
-        annotations = {Label.TOUCH: text or format_time(self.clock.now())}
-        self.server.apply(SESSIONS, SHOP, {"metadata": {"name": name, "annotations": annotations}})
-
-    def pay(self, name: str, xmr: str, *, confirmations: int = 0) -> str:
-        """A customer pays into an escrow; the txid."""
-        txid = self.chain.pay(self.status(name)["address"], parse_xmr(xmr))
-        self.chain.mine(confirmations)
-        return txid
-
-    def pay_out(self, name: str, *, confirmations: int = 0) -> str:
-        """Two parties sign a payout of all that is in the escrow; the txid."""
-        txid = self.chain.pay_out(self.status(name)["address"])
-        self.chain.mine(confirmations)
-        return txid
-
-    def reorganise(self, depth: int, *, grow: int = 0, vanish: Collection[str] = ()) -> None:
-        """The newest blocks are replaced by others."""
-        self.watchman.before_reorganisation()
-        self.chain.reorganise(depth, grow=grow, vanish=vanish)
+    def require_login(self, username: str, password: str) -> None:
+        """From now on monerod answers only those who know this login, operator or wallet."""
+        self.monerod.login = Login(username, password)
+        self.network.listen(DAEMON, self.monerod, login=self.monerod.login)
 
     # Looking
-
-    def session(self, name: str) -> Body | None:
-        """The object as it is."""
-        return self.server.find(SESSIONS, SHOP, name)
-
-    def status(self, name: str) -> Body:
-        """Its status, empty without."""
-        return (self.session(name) or {}).get("status") or {}
-
-    def phase(self, name: str) -> str | None:
-        """Its phase; None without an object."""
-        return self.status(name).get("phase")
-
-    def is_true(self, name: str, kind: str) -> bool:
-        """Whether a condition is True."""
-        return self._condition(name, kind).get("status") == "True"
-
-    def reason(self, name: str, kind: str) -> str | None:
-        """The reason of a condition."""
-        return self._condition(name, kind).get("reason")
-
-    def _condition(self, name: str, kind: str) -> Body:
-        return next((c for c in self.status(name).get("conditions") or () if c["type"] == kind), {})
-
-    def pods_of(self, name: str) -> list[Body]:
-        """The pods that a session has adopted."""
-        return [pod for pod in self.server.all(PODS, SHOP) if pod["metadata"]["labels"].get(Label.SESSION) == name]
 
     def moment(self) -> Moment:
         """As it is now; two that are equal are the same to an operator that begins."""
@@ -291,13 +235,23 @@ class World:
             for free in [(pool.get("status") or {}).get("free")]
         )
 
-    def secret(self, name: str) -> Body | None:
-        """A Secret, as it is."""
-        return self.server.find(SECRETS, SHOP, name)
+    def unknown(self) -> list[str]:
+        """What the living operators take the sessions, pools and slots for that these are not, or no longer."""
+        found = []
+        for process in self.processes:
+            store = self.operators[process.name].store
+            for resource, known in ((SESSIONS, store.sessions), (POOLS, store.pools), (PODS, store._slots)):
+                seen = {(*key, one.resource_version) for key, one in known.items()}
+                metas = [body["metadata"] for body in self.server.all(resource)]
+                there = {(meta["namespace"], meta["name"], meta["resourceVersion"]) for meta in metas}
+                if not process.dead and seen != there:
+                    found.append(f"I7: {process.name} is mistaken about {resource.plural}: {sorted(seen ^ there)}")
+        return found
 
     def volume(self, role: Role, pool: str = POOL) -> Volume:
         """The wallet files of a role."""
-        return self.volumes.setdefault((SHOP, f"{pool}-{role.value}-wallets"), Volume(locking=self._locking))
+        namespace, name = place(pool)
+        return self.volumes.setdefault((namespace, f"{name}-{role.value}-wallets"), Volume(locking=self._locking))
 
     async def until(
         self, holds: Callable[[], Any], *, what: str, within: float = PATIENCE, every: float = 0.05
@@ -327,24 +281,36 @@ class World:
             body = event.body
             note = (body.get("status") or {}).get("phase") or body.get("reason") or ""
             lines.append(f"{event.version} {event.kind} {event.plural} {body['metadata']['name']} {note}")
-        steps = [f"{process.name}: {process.steps[-8:]}" for process in self.processes]
-        return "\n".join([*lines, *steps])
+        return "\n".join([*lines, *self.steps[-16:]])
 
     # Wallets
 
     def _start_wallet(self, pod: Body, address: str) -> WalletServer:
-        role = Role(pod["metadata"]["labels"][Label.ROLE])
-        pool = pod["metadata"]["labels"][Label.POOL]
-        volume = self.volume(role, pool)
-        process = WalletProcess(volume, self.monerod, name=pod["metadata"]["name"])
+        meta = pod["metadata"]
+        pool = PoolKey(meta["namespace"], meta["labels"][Label.POOL])
+        volume = self.volume(Role(meta["labels"][Label.ROLE]), f"{pool.namespace}/{pool.name}")
+        process = WalletProcess(volume, self.monerod, name=meta["name"], daemon_login=self._daemon_login(pod))
         self.wallets.append(process)
-        key = secret_data(self.server.get(SECRETS, SHOP, login_key_name(PoolKey(SHOP, pool))), "key")["key"]
-        self.network.listen(address, process, login=derive_login(key, pod["metadata"]["uid"]))
+        key = secret_data(self.server.get(SECRETS, pool.namespace, login_key_name(pool)), "key")["key"]
+        self.network.listen(address, process, login=derive_login(key, meta["uid"]))
         return process
 
+    def _daemon_login(self, pod: Body) -> Login | None:
+        """monerod's login as a pod is configured with it: it is read once, when the pod starts."""
+        found: dict[str, str] = {}
+        for variable in pod["spec"]["initContainers"][0]["env"]:
+            source: Mapping[str, str] = (variable.get("valueFrom") or {}).get("secretKeyRef") or {}
+            if variable["name"] in ("DAEMON_USER", "DAEMON_PASSWORD"):
+                secret = self.server.get(SECRETS, pod["metadata"]["namespace"], source["name"])
+                found[variable["name"]] = secret_data(secret, source["key"])[source["key"]]
+        return Login(found["DAEMON_USER"], found["DAEMON_PASSWORD"]) if found else None
+
     def wallets_are_open(self, name: str) -> bool:
-        """Whether each of a session's pods has a wallet open."""
+        """Whether each of a session's pods has a wallet open, and none of them is about to end."""
         pods = self.pods_of(name)
         return len(pods) == len(ROLES) and all(
-            (process := self.cluster.process_of(pod)) and cast("WalletProcess", process).open for pod in pods
+            (process := self.cluster.process_of(pod))
+            and cast("WalletProcess", process).open
+            and "deletionTimestamp" not in pod["metadata"]
+            for pod in pods
         )

@@ -65,7 +65,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [xmr-escrow.dev]
   resources: [escrowsessions, walletpools]
   verbs: [patch]
-# The session that gives way at the cap, with sessions.evictionPolicy Delete. Its wallets and deeds stay.
+# The session that is evicted at the cap, with sessions.evictionPolicy Delete. Its wallets and deeds stay.
 - apiGroups: [xmr-escrow.dev]
   resources: [escrowsessions]
   verbs: [delete]

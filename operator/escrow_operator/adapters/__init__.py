@@ -1,1 +1,1 @@
-"""The only I/O: Kubernetes, monero-wallet-rpc, monerod and the clock."""
+"""All I/O of the operator: Kubernetes, monero-wallet-rpc, monerod, its own web server and the clock."""

@@ -1,4 +1,4 @@
-"""Typed reading of what Monero's servers answer. Nothing of an answer is in an error."""
+"""Typed access to the answers of Monero's servers. Errors contain nothing of an answer."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ FORMATS = {
     "status": _WORD,
     "version": _WORD,
 }
-"""Of texts that reach a status, an Event or a log, by the name that all answers have them under. Before the last round
-of a key exchange the address is empty."""
+"""Formats of the texts that reach a status, an Event or a log, by field name, which is the same in all answers. The
+address is empty before the last round of a key exchange."""
 
 BLOCKS = frozenset({"height", "target_height", "confirmations", "blocks_to_unlock", "tx_pool_size"})
-"""Integers that count blocks, or transactions that wait for one; a status has 63 bits for them."""
+"""Integers that count blocks, or transactions that wait for one. A status has 63 bits for an integer."""
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -45,9 +45,9 @@ class ErrorType(Protocol):
 
 
 class Answer:
-    """Typed reading of a result object.
+    """Typed access to a result object.
 
-    A field that is missing, ill-typed or of another format than it can have raises the protocol error.
+    Reading a field that is missing, ill-typed or malformed raises the protocol error.
     """
 
     def __init__(self, fields: Mapping[str, object], method: str, protocol_error: ErrorType) -> None:
@@ -56,7 +56,7 @@ class Answer:
         self._protocol_error = protocol_error
 
     def integer(self, name: str, default: int | None = None) -> int:
-        """An unsigned 64-bit integer; one of ``BLOCKS`` within Monero's own bound."""
+        """An unsigned 64-bit integer; a field in ``BLOCKS`` is at most ``MAX_BLOCKS``."""
         value = self._fields.get(name, default)
         most = MAX_BLOCKS if name in BLOCKS else MAX_PICONERO
         # bool is an int to Python
@@ -65,7 +65,7 @@ class Answer:
         return value
 
     def text(self, name: str, default: str | None = None) -> str:
-        """A string of printable ASCII, as all that Monero writes is; one of ``FORMATS`` in its format."""
+        """A string of printable ASCII, like all that Monero writes; a field in ``FORMATS`` has that format."""
         value = self._fields.get(name, default)
         if not isinstance(value, str) or not (value.isascii() and value.isprintable()):
             raise self.unexpected(name)
@@ -106,12 +106,12 @@ class Answer:
         return name in self._fields
 
     def document(self, name: str) -> Answer:
-        """An object that is written out as JSON in a string, as monerod gives decoded transactions."""
+        """An object serialised as JSON in a string, as monerod returns decoded transactions."""
         value = self._fields.get(name)
         if not isinstance(value, str):
             raise self.unexpected(name)
         try:
-            # It has a limit of depth of its own.
+            # The parser limits the depth itself.
             return self._nested(name, from_json(value, allow_inf_nan=False))
         except ValueError:
             raise self.unexpected(name) from None

@@ -1,4 +1,4 @@
-"""The only place that reads the time, so that decisions take it as an argument."""
+"""The only module that reads the time; decisions take it as an argument."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ class Clock:
     """The machine's clocks."""
 
     def now(self) -> datetime:
-        """Wall-clock time, aware, UTC, whole seconds: what Kubernetes timestamps can carry."""
+        """Wall-clock time, aware, UTC, in whole seconds like Kubernetes timestamps."""
         return datetime.now(UTC).replace(microsecond=0)
 
     def monotonic(self) -> float:
-        """Seconds that never jump, for intervals."""
+        """Seconds of a clock that never jumps, for intervals."""
         return time.monotonic()

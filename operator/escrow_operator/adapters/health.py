@@ -1,4 +1,4 @@
-"""Answers kubelet's probes over HTTP, from before the operator has seen the API server until it ends."""
+"""Answers kubelet's probes over HTTP, from before the first contact with the API server until the process ends."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ READY_PATH = "/readyz"
 
 
 async def serve_probes(port: int, *, alive: Callable[[], str | None], ready: Callable[[], str | None]) -> WebServer:
-    """``GET /healthz`` and ``GET /readyz``: 200, or 503 with what is wrong.
+    """Serve ``GET /healthz`` and ``GET /readyz``: 200, or 503 with the problem as text.
 
-    Both functions return what is wrong, or None. That it answers at all shows that the event loop turns.
+    Both functions return the problem, or None. An answer of any kind shows that the event loop is running.
     Raises OSError when the port is taken.
     """
 

@@ -4,9 +4,9 @@ Digest nonces of these servers are tied to a TCP connection, and a wallet proces
 client therefore holds one connection and sends its calls one after the other. Requests and answers may
 carry passwords and key material; neither is quoted in an error or a log.
 
-Whoever answers may be hostile: a tenant names monerod's address, and a wallet's pod may be in other hands. Whatever
-comes, and however slowly, a call ends within its deadline, in bounded memory, with a result of the expected form or one
-of the client's error types.
+The server may be hostile: a tenant sets monerod's address, and a wallet's pod may be compromised. Whatever is sent, and
+however slowly, a call ends within its deadline, in bounded memory, with a result of the expected form or one of the
+client's error types.
 """
 
 import asyncio
@@ -28,24 +28,24 @@ from escrow_operator.models.common import printable
 from escrow_operator.models.monero import Login
 
 CONNECT_TIMEOUT = 5.0
-"""Seconds to connect. A pod of the same cluster connects in milliseconds; one that does not is gone or cut
-off, which is worth telling apart from a process that is busy."""
+"""Seconds to connect. A pod of the same cluster accepts in milliseconds; a pod that does not is gone or cut
+off, which this timeout distinguishes from a busy process."""
 
 KEEPALIVE = 2.0
-"""Seconds an idle connection is kept: the calls of one look, and of an opening, follow each other at once. An unchanged
-session asks each of its wallets every 90 s only; holding that connection would take 17 KB, a new digest challenge takes
+"""Seconds an idle connection is kept: the calls of one reconciliation follow each other at once. Each wallet of an
+unchanged session is queried every 90 s only; keeping its connection would take 17 KB, and a new digest challenge takes
 one more request."""
 
 LONGEST_ANSWER = 4 * 2**20
-"""Bytes of an answer that are read at most. A payment takes up to 700, in a wallet's list of transfers as in the key
-images for its peers: this is 6,000 payments into one escrow. Thirty slots, as many as the default cap has, that all
-answer so much at once take a quarter of the memory that the operator may have by default."""
+"""Most bytes read of an answer. A payment takes up to 700, in a wallet's list of transfers as in the key images for its
+peers, so this suffices for 6,000 payments into one escrow. If thirty slots, those of the default cap, answer that much
+at once, they take a quarter of the operator's default memory limit."""
 
 LONGEST_REFUSAL = 64 * 2**10
-"""Bytes of the page beside a login challenge that are read at most; Monero's has 100."""
+"""Most bytes read of the body of a login challenge; Monero's has 100."""
 
 MOST_VALUES = 200_000
-"""Values in an answer at most: what 6,000 transfers have. As Python's objects each takes up to 100 bytes, and the
+"""Most values in an answer: as many as 6,000 transfers have. As a Python object each takes up to 100 bytes, where the
 shortest JSON of one has three."""
 
 
@@ -61,9 +61,9 @@ class ErrorTypes:
 
 
 class Fault(Exception):
-    """The server answered with an error object. Internal to the adapters, which turn it into their errors.
+    """The server answered with an error object. Internal to the adapters, which turn it into the operator's errors.
 
-    `message` is the server's text; it may quote the request, so it is no part of this exception's string.
+    `message` is the server's text; it may quote the request, so it is not part of this exception's string.
     """
 
     def __init__(self, code: int, message: str) -> None:
@@ -73,13 +73,13 @@ class Fault(Exception):
 
 
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT)
-"""The deadline of a call bounds reading and writing."""
+"""Reading and writing have no timeout here: the deadline of the call bounds them."""
 
 
 def rpc_session() -> aiohttp.ClientSession:
-    """Connections to any number of servers; each client of one uses one connection at a time, and the same again.
+    """A session for any number of servers; each client uses one connection at a time, and reuses it.
 
-    A proxy or .netrc of the environment has no business between operator and wallet, so they are not looked at.
+    A proxy or .netrc file of the environment must not affect calls to wallets, so the environment is ignored.
     """
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE, resolver=Resolver())
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
@@ -88,10 +88,10 @@ def rpc_session() -> aiohttp.ClientSession:
 class JsonRpcClient:
     """One server's JSON-RPC endpoint (`base_url` + /json_rpc).
 
-    `tls` is the SSL context for https URLs, None trusts the system's certificates. `session` is used instead of one of
-    its own, which `connect` makes, and stays open; its connector must keep connections. `on_request` is called for
-    every HTTP request, those of a digest challenge included. `longest` is the length in bytes of the longest answer
-    that is read.
+    `tls` is the SSL context for https URLs; None trusts the system's certificates. A given `session` is used and not
+    closed by the client; its connector must keep connections alive. Without one the client makes its own by `connect`.
+    `on_request` is called for every HTTP request, those of a digest challenge included. `longest` is the maximum length
+    of an answer in bytes.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class JsonRpcClient:
             self._owned = None
 
     def _fresh_login(self) -> tuple[ClientMiddlewareType, ...]:
-        """One that has seen no challenge yet."""
+        """The middlewares, with a digest login that has seen no challenge yet."""
         if self._login is None:
             return (self._send,)
         return DigestAuthMiddleware(self._login.user, self._login.password), self._send
@@ -138,7 +138,7 @@ class JsonRpcClient:
             self._on_request()
         response = await handler(request)
         if response.status == HTTPStatus.UNAUTHORIZED:
-            # Read to its end, so that the answer to the challenge goes over the same connection.
+            # The body is read to its end, so that the answer to the challenge goes over the same connection.
             await _read(response, LONGEST_REFUSAL)
         return response
 
@@ -157,7 +157,7 @@ class JsonRpcClient:
     async def post(
         self, path: str, params: Mapping[str, object], deadline: float, *, longest: int | None = None
     ) -> Answer:
-        """The answer of one of the calls that Monero serves at a path of their own. Raises the client's error types."""
+        """The answer of a call that Monero serves at a path of its own. Raises the client's error types."""
         body = await self._body(path, path, params, deadline, longest or self._longest)
         return Answer(body, path, self._errors.protocol)
 
@@ -166,14 +166,14 @@ class JsonRpcClient:
     ) -> dict[str, object]:
         sent = False
         data = json.dumps(request).encode()
-        # `from None` below: a client's exceptions hold the request, and with it the password it carries.
+        # `from None` below, since aiohttp's exceptions hold the request, which may carry a password.
         try:
             async with asyncio.timeout(deadline), self._lock:
                 sent = True
                 status, answer = await self._post(path, data, longest)
                 if status == HTTPStatus.UNAUTHORIZED and self._login is not None:
-                    # A nonce may have been another connection's. Only a login that is refused from the start is wrong:
-                    # it costs the slot its pod.
+                    # The nonce may have been of another connection. Only a login that is refused without one is wrong:
+                    # for that the slot's pod is replaced.
                     self._middlewares = self._fresh_login()
                     status, answer = await self._post(path, data, longest)
         except _TooLong:
@@ -184,8 +184,8 @@ class JsonRpcClient:
             what = "no answer" if sent else "still waiting for an earlier call"
             raise self._errors.timeout(f"{method}: {what} after {deadline:g} s") from None
         except Exception as error:
-            # Of the headers of an answer, too, the client makes errors of many kinds. A challenge that made one is not
-            # to be answered again with the next call.
+            # Malformed headers raise errors of many kinds, too. If they were of a challenge, the next call must not
+            # answer that challenge.
             self._middlewares = self._fresh_login()
             raise self._errors.protocol(f"{method}: {type(error).__name__}") from None
         if status == HTTPStatus.UNAUTHORIZED:
@@ -195,7 +195,7 @@ class JsonRpcClient:
         return self._parse(method, answer)
 
     async def _post(self, path: str, data: bytes, longest: int) -> tuple[int, bytes]:
-        """HTTP status, and the body where there is an answer in it."""
+        """The HTTP status, and the body if the status is 200, else empty."""
         async with self._http().post(
             self._base_url + path,
             data=data,
@@ -209,11 +209,11 @@ class JsonRpcClient:
             return response.status, await _read(response, longest) if response.status == HTTPStatus.OK else b""
 
     def _parse(self, method: str, data: bytes) -> dict[str, object]:
-        # In an object or a list a value is preceded by a comma or by the bracket.
+        # Each value in an object or a list is preceded by a comma or the opening bracket.
         if sum(map(data.count, (b",", b"[", b"{"))) > MOST_VALUES:
             raise self._errors.too_long(f"{method}: the answer has more parts than any that is read")
         try:
-            # It bounds depth and digits. Texts are not cached: some are keys.
+            # The parser bounds depth and digits. Strings are not cached, since some are keys.
             body = from_json(data, allow_inf_nan=False, cache_strings="keys")
         except ValueError:
             body = None
@@ -232,7 +232,7 @@ class JsonRpcClient:
         code, message = (error.get("code"), error.get("message")) if isinstance(error, dict) else (None, None)
         if isinstance(code, bool) or not isinstance(code, int) or abs(code) > LARGEST_CODE:
             return self._errors.protocol(f"{method}: the answer's error has no code")
-        # At code 0 the message is missing.
+        # The message is missing with code 0.
         return Fault(code, message if isinstance(message, str) else "")
 
 
@@ -240,15 +240,15 @@ LARGEST_CODE = 2**31
 """JSON-RPC's own codes have five digits."""
 
 _HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-"""Monero compresses nothing; what a server may send compressed could be a thousand times as long in memory."""
+"""Monero compresses nothing, and a compressed answer of another server could take a thousand times as much memory."""
 
 
 class _TooLong(Exception):
-    """The answer is longer than any that is read."""
+    """The answer has more bytes than the limit."""
 
 
 async def _read(response: aiohttp.ClientResponse, longest: int) -> bytes:
-    """The body. Raises _TooLong, with the connection closed, once it is longer; no more than that is held."""
+    """The body. Once it exceeds ``longest`` bytes, stops reading, closes the connection and raises _TooLong."""
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
@@ -259,7 +259,7 @@ async def _read(response: aiohttp.ClientResponse, longest: int) -> bytes:
 
 
 def _reason(error: aiohttp.ClientError) -> str:
-    """In words that are the same each time: aiohttp's own name objects by their address, and quote the server."""
+    """The cause, as the same text each time: aiohttp's own texts contain object addresses and quote the server."""
     return printable(_words(error), LONGEST_REASON)
 
 

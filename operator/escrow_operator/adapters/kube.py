@@ -1,7 +1,7 @@
 """The Kubernetes API as generic calls on plain dicts.
 
-kubernetes.aio gives authentication and connections; its generated models cost memory and CPU at scale, so none are
-used here. Every call has a deadline; errors are told apart by what the caller can do about them.
+kubernetes.aio provides authentication and connections; its generated models cost memory and CPU at scale, so none are
+used here. Every call has a deadline; errors are classified by what the caller can do about them.
 """
 
 from __future__ import annotations
@@ -30,32 +30,32 @@ from escrow_operator.adapters.limiter import PriorityLimiter
 from escrow_operator.models.common import GROUP, OPERATOR_NAME, VERSION, is_name
 
 REQUEST_SECONDS = 20.0
-"""Deadline of one API request: well above a slow API server's answer, well below a sweep interval."""
+"""Deadline of one API request: well above the answer of a slow API server, well below a sweep interval."""
 
 WATCH_SECONDS = 300
-"""How long one watch lasts."""
+"""The ``timeoutSeconds`` of one watch."""
 
 SILENCE_SECONDS = 150.0
-"""A watch that says nothing for so long is dead: the API server sends a bookmark about every minute."""
+"""A watch without an event for so long is dead: the API server sends a bookmark about every minute."""
 
 AT_ONCE = 32
-"""Requests under way at most, watches apart: more only wait in a busy API server, where nobody can put claims first."""
+"""Most concurrent requests, without watches: more would wait in a busy API server, where claims cannot go first."""
 
 _URGENT = contextvars.ContextVar("urgent", default=False)
 
 PAGE_SIZE = 250
-"""Objects per list request: 250 pods are 15 MB once read, and two pages are there at a time."""
+"""Objects per list request: 250 pods are 15 MB once read, and two pages are in memory at a time."""
 
 PAGE_BYTES = 8 * 2**20
-"""Of an answer to a list request that are read at most: past it fewer objects are asked for. A tenant's object may have
-1.4 MB, all of it labels or finalizers of a few bytes, that as Python's objects are ten times as much."""
+"""Most bytes read of a page of a list: for a longer one fewer objects are requested. A tenant's object may have 1.4 MB,
+all of it labels or finalizers of a few bytes, which take ten times as much as Python objects."""
 
 FEWER = 4
-"""As many times fewer objects to a page that was too long, and more after one that was short."""
+"""The factor by which a page gets fewer objects if it was too long, and more after a short one."""
 
 
 class Resource(NamedTuple):
-    """Where a kind of object lives in the API."""
+    """The location of a kind of object in the API."""
 
     prefix: str
     plural: str
@@ -64,8 +64,8 @@ class Resource(NamedTuple):
     def path(self, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
         """The URL path of a collection (no name), an object or its subresource.
 
-        Names come from users' specs, and a path that is joined of them reaches any object of the cluster that the
-        operator may read: each is one segment, or nothing is asked. Raises InvalidNameError.
+        Names come from users' specs; with a slash in a name the path could lead to any object of the cluster that the
+        operator may read. Raises InvalidNameError unless each name is one path segment.
         """
         parts = [self.prefix]
         if self.namespaced and namespace is not None:
@@ -108,32 +108,32 @@ class Kube:
         self._api = api
         self._turns = PriorityLimiter(AT_ONCE)
         self.requests: Counter[tuple[str, str]] = Counter()
-        """Requests so far by verb and resource, for metrics. kopf's watches have connections of their own."""
+        """Requests so far by verb and resource, for metrics, without those of kopf, which has its own connections."""
 
     @classmethod
     async def connect(cls) -> Self:
-        """In the cluster by the pod's service account, elsewhere by the kubeconfig."""
+        """Authenticate with the pod's service account, or outside a cluster with the kubeconfig."""
         configuration = client.Configuration()
         try:
             config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-            # No proxy is on the way, and for every request a thread would look for a .netrc file.
+            # There is no proxy, and with trust_env a thread would look for a .netrc file at every request.
             configuration.client_session_kwargs = {"trust_env": False}
         except config.ConfigException:
             await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         return cls(client.ApiClient(configuration=configuration))
 
     async def close(self) -> None:
-        """End the connections."""
+        """Close the connections."""
         await self._api.close()  # type: ignore[no-untyped-call]
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> dict[str, Any]:
-        """One object. Raises NotFoundError."""
+        """Read one object. Raises NotFoundError."""
         return await self._call("GET", resource, resource.path(namespace, name))
 
     async def list(
         self, resource: Resource, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
     ) -> Listing:
-        """All objects of a namespace, or of the cluster, that carry the labels."""
+        """List all objects of a namespace, or of the cluster, that have the labels."""
         items: list[dict[str, Any]] = []
         version = ""
         async for page in self.pages(resource, namespace, labels=labels):
@@ -144,9 +144,9 @@ class Kube:
     async def pages(
         self, resource: Resource, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
     ) -> AsyncIterator[Listing]:
-        """The same in parts, of which each can be forgotten before the next: all are of one version.
+        """List in pages of one version, so that the caller can drop each page before the next.
 
-        The API server makes a page while its caller reads the one before.
+        The next page is requested while the caller reads the current one.
         """
         query: dict[str, Any] = {"limit": PAGE_SIZE, **_selector(labels)}
 
@@ -179,10 +179,10 @@ class Kube:
     async def watch(
         self, resource: Resource, namespace: str | None, *, version: str, labels: Mapping[str, str] | None = None
     ) -> AsyncIterator[dict[str, Any]]:
-        """What happens after a version: ``type`` (ADDED, MODIFIED, DELETED, BOOKMARK) and ``object``.
+        """Watch events after a version: ``type`` (ADDED, MODIFIED, DELETED, BOOKMARK) and ``object``.
 
-        It ends when the API server ends it, after some minutes: go on from the last version. Raises ExpiredError when
-        the version is too old, and UnavailableError, also when nothing was heard for as long as bookmarks take.
+        The API server ends a watch after some minutes: watch again from the last version. Raises ExpiredError when the
+        version is too old, and UnavailableError, also when no event and no bookmark came for ``SILENCE_SECONDS``.
         """
         query = {
             "watch": "true",
@@ -200,7 +200,7 @@ class Kube:
                     raise error_of(stream.status, await stream.read(), is_patch=False)
                 async for line in stream.content:
                     if not line.endswith(b"\n"):
-                        # Cut off by the end of the stream: it comes again with the next watch.
+                        # The event was cut off by the end of the stream; the next watch delivers it again.
                         return
                     event = parsed(line)
                     if event["type"] == "ERROR":
@@ -208,11 +208,11 @@ class Kube:
                     yield event
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """A new object. Raises ConflictError when the name is taken."""
+        """Create an object. Raises ConflictError when the name is taken."""
         return await self._call("POST", resource, resource.path(namespace), body=body)
 
     async def apply(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Server-side apply as this operator: it owns the fields it names, others keep theirs."""
+        """Server-side apply: the operator becomes manager of the fields in ``body``, other fields stay as they are."""
         return await self._call(
             "PATCH",
             resource,
@@ -226,7 +226,7 @@ class Kube:
     async def patch(
         self, resource: Resource, namespace: str, name: str, ops: JsonPatch, *, subresource: str | None = None
     ) -> dict[str, Any]:
-        """A JSON patch. Raises ConflictError when one of its ``test`` operations fails."""
+        """Apply a JSON patch. Raises ConflictError when one of its ``test`` operations fails."""
         return await self._call(
             "PATCH",
             resource,
@@ -238,9 +238,9 @@ class Kube:
     async def delete(
         self, resource: Resource, namespace: str, name: str, *, uid: str | None = None, version: str | None = None
     ) -> None:
-        """Delete an object, with ``uid`` only that very one, with ``version`` only as it was seen.
+        """Delete an object; with ``uid`` or ``version`` only if it still has that uid or resource version.
 
-        One that is gone already, or is another, is no error: its watch event tells.
+        If it is gone already, or has another, nothing is raised: the watch reports the object's state.
         """
         body: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions"}
         preconditions = {"uid": uid, "resourceVersion": version}
@@ -251,16 +251,16 @@ class Kube:
             return
 
     async def _call(self, method: str, resource: Resource, path: str, **request: Any) -> dict[str, Any]:
-        """One answer as JSON; ``request`` is of ``_request``."""
+        """Send a request and parse the answer as JSON; ``request`` are arguments of ``_request``."""
         answer: dict[str, Any] = parsed(await self._fetch(method, resource, path, **request))
         return answer
 
     async def _fetch(
         self, method: str, resource: Resource, path: str, *, longest: int | None = None, **request: Any
     ) -> bytes:
-        """One answer; ``request`` is of ``_request``.
+        """Send a request and read the answer; ``request`` are arguments of ``_request``.
 
-        Raises KubeError for one that is a refusal, and TooLong for one of more bytes than ``longest``.
+        Raises KubeError for an HTTP error, and TooLong for an answer of more than ``longest`` bytes.
         """
         async with self._turns.turn(urgent=_URGENT.get(), group=_namespace(path)):
             with unavailable():
@@ -296,7 +296,7 @@ class Kube:
 
 @contextlib.contextmanager
 def urgently() -> Iterator[None]:
-    """What is asked in the block, tasks begun in it included, goes before what others ask."""
+    """Requests made in the block, and in tasks started in it, go before other requests."""
     token = _URGENT.set(True)
     try:
         yield
@@ -305,12 +305,12 @@ def urgently() -> Iterator[None]:
 
 
 def _namespace(path: str) -> str:
-    """The namespace in a path, empty without one: each waits in a line of its own."""
+    """The namespace in a path, empty without one: the limiter's group."""
     return path.partition("/namespaces/")[2].partition("/")[0]
 
 
 def _segment(what: str, text: str) -> str:
-    """The same text. Raises InvalidNameError unless it is one segment of a path, as it is and without encoding."""
+    """The text unchanged. Raises InvalidNameError unless it is one path segment that needs no encoding."""
     if not is_name(text):
         raise InvalidNameError(what, text)
     return text

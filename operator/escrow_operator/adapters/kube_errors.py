@@ -1,4 +1,4 @@
-"""How the API server refuses, told apart by what the caller can do about it."""
+"""Errors of the API server, classified by what the caller can do about them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from escrow_operator.errors import EscrowError
 from escrow_operator.models.common import printable
 
 LONGEST_QUOTE = 200
-"""Bytes quoted of an answer that is no Status."""
+"""Bytes quoted of an answer that is not a Status object."""
 
 
 class KubeError(EscrowError):
-    """The API server refused a request. ``status`` is its HTTP code, ``reason`` its StatusReason."""
+    """The API server refused a request. ``status`` is the HTTP code, ``reason`` the StatusReason."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(f"{message} ({status} {reason})")
@@ -27,7 +27,7 @@ class KubeError(EscrowError):
 
     @property
     def is_forbidden(self) -> bool:
-        """Whether the operator has no right to this, or no longer."""
+        """Whether the operator lacks the right to make this request, or lost it."""
         return self.status == 403
 
     @property
@@ -40,32 +40,32 @@ class NotFoundError(KubeError):
     """404: the object does not exist (any more)."""
 
     def is_about(self, name: str) -> bool:
-        """Whether it is this object that does not exist, and not the whole kind that the API server does not know."""
+        """Whether the object of this name does not exist, rather than its whole resource type."""
         return f'"{name}" not found' in str(self)
 
 
 class InvalidNameError(KubeError):
-    """What should name an object or a namespace cannot: nothing was sent, and asking again cannot help."""
+    """A text is not a valid name of an object or a namespace: nothing was sent, and a retry cannot help."""
 
     def __init__(self, what: str, text: str) -> None:
         super().__init__(400, "InvalidName", f"{printable(text, 80)!r} is not a valid name ({what})")
 
 
 class ConflictError(KubeError):
-    """409, or a JSON patch whose ``test`` failed: somebody else was faster. Read again, decide again."""
+    """409, or a JSON patch whose ``test`` failed: the object was changed meanwhile. Read it again and decide anew."""
 
 
 class UnavailableError(KubeError):
-    """The API server is not there, overloaded or failing: try again later."""
+    """The API server is unreachable, overloaded or failing: retry later."""
 
 
 class ExpiredError(KubeError):
-    """410: the version to go on from is forgotten; list again."""
+    """410: the API server no longer has the resource version to watch from; relist."""
 
 
 @contextlib.contextmanager
 def unavailable() -> Iterator[None]:
-    """PriorityLimiter what goes wrong on the way to the API server into UnavailableError."""
+    """Turn connection errors on the way to the API server into UnavailableError."""
     try:
         yield
     except ApiException as error:
@@ -83,7 +83,7 @@ def error_of(status: int, data: bytes, *, is_patch: bool = False) -> KubeError:
         return ExpiredError(status, reason, message)
     if status == 404:
         return NotFoundError(status, reason, message)
-    # A failed ``test`` of a JSON patch is answered 422 without a cause; a 422 of validation has causes.
+    # A failed ``test`` of a JSON patch is answered by 422 without causes; a 422 of validation has causes.
     if status == 409 or (status == 422 and is_patch and not _has_causes(answer)):
         return ConflictError(status, reason, message)
     if status == 429 or status >= 500:
@@ -92,7 +92,7 @@ def error_of(status: int, data: bytes, *, is_patch: bool = False) -> KubeError:
 
 
 def _status_of(data: bytes) -> Mapping[str, Any]:
-    """The answer as a Status; empty when it is none, as those of proxies on the way to the API server."""
+    """The answer as a Status; empty if it is not one, such as that of a proxy on the way to the API server."""
     try:
         answer = json.loads(data)
     except (ValueError, RecursionError):

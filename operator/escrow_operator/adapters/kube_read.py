@@ -1,4 +1,4 @@
-"""Reading what the API server answers, in bounded memory where it may be long."""
+"""Reads answers of the API server, in bounded memory where they may be long."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from escrow_operator.adapters.kube_errors import UnavailableError
 
 
 class TooLong(Exception):
-    """An answer has more bytes than are to be held at a time."""
+    """An answer has more bytes than the limit."""
 
 
 async def read(response: RESTResponse, longest: int | None) -> bytes:
-    """The body. Raises TooLong, with the connection closed, once it is longer; no more than that is held."""
+    """The body. Once it exceeds ``longest`` bytes, stops reading, closes the connection and raises TooLong."""
     if longest is None:
         data: bytes = await response.read()  # type: ignore[no-untyped-call]
         return data
@@ -30,10 +30,10 @@ async def read(response: RESTResponse, longest: int | None) -> bytes:
 
 
 def parsed(data: bytes) -> Any:
-    """JSON of the API server. Raises UnavailableError for what is none.
+    """Parse JSON of the API server. Raises UnavailableError if it is not JSON.
 
-    pydantic-core reads no deeper than 200, which one object of before the schema bounded its fields may be: nobody's
-    list of all objects is to fail for that.
+    pydantic-core parses at most 200 levels. An object from before the schema bounded its fields may be nested deeper,
+    and must not make the list of all objects fail.
     """
     try:
         return from_json(data)

@@ -1,4 +1,4 @@
-"""Who may ask next, when all cannot at once."""
+"""Limits concurrent requests, by priority and fairly between namespaces."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 
 URGENT_OF = 4
-"""While both kinds wait, one of so many turns goes to those who are not in a hurry: nothing starves."""
+"""While both kinds wait, one of so many turns goes to a request that is not urgent, so that none starves."""
 
 
 class _Lines:
-    """A line for each group that waits; the groups are served in turn, each in its order."""
+    """A FIFO queue for each group that waits; the groups are served round-robin."""
 
     def __init__(self) -> None:
         self._of: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
     def join(self, group: str, who: asyncio.Future[None]) -> None:
-        """Wait at the end of the group's line."""
+        """Append a waiter to the queue of its group."""
         self._of.setdefault(group, deque()).append(who)
 
     def pop(self) -> asyncio.Future[None] | None:
-        """Who is next, and still waits; None when nobody does."""
+        """Remove and return the next waiter that was not cancelled; None without any."""
         while self._of:
             group, line = next(iter(self._of.items()))
             who = line.popleft()
@@ -36,9 +36,10 @@ class _Lines:
 
 
 class PriorityLimiter:
-    """At most ``limit`` at once; those in a hurry mostly go first, and each kind in its order.
+    """Admits at most ``limit`` requests at once; urgent ones mostly go first.
 
-    Groups (namespaces) are served in turn: however many of one wait, of another the first is next but a few.
+    Within each of the two kinds, groups (namespaces) are served round-robin: however many requests of one group wait,
+    the first of another group waits for a few only.
     """
 
     def __init__(self, limit: int) -> None:
@@ -49,7 +50,7 @@ class PriorityLimiter:
 
     @contextlib.asynccontextmanager
     async def turn(self, *, urgent: bool, longest: float | None = None, group: str = "") -> AsyncIterator[None]:
-        """Wait for one, and hold it for the block, or for ``longest`` seconds of it."""
+        """Wait for a turn, and hold it for the block, but for ``longest`` seconds at most."""
         if self._free:
             self._free -= 1
         else:
@@ -77,7 +78,7 @@ class PriorityLimiter:
             await mine
         except asyncio.CancelledError:
             if mine.done() and not mine.cancelled():
-                # Given at the very moment of giving up.
+                # The turn was granted in the same step of the loop in which the waiter was cancelled.
                 self._pass_on()
             raise
 

@@ -1,6 +1,6 @@
 """Serves Prometheus metrics over HTTP.
 
-In the event loop and not on a thread of its own: the numbers are read from what the loop changes.
+In the event loop and not on a thread of its own, since the metrics are read from state that the loop changes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from escrow_operator.adapters.web import WebServer
 
 
 async def serve_metrics(registry: CollectorRegistry, port: int) -> WebServer:
-    """``GET /metrics``. Raises OSError when the port is taken."""
+    """Serve ``GET /metrics``. Raises OSError when the port is taken."""
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -1,4 +1,4 @@
-"""Client of monerod's JSON-RPC; what it uses is allowed on a restricted RPC port.
+"""Client of monerod's RPC; all calls that it makes are allowed on a restricted RPC port.
 
 Source of names and fields: https://docs.getmonero.org/rpc-library/monerod-rpc/
 """
@@ -22,19 +22,19 @@ from escrow_operator.errors import (
 from escrow_operator.models.monero import MAX_PICONERO, ChainTransaction, DaemonInfo, Login, NetType
 
 INFO_DEADLINE = 10.0
-"""Seconds: milliseconds on an idle daemon, but one that verifies a batch of blocks holds its lock a while."""
+"""Seconds for a call that takes milliseconds on an idle daemon, but waits while it verifies a batch of blocks."""
 
 LONGEST_INFO = 64 * 2**10
-"""Bytes of a get_info that are read at most: it has 1,500."""
+"""Most bytes read of a get_info answer, which has 1,500."""
 
 LONGEST_TRANSACTIONS = 4 * 2**20
-"""Bytes of an answer about transactions that are read at most. A pruned payment has 10,000, in hexadecimal and twice;
-the longest there are, coinbases of pools that pay thousands, less than a million."""
+"""Most bytes read of an answer about transactions. A pruned payment takes 10,000, since it is there twice and in
+hexadecimal; the longest transactions, coinbases of mining pools that pay thousands, less than a million."""
 IN_NO_BLOCK = MAX_PICONERO
-"""The block height of a transaction in the pool: the highest number of 64 bits, where monerod gives one at all."""
+"""The block height that monerod gives for a transaction in the pool, if any: the highest 64-bit number."""
 
 SPENT_IN_BLOCK = 1
-"""The state of a key image; 0 is unspent, 2 spent in the pool."""
+"""State of a key image that is spent in a block; 0 is unspent, 2 spent in the pool."""
 
 _ERRORS = ErrorTypes(
     unreachable=DaemonUnreachable,
@@ -46,7 +46,7 @@ _ERRORS = ErrorTypes(
 
 
 class Daemon:
-    """One monerod. `tls`, `connect` and `on_request` are JsonRpcClient's."""
+    """Client of one monerod. For `tls`, `connect` and `on_request` see JsonRpcClient."""
 
     def __init__(
         self,
@@ -70,8 +70,9 @@ class Daemon:
     ) -> dict[str, ChainTransaction]:
         """Transactions in a block or in the pool, by txid; those that the daemon knows in neither are left out.
 
-        Many that are long are asked for in parts, all within the deadline: whoever names a long one is not to keep
-        others from hearing of theirs. Raises DaemonUnreachable, DaemonTimeout, DaemonUnauthorized, DaemonProtocolError.
+        If the answer would be too long, the query is split, within the same deadline: a session that names a long
+        transaction must not keep others from learning about theirs. Raises DaemonUnreachable, DaemonTimeout,
+        DaemonUnauthorized, DaemonProtocolError.
         """
         ends = asyncio.get_running_loop().time() + deadline
         found: dict[str, ChainTransaction] = {}
@@ -140,7 +141,7 @@ def _ok(answer: Answer, path: str) -> Answer:
 
 
 def _transaction(answer: Answer) -> ChainTransaction:
-    """``block_height`` is left out, or the highest number, for what is in the pool."""
+    """A transaction of an answer; without ``block_height``, or with ``IN_NO_BLOCK``, it is in the pool."""
     in_pool = answer.flag("in_pool")
     height = answer.integer("block_height", IN_NO_BLOCK if in_pool else None)
     if in_pool != (height == IN_NO_BLOCK):

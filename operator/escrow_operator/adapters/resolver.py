@@ -1,8 +1,8 @@
-"""Looks names up, each in a thread of its own.
+"""Resolves host names, each in a thread of its own.
 
-An event loop has a few threads for that (uvloop four), which all share. A tenant names monerod's address, and the
-servers of his domain may answer never: the system's resolver then holds its thread for half a minute, whatever deadline
-the call has, and a handful of such names would leave everybody else without any.
+An event loop resolves names in a few shared threads (uvloop has four). A tenant sets monerod's address, and the name
+servers of his domain may never answer: the system's resolver then blocks its thread for half a minute, whatever the
+deadline of the call, so a handful of such names would occupy all threads.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 
 
 class Resolver(AbstractResolver):
-    """aiohttp's connectors ask it once for all who wait for the same name, and not for addresses."""
+    """aiohttp's connectors call it once for all requests that wait for the same name, and not for IP addresses."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -33,7 +33,7 @@ class Resolver(AbstractResolver):
                 found = socket.getaddrinfo(
                     host, port, type=socket.SOCK_STREAM, family=family, flags=socket.AI_ADDRCONFIG
                 )
-            except Exception as error:  # a name may also be one that cannot be encoded
+            except Exception as error:  # a name that cannot be encoded raises other types
                 _tell(loop, _fail, answer, error)
             else:
                 _tell(loop, _succeed, answer, found)
@@ -45,7 +45,7 @@ class Resolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing to close: threads end with their look-ups, or with the process."""
+        """Do nothing: the threads end with their look-ups, or with the process."""
 
 
 def _tell(loop: asyncio.AbstractEventLoop, how: Any, answer: asyncio.Future[list[Any]], what: Any) -> None:

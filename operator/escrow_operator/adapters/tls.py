@@ -1,4 +1,4 @@
-"""TLS to monerod."""
+"""TLS contexts for connections to monerod."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from collections.abc import Sequence
 
 
 def client_context(ca: str | None = None, *, certificate: Sequence[str] = ()) -> ssl.SSLContext | None:
-    """Trust a private CA (PEM) instead of the public ones; show a certificate, given with its key (PEM both).
+    """A context that trusts a private ``ca`` instead of the public ones, and presents a client certificate.
 
-    None when there is nothing to be said. Raises ValueError for what is no certificate, or not of that key.
+    ``certificate`` is a certificate and its key; all are in PEM. Returns None without arguments. Raises ValueError for
+    an invalid certificate, or one that does not match the key.
     """
     if ca is None and not certificate:
         return None
     if ca is not None and not ca.strip():
-        # To the library that is no CA of one's own, and all the public ones.
+        # The library takes an empty text as no private CA and would trust all the public ones.
         raise ValueError("ca.crt is empty")
     try:
         context = ssl.create_default_context(cadata=ca)
@@ -30,9 +31,9 @@ def client_context(ca: str | None = None, *, certificate: Sequence[str] = ()) ->
 
 
 def _show(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    """Python reads them from files only; this one is nobody else's, and gone at once."""
+    """Load the client certificate. Python reads it from files only: a private temporary one, deleted at once."""
     with tempfile.NamedTemporaryFile("w") as pem:
         pem.write(f"{key.strip()}\n{certificate.strip()}\n")
         pem.flush()
-        # Without a password OpenSSL would ask a terminal for that of an encrypted key, and everybody would wait.
+        # Without a password OpenSSL would prompt for that of an encrypted key on a terminal and block the event loop.
         context.load_cert_chain(pem.name, password="")

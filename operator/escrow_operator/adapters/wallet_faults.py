@@ -1,7 +1,7 @@
-"""From monero-wallet-rpc's error answers to the operator's errors.
+"""Maps monero-wallet-rpc's error answers to the operator's errors.
 
-Codes are those of src/wallet/wallet_rpc_server_error_codes.h; -1 ("unknown error") carries most failures of
-files and key exchange, told apart by method and by texts recorded from v0.18.5.3.
+Codes are those of src/wallet/wallet_rpc_server_error_codes.h. Most failures of files and key exchange have code -1
+("unknown error"); they are distinguished by method, and by texts recorded from v0.18.5.3.
 """
 
 import re
@@ -30,10 +30,10 @@ from escrow_operator.models.common import printable
 UNKNOWN_ERROR = -1
 TRANSACTION_NOT_FOUND = -8
 MULTISIG_DATA_METHODS = {"make_multisig", "exchange_multisig_keys", "import_multisig_info"}
-"""Their remaining errors of code -1 are about the peers' messages."""
+"""Methods whose remaining errors of code -1 are about the peers' messages."""
 
 _BY_CODE: dict[int, tuple[type[WalletError], str]] = {
-    # An exception that came out of the daemon's connection: get_transfer_by_txid with the daemon down.
+    # An exception from the connection to the daemon: get_transfer_by_txid with the daemon down.
     0: (WalletDaemonUnavailable, "the wallet's daemon does not answer"),
     -3: (WalletDaemonUnavailable, "the wallet's daemon is busy"),
     -13: (NoWalletOpen, "no wallet is open"),
@@ -54,7 +54,7 @@ _BY_TEXT: tuple[tuple[str, type[WalletError], str], ...] = (
     ("file not found", WalletFileNotFound, "there is no wallet of this name"),
     ("is opened by another wallet program", WalletFileLocked, "another process has this wallet open"),
     ("kex is already complete", AlreadyMultisig, "the key exchange is complete already"),
-    # wallet-rpc's own words for a file that is there but cannot be read, or not written, and the C library's.
+    # The texts of wallet-rpc and of the C library for an existing file that cannot be read or written.
     *(
         (words, WalletStorageError, "the volume cannot be read or written")
         for words in (
@@ -82,7 +82,7 @@ _REDACTED = "[redacted]"
 
 
 def wallet_error(method: str, fault: Fault, sent: Collection[str]) -> WalletError:
-    """The error to raise for an error answer; `sent` are the request's strings, which it will not quote."""
+    """The error to raise for an error answer; `sent` are the request's strings, which the error does not quote."""
     by_code = _BY_CODE.get(fault.code)
     if by_code is not None:
         error_type, text = by_code
@@ -95,7 +95,7 @@ def wallet_error(method: str, fault: Fault, sent: Collection[str]) -> WalletErro
         if method == "open_wallet":
             return WalletFileDamaged(f"{method}: the wallet's files cannot be read", code=fault.code)
         if method == "refresh":
-            # All it does is ask the daemon.
+            # A refresh does nothing but query the daemon.
             return WalletDaemonUnavailable(f"{method}: {_quotable(fault.message, sent)}", code=fault.code)
         if method in MULTISIG_DATA_METHODS:
             return BadMultisigInfo(f"{method}: {_quotable(fault.message, sent)}", code=fault.code)
@@ -103,9 +103,9 @@ def wallet_error(method: str, fault: Fault, sent: Collection[str]) -> WalletErro
 
 
 def _quotable(text: str, sent: Collection[str]) -> str:
-    """The server's text without anything the request sent or that looks like key material, fit for a terminal.
+    """The server's text, fit for a terminal, without the request's strings and anything that looks like key material.
 
-    A text that is too long for an error's is not quoted at all: a cut could leave a part of what is to be removed.
+    A text above ``_LONGEST_READ`` is not quoted at all: truncation could leave part of a string that is to be removed.
     """
     if len(text) > _LONGEST_READ:
         return "(an error text too long to be one)"

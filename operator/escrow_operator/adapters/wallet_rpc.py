@@ -2,8 +2,8 @@
 
 Every method raises a WalletError of escrow_operator.errors: WalletUnreachable, WalletTimeout,
 WalletUnauthorized or WalletProtocolError from the transport, otherwise the ones its docstring names.
-Method names and semantics are those of https://docs.getmonero.org/rpc-library/wallet-rpc/ where that
-documentation says so; behaviour it does not mention was measured on v0.18.5.3.
+Method names and semantics are those of https://docs.getmonero.org/rpc-library/wallet-rpc/; behaviour that it
+does not document was measured on v0.18.5.3.
 """
 
 import re
@@ -34,20 +34,20 @@ from escrow_operator.models.monero import (
 )
 
 READ_DEADLINE = 10.0
-"""Seconds for calls that take milliseconds, but wait while the process's one thread scans blocks."""
+"""Seconds for calls that take milliseconds, but wait while the only thread of the process scans blocks."""
 
 FILE_DEADLINE = 60.0
-"""Seconds to create, open, store or close. Opening burns 0.3 to 2 s of CPU (in images other than the project's own most
-of it is to make an RSA key), takes many times that on a throttled pod beside others, and a mainnet wallet's cache of
-tens of MB may lie on a network volume."""
+"""Seconds to create, open, store or close. Opening takes 0.3 to 2 s of CPU (in images other than the project's own most
+of it to make an RSA key) and many times that on a throttled pod beside others, and a mainnet wallet's cache of tens of
+MB may be on a network volume."""
 
 MULTISIG_DEADLINE = 60.0
 """Seconds for a step of the key exchange or of a signing round: up to 1.1 s of CPU on an idle machine."""
 
 REFRESH_DEADLINE = 120.0
-"""Seconds to scan blocks: milliseconds in step with the chain, minutes after a long absence."""
+"""Seconds to scan blocks: takes milliseconds in step with the chain, minutes after a long absence."""
 
-# Plain names only: monero-wallet-rpc refuses '/', but would take '' (a wallet never saved) and '..'.
+# Plain names only: monero-wallet-rpc refuses '/', but accepts '' (a wallet that is never saved) and '..'.
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _TXID = re.compile(r"[0-9a-f]{64}")
 _ERRORS = ErrorTypes(
@@ -60,11 +60,11 @@ _ERRORS = ErrorTypes(
 
 
 class WalletRpc:
-    """Keep one per pod: calls share one connection (digest nonces are tied to it) and run one by one.
+    """The client of a pod; use one per pod: calls share a connection, to which digest nonces are tied.
 
-    `tls`, `session` and `on_request` are JsonRpcClient's. `deadline` of a method is in
-    seconds and includes waiting for earlier calls of this client; a call that ran into it may
-    still be running in the process.
+    Calls run one by one. For `tls`, `session` and `on_request` see JsonRpcClient. The `deadline` of a method is in
+    seconds and includes waiting for earlier calls of this client; a call that exceeded it may still be running in the
+    process.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class WalletRpc:
         await self._rpc.aclose()
 
     async def version(self, *, deadline: float = READ_DEADLINE) -> int:
-        """RPC version, major << 16 | minor. Answers with no wallet open: a readiness check."""
+        """RPC version, major << 16 | minor. Answered without an open wallet, so usable as a readiness check."""
         return (await self.call("get_version", {}, deadline)).integer("version")
 
     async def address(self, *, deadline: float = READ_DEADLINE) -> str:
@@ -91,12 +91,12 @@ class WalletRpc:
         answer = await self.call("get_address", {"account_index": 0}, deadline)
         address = answer.text("address")
         if not address:
-            # Three wallets without one would agree.
+            # Three wallets without an address would agree on it.
             raise answer.unexpected("address")
         return address
 
     async def create_wallet(self, file: str, password: str, *, deadline: float = FILE_DEADLINE) -> None:
-        """Create a wallet and open it in place of the one that is open, which is stored first.
+        """Create a wallet and open it in place of the open wallet, which is stored first.
 
         Raises WalletFileExists (the open wallet then stays open), InvalidWalletFileName.
         """
@@ -104,9 +104,9 @@ class WalletRpc:
         await self.call("create_wallet", params, deadline)
 
     async def open_wallet(self, file: str, password: str, *, deadline: float = FILE_DEADLINE) -> None:
-        """Open a wallet in place of the one that is open; compare address() afterwards.
+        """Open a wallet in place of the open one. Callers must compare address() afterwards.
 
-        If it fails, the wallet that was open stays open. Raises InvalidPassword (also for some damaged keys
+        On failure the wallet that was open stays open. Raises InvalidPassword (also for some damaged keys
         files), WalletFileNotFound, WalletFileLocked, WalletFileDamaged, InvalidWalletFileName.
         """
         await self.call("open_wallet", {"filename": plain_name(file), "password": password}, deadline)
@@ -137,7 +137,7 @@ class WalletRpc:
     async def make_multisig(
         self, infos: Sequence[str], threshold: int, password: str, *, deadline: float = MULTISIG_DEADLINE
     ) -> KeyExchange:
-        """Turn the wallet into a multisig one with the peers' first messages.
+        """Make the wallet multisig with the peers' first messages.
 
         After an error about the password the wallet in memory is multisig all the same: start over with a
         fresh file. Raises BadMultisigInfo, InvalidPassword, AlreadyMultisig.
@@ -148,9 +148,9 @@ class WalletRpc:
     async def exchange_multisig_keys(
         self, infos: Sequence[str], password: str, *, deadline: float = MULTISIG_DEADLINE
     ) -> KeyExchange:
-        """Next round of the key exchange with the peers' last messages; 2-of-3 takes two of these.
+        """Run the next round of the key exchange with the peers' last messages; 2-of-3 takes two rounds.
 
-        Raises BadMultisigInfo, NotMultisig before make_multisig, AlreadyMultisig when it is complete.
+        Raises BadMultisigInfo, NotMultisig before make_multisig, AlreadyMultisig if the exchange is complete.
         """
         params = {"multisig_info": list(infos), "password": password}
         return _key_exchange(await self.call("exchange_multisig_keys", params, deadline))
@@ -158,31 +158,31 @@ class WalletRpc:
     async def export_multisig_info(self, *, deadline: float = MULTISIG_DEADLINE) -> str:
         """Key images and nonces for the peers, hexadecimal, confidential.
 
-        It erases the nonces of the export before: a transaction set built on those cannot be signed any
+        Each export erases the nonces of the previous one: a transaction set built on those cannot be signed any
         more. Raises NotMultisig.
         """
         return (await self.call("export_multisig_info", {}, deadline)).text("info")
 
     async def import_multisig_info(self, infos: Sequence[str], *, deadline: float = MULTISIG_DEADLINE) -> int:
-        """Take in peers' exports, at least one; the number of outputs they cover. Refresh first.
+        """Import the exports of at least one peer; returns the number of outputs that they cover. Refresh first.
 
         Raises BadMultisigInfo, NotMultisig.
         """
         return (await self.call("import_multisig_info", {"info": list(infos)}, deadline)).integer("n_outputs")
 
     async def refresh(self, *, deadline: float = REFRESH_DEADLINE) -> int:
-        """Scan new blocks and the pool; the number of blocks fetched.
+        """Scan new blocks and the pool; returns the number of blocks fetched.
 
         Raises WalletDaemonUnavailable, NoWalletOpen.
         """
         return (await self.call("refresh", {}, deadline)).integer("blocks_fetched")
 
     async def height(self, *, deadline: float = READ_DEADLINE) -> int:
-        """Number of blocks the wallet has scanned: the daemon's height when in step. Raises NoWalletOpen."""
+        """Number of blocks that the wallet has scanned: the daemon's height if it is in step. Raises NoWalletOpen."""
         return (await self.call("get_height", {}, deadline)).integer("height")
 
     async def balance(self, *, deadline: float = READ_DEADLINE) -> WalletBalance:
-        """Balance of the first account as of the last refresh, also with the daemon down.
+        """Balance of the first account as of the last refresh; answered even with the daemon down.
 
         Raises NoWalletOpen.
         """
@@ -208,13 +208,13 @@ class WalletRpc:
     ) -> list[Transfer]:
         """Transfers of the first account, of the chosen kinds; mined ones from block `min_height` on.
 
-        A transaction paying several subaddresses is listed once for each. Raises NoWalletOpen,
+        A transaction that pays several subaddresses is listed once for each. Raises NoWalletOpen,
         WalletDaemonUnavailable.
         """
         kinds = {"in": incoming, "out": outgoing, "pool": pool, "pending": pending, "failed": failed}
         params: dict[str, object] = {"account_index": 0, **kinds}
         if min_height:
-            # Monero's own bound is exclusive.
+            # Monero's parameter is an exclusive bound.
             params |= {"filter_by_height": True, "min_height": min_height - 1}
         answer = await self.call("get_transfers", params, deadline)
         return [_transfer(item) for kind in kinds for item in answer.items(kind)]
@@ -238,9 +238,9 @@ class WalletRpc:
     async def transfer_by_txid(self, txid: str, *, deadline: float = READ_DEADLINE) -> Transfer | None:
         """One transaction, None if the wallet does not know it; `amount` sums over its subaddresses.
 
-        To a wallet that has not imported its peers' key images an outgoing one is unknown, or, if it brought
-        change back, looks like an incoming one of that amount; its confirmations are right all the same.
-        Raises ValueError for what is not a transaction id, WalletDaemonUnavailable, NoWalletOpen.
+        A wallet that has not imported its peers' key images does not know an outgoing transaction or, if it returned
+        change, reports it as an incoming one of that amount; its confirmations are right all the same.
+        Raises ValueError if `txid` is not a transaction id, WalletDaemonUnavailable, NoWalletOpen.
         """
         if not _TXID.fullmatch(txid):
             raise ValueError("a transaction id is 64 hexadecimal digits")
@@ -255,7 +255,7 @@ class WalletRpc:
         return _transfer(first, sum(t.integer("amount") for t in same_kind) if same_kind else None)
 
     async def call(self, method: str, params: Mapping[str, object], deadline: float) -> Answer:
-        """Any method of the process; for clients that need more of it than the operator does."""
+        """Call any method, for callers that need more methods than the operator does."""
         try:
             return await self._rpc.call(method, params, deadline)
         except Fault as fault:
@@ -263,7 +263,7 @@ class WalletRpc:
 
 
 def plain_name(file: str) -> str:
-    """The wallet file name if it is a plain one, inside the wallet directory and not another's keys file.
+    """The wallet file name, if it is plain: inside the wallet directory, and not the keys file of another wallet.
 
     Raises InvalidWalletFileName.
     """
@@ -288,7 +288,7 @@ def _key_exchange(answer: Answer) -> KeyExchange:
 
 
 def _hash(answer: Answer, name: str) -> str:
-    """A hash, a key or a key image: 64 hexadecimal digits, and nothing else that a wallet may say."""
+    """A hash, a key or a key image: 64 hexadecimal digits. Raises the protocol error for anything else."""
     value = answer.text(name)
     if not _TXID.fullmatch(value):
         raise answer.unexpected(name)

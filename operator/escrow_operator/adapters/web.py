@@ -1,4 +1,4 @@
-"""A web server of the operator's own, in its event loop."""
+"""A web server in the operator's event loop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class WebServer:
 
     @classmethod
     async def serve(cls, app: web.Application, port: int) -> Self:
-        """Raises OSError when the port is taken."""
+        """Start to serve ``app``. Raises OSError when the port is taken."""
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, port=port).start()

@@ -1,1 +1,1 @@
-"""Pure decisions: from what was seen to what should be done. No I/O, and the time is an argument."""
+"""Pure decisions: from observed state to the action to take. No I/O, and the time is an argument."""

@@ -1,7 +1,7 @@
-"""What a session's wallets say is theirs, and what of it is believed: what at least two of the three say.
+"""Combines what a session's three wallets report as theirs; only what at least two of them report is accepted.
 
-Each wallet is in the reach of a party of the trade, who may point it at another chain (``set_daemon``), or answer in
-its place. Whether something is in a block, how deep, and whether it is spent is not asked of wallets at all.
+A party of the trade can log in to its wallet, point it at another chain (``set_daemon``), or answer in its place.
+So the wallets are not queried for whether something is in a block, how deep it is, and whether it is spent.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from escrow_operator.models.common import Role
 from escrow_operator.models.monero import Output, Transfer
 
 ENOUGH = 2
-"""Wallets that must say the same. As many can spend the money."""
+"""Wallets that must report the same. As many can spend the money."""
 
 T = TypeVar("T")
 
 
 class Mined(NamedTuple):
-    """An output, as wallets that know it tell it alike; ``amount`` in piconero."""
+    """An output in a block, by the fields that all wallets report alike; ``amount`` in piconero."""
 
     txid: str
     public_key: str
@@ -37,7 +37,7 @@ class Announced(NamedTuple):
 
 
 class Held(NamedTuple):
-    """An output of the escrow. ``key_image`` is empty until two wallets know the same one."""
+    """An output of the escrow; ``amount`` in piconero. ``key_image`` is empty until two wallets report the same one."""
 
     txid: str
     public_key: str
@@ -47,7 +47,7 @@ class Held(NamedTuple):
 
 @dataclass(frozen=True)
 class WalletView:
-    """What one wallet calls its own at one height: outputs in blocks, in its own order, and payments in the pool."""
+    """What one wallet reports at one height: its outputs in blocks, in its own order, and payments in the pool."""
 
     outputs: tuple[Output, ...]
     pool: tuple[Transfer, ...]
@@ -60,7 +60,7 @@ class WalletView:
 
     @property
     def announced(self) -> frozenset[Announced]:
-        """Its payments in the pool. Those that a double spend may replace are none."""
+        """Its payments in the pool, without those that a double spend may replace."""
         sums: Counter[tuple[str, int]] = Counter()
         for transfer in self.pool:
             if not transfer.double_spend_seen:
@@ -68,7 +68,7 @@ class WalletView:
         return frozenset(Announced(txid, amount, unlock_time) for (txid, unlock_time), amount in sums.items())
 
     def says_the_same_as(self, other: WalletView | None) -> bool:
-        """Whether it holds the same, at whatever height; None is a wallet that holds nothing."""
+        """Whether both wallets hold the same, at whatever heights; None is a wallet that holds nothing."""
         if other is None:
             return not self.outputs and not self.pool
         return (self.outputs, self.announced) == (other.outputs, other.announced)
@@ -76,7 +76,7 @@ class WalletView:
 
 @dataclass(frozen=True)
 class Money:
-    """What is believed to be the escrow's. ``dissenters`` are the roles whose wallets say otherwise of blocks."""
+    """What is accepted as the escrow's. ``dissenters`` are the roles whose wallets report other outputs in blocks."""
 
     outputs: tuple[Held, ...] = ()
     announced: tuple[Announced, ...] = ()
@@ -87,14 +87,14 @@ NOTHING = Money()
 
 
 def agree(views: Mapping[Role, WalletView]) -> Money:
-    """What at least two wallets say. The order of ``views`` has no meaning."""
+    """What at least two wallets report. The order of ``views`` has no meaning."""
     mined = _said_by_enough(frozenset(view.mined) for view in views.values())
     images = {output_id: _key_image(output_id, views) for output_id in mined}
     in_blocks = frozenset(output_id.txid for output_id in mined)
     announced = _said_by_enough(view.announced for view in views.values())
     return Money(
         outputs=tuple(Held(*output_id, images[output_id]) for output_id in sorted(mined)),
-        # What one wallet still sees in the pool when others see it in a block counts once.
+        # A payment that some wallets see in a block and others still in the pool counts once.
         announced=tuple(sorted(payment for payment in announced if payment.txid not in in_blocks)),
         dissenters=tuple(
             role for role in Role if role in views and not _assents(views[role], mined=mined, images=images)
@@ -103,10 +103,10 @@ def agree(views: Mapping[Role, WalletView]) -> Money:
 
 
 def cosigners(views: Mapping[Role, WalletView]) -> tuple[Role, ...]:
-    """Whose key images may be given to the others: the wallets that list the same outputs in the same order.
+    """The roles whose wallets may exchange key images: those that list the same outputs in the same order.
 
-    wallet-rpc matches key images by their place in that list and does not check them: those of a wallet that lists
-    others would be taken for those of our outputs.
+    wallet-rpc matches key images by their position in that list and does not check them: the key images of a wallet
+    that lists other outputs would be taken for those of the escrow's outputs.
     """
     lists = Counter(view.mined for view in views.values())
     if not lists:
@@ -135,10 +135,10 @@ def _key_image(output_id: Mined, views: Mapping[Role, WalletView]) -> str:
 
 
 def _assents(view: WalletView, *, mined: frozenset[Mined], images: Mapping[Mined, str]) -> bool:
-    """Whether a wallet says what is believed of blocks.
+    """Whether a wallet reports the accepted outputs in blocks.
 
-    That it lacks a key image says nothing against it, nor what it sees in the pool: a payment may come while one wallet
-    after the other is asked.
+    A key image that it lacks is no dissent. Neither is what it sees in the pool: a payment may arrive while the wallets
+    are queried one after the other.
     """
     if frozenset(view.mined) != mined:
         return False

@@ -1,4 +1,4 @@
-"""When to try again what did not work, and when to stop trying it the same way."""
+"""When to retry what failed, and when to stop retrying it the same way."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from escrow_operator.models.session import Phase, Session
 
 FIRST_TRY_SECONDS = 5.0
 LONGEST_TRY_SECONDS = 300.0
-"""Between two tries to open a session's wallets: the first, doubling, and the longest."""
+"""Seconds between two tries to open a session's wallets: at first, then doubling, and at most."""
 
 OPENING_DEADLINE = timedelta(minutes=15)
-"""From the first failure to open, after which a pod that does not open its wallet is replaced, once. Far above what a
-busy machine takes: opening one wallet has a deadline of a minute, and the tries before this are ten."""
+"""Time since the first failure to open after which a pod that does not open its wallet is replaced, once. Far above
+what a busy machine takes: opening one wallet has a deadline of a minute, and there are ten tries before this."""
 
 WAITED_PART = 0.1
-"""Of the time for which a session has waited it waits on until the next look that no event brings: each look may ask
-the API server for three Secrets, and a tenant may have ten thousand sessions that name none."""
+"""Requeue delay of a waiting session, as a part of the time for which it has waited: each reconciliation may read three
+Secrets from the API server, and a tenant may have ten thousand sessions whose Secrets do not exist."""
 
 FIRST_MEND = timedelta(minutes=10)
 LONGEST_MEND = timedelta(hours=1)
-"""Between two tries of a session that failed for good, as far as could be seen."""
+"""Time between two tries of a Failed session: at first, then doubling, and at most."""
 
 OPENING_TIMED_OUT = "OpeningTimedOut"
-"""The reason of a session that is past the deadline."""
+"""The reason of a session that is past ``OPENING_DEADLINE``."""
 
 _DOUBLINGS = 10
-"""More would only make a larger number of what is cut off."""
+"""Doublings of a delay at most: further ones are beyond every maximum."""
 
 
 @dataclass(frozen=True)
 class Opening:
-    """The tries to open a session's wallets so far, as its status keeps them for the next operator."""
+    """The failed tries to open a session's wallets, as its status keeps them for the next operator process."""
 
     since: datetime
     attempts: int
@@ -46,9 +46,9 @@ class Opening:
 
     @classmethod
     def of(cls, session: Session) -> Self | None:
-        """What is noted; None when there was no failure, or when it does not count any more.
+        """The record in the status; None when there was no failure, or when the record is out of date.
 
-        A change of the spec and a touch are somebody's word that something was mended.
+        A change of the spec or a touch makes it so: a user signals by them that the cause was mended.
         """
         noted = session.status.get("opening")
         if not noted or session.status.get("observedGeneration") != session.generation:
@@ -59,7 +59,7 @@ class Opening:
 
     @classmethod
     def failed(cls, session: Session, now: datetime) -> Self:
-        """After one more failure."""
+        """The record after one more failure at ``now``."""
         before = cls.of(session)
         if before is None:
             return cls(now, 1, session.touch, replaced=False)
@@ -68,29 +68,29 @@ class Opening:
 
     @property
     def delay(self) -> float:
-        """Seconds until the next try."""
+        """Delay in seconds before the next try."""
         return min(math.ldexp(FIRST_TRY_SECONDS, min(self.attempts - 1, _DOUBLINGS)), LONGEST_TRY_SECONDS)
 
     def is_overdue(self, now: datetime) -> bool:
-        """Whether opening took longer than it may."""
+        """Whether ``OPENING_DEADLINE`` has passed since the first failure."""
         return now - self.since >= OPENING_DEADLINE
 
     def to_status(self) -> dict[str, Any]:
-        """As it is written."""
+        """The record as the status has it."""
         noted = {"since": format_time(self.since), "attempts": self.attempts, "replaced": self.replaced}
         return noted | ({"touched": self.touched} if self.touched else {})
 
 
 def has_timed_out(session: Session) -> bool:
-    """Whether a session is being opened and is past the deadline: it may keep its slots, and others need not wait."""
+    """Whether a session is being opened and is past the deadline: it keeps its slots, but may be evicted."""
     ready = session.condition(READY) or {}
     return session.phase in (Phase.PENDING, Phase.OPENING) and ready.get("reason") == OPENING_TIMED_OUT
 
 
 def look_again_after(session: Session, least: float, *, now: datetime) -> float:
-    """Seconds until the next look at a session that holds nothing and waits for somebody to mend something.
+    """Requeue delay in seconds of a session that holds no slots and waits until a user mends something.
 
-    ``least`` of them at first; then ever more, up to LONGEST_TRY_SECONDS.
+    ``least`` at first; then it grows with the time waited, up to LONGEST_TRY_SECONDS.
     """
     ready = session.condition(READY)
     if ready is None or ready["status"] == "True":
@@ -100,9 +100,9 @@ def look_again_after(session: Session, least: float, *, now: datetime) -> float:
 
 
 def failed_again(session: Session, secrets: str, *, again: bool, now: datetime) -> dict[str, Any]:
-    """The ``failure`` of a session that failed: what was tried, how often, and when that is tried again if ever.
+    """The status field ``failure`` of a session that failed: what was tried, how often, and when the next try is due.
 
-    ``secrets`` are the versions of its Secrets.
+    ``secrets`` stands for the versions of its Secrets. Without ``again`` there is no next try.
     """
     tried: dict[str, Any] = {"generation": session.generation, "secrets": secrets}
     if not again:
@@ -115,6 +115,6 @@ def failed_again(session: Session, secrets: str, *, again: bool, now: datetime) 
 
 
 def is_to_be_tried(session: Session, now: datetime) -> bool:
-    """Whether a Failed session is due. One whose clock was set back waits no longer than it ever would."""
+    """Whether the next try of a Failed session is due. A clock that was set back delays it by LONGEST_MEND at most."""
     noted = (session.status.get("failure") or {}).get("retryAt")
     return noted is not None and not now < parse_time(noted) <= now + LONGEST_MEND

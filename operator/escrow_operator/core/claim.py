@@ -1,4 +1,4 @@
-"""Which slots a session takes: all that it lacks, or none (invariant I2)."""
+"""Which slots a session claims: all that it lacks, or none (invariant I2)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ClaimResult(StrEnum):
 
 @dataclass(frozen=True)
 class ClaimPlan:
-    """The slots to take, one per lacking role in claim order; or the roles without a free slot."""
+    """The slots to ``take``, one per wanted role in claim order; or none, and the ``lacking`` roles."""
 
     take: tuple[Slot, ...]
     lacking: tuple[Role, ...]
@@ -38,8 +38,8 @@ def plan_claim(
 
     ``daemon`` is the digest of the pool's spec.daemon: slots that were started with another one are being replaced.
     ``ahead`` sessions have waited for longer: as many slots of each role are left to them. Slots on nodes that the
-    session does not use yet come first, so that one node's loss costs one wallet; among equals the oldest, which is
-    the warmest and the same on every call.
+    session does not use yet are preferred, so that the loss of a node costs one wallet; among equals the oldest, which
+    has run longest and is the same on every call.
     """
     by_role: dict[Role, list[Slot]] = {role: [] for role in wanted}
     for slot in free:
@@ -58,10 +58,10 @@ def plan_claim(
 
 
 def wallet_holders(slots: Iterable[Slot], wanted: Mapping[Role, str], session_uid: str) -> dict[Role, Slot]:
-    """Who may still have a wallet file open that a session is about to open (invariant I1).
+    """The slots that may still have a wallet file open that the session is about to open, by role (invariant I1).
 
-    ``slots`` are all pods of the pool, terminating ones included: a pod is no holder only when it is gone, or when
-    its containers have ended. Other sessions' slots count, and this session's own former ones.
+    ``slots`` are all pods of the pool, terminating ones included: a pod stops being a holder only when it is gone, or
+    when its containers have ended. Slots of other sessions count, and terminating ones of this session.
     """
     holders = {}
     for slot in slots:

@@ -10,13 +10,13 @@ from typing import Any
 from escrow_operator.models.common import format_time, printable
 
 MAX_MESSAGE = 1024
-"""Characters: a message is read in a terminal; the API's own bound is 32768."""
+"""In characters. Messages are read in a terminal; the API's own bound is 32768."""
 
 
 RECONCILING = "Reconciling"
 STALLED = "Stalled"
 WHILE_TRUE = frozenset({RECONCILING, STALLED})
-"""Conditions that are there only while they are True, as kstatus has them."""
+"""Conditions that are present only while they are True, as kstatus has them."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,16 @@ class Condition:
 
     @property
     def status_text(self) -> str:
-        """As the API writes it."""
+        """The status as the API has it: True, False or Unknown."""
         return "Unknown" if self.status is None else str(self.status)
 
 
 def merge_conditions(
     existing: Iterable[dict[str, Any]], fresh: Sequence[Condition], *, generation: int, now: datetime
 ) -> list[dict[str, Any]]:
-    """The list to write: ``fresh`` over ``existing``; the transition time moves only with the status.
+    """The list to write: ``fresh`` over ``existing``; the transition time changes only with the status.
 
-    Those that are there only ``WHILE_TRUE`` go when they are not among the fresh ones.
+    Conditions in ``WHILE_TRUE`` are dropped unless they are among ``fresh``.
     """
     merged = {condition["type"]: condition for condition in existing}
     told = {condition.type for condition in fresh}

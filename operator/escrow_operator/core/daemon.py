@@ -12,17 +12,17 @@ from escrow_operator.models.pool import DaemonSpec
 DAEMON_SYNCED = "DaemonSynced"
 
 NOT_CHECKED = "NotChecked"
-"""The reason before monerod was first asked."""
+"""The reason before monerod was first queried."""
 
 WRONG_NETWORK = "WrongNetwork"
-"""The reason when monerod is on another network than the pool says."""
+"""The reason when monerod is on another network than the pool's spec names."""
 
 BEHIND_BLOCKS = 2
-"""Blocks by which monerod may trail its peers: around a new block it always does for a moment."""
+"""Blocks by which monerod may trail its peers: it does so for a moment at every new block."""
 
 
 class ChainMark(NamedTuple):
-    """Changes whenever a wallet may have news: another top block, or another number of transactions in the mempool."""
+    """Changes whenever wallets may: with another top block, or another number of transactions in the mempool."""
 
     top: str
     height: int
@@ -31,14 +31,14 @@ class ChainMark(NamedTuple):
 
 @dataclass(frozen=True)
 class DaemonView:
-    """The last answer of a monerod, or why there is none. ``info`` is None when it did not answer."""
+    """The last answer of a monerod, or the ``problem``; ``info`` is None when it did not answer."""
 
     info: DaemonInfo | None
     problem: str = ""
 
     @property
     def mark(self) -> ChainMark | None:
-        """None when monerod did not answer."""
+        """The chain mark of the last answer; None when monerod did not answer."""
         info = self.info
         return ChainMark(info.top_block_hash, info.height, info.tx_pool_size) if info else None
 

@@ -1,4 +1,4 @@
-"""When a session was last used, and when its time is up. Two clocks: inactivity (ttl) and age (maxAge)."""
+"""When a session was last used, and when it expires: by inactivity (ttl) or by age (maxAge)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from escrow_operator.models.session import Session
 
 
 def last_use(session: Session, *, now: datetime) -> datetime:
-    """The one rule by which both the ttl and the choice of who gives way go.
+    """When the session was last used: the one rule for both the ttl and the choice of the session to evict.
 
-    The latest of creation, opening, payments and touches as the status has noted them; a first opening, a change of
-    the spec or a touch that is not noted yet is use of this very moment. The monitor's own reads are no activity
-    (invariant I6): nothing here looks at them.
+    The latest of creation, opening, payments and touches as the status records them, and never later than ``now``. A
+    session that was never open, or whose spec changed since the last status, is in use now. The monitor's own reads are
+    no activity (invariant I6) and have no influence here.
     """
     status = session.status
     if "openedAt" not in status or is_edited(session):
@@ -22,23 +22,24 @@ def last_use(session: Session, *, now: datetime) -> datetime:
     noted = (session.created_at, status["openedAt"], status.get("lastActivityTime"))
     moments = [parse_time(text) for text in noted if text]
     if len(moments) == len(noted) and moments[-1] <= now:
-        # What is later is of a clock that is ahead: as of now it would be news at every look, and another write.
+        # Later times come from a clock that is ahead. Capped at ``now`` they would change with every reconciliation,
+        # and each time the status would be written.
         moments = [moment for moment in moments if moment <= now]
     touched = fresh_touch(session, now=now)
-    # A note from an operator whose clock was ahead counts as now: it must not keep a session open for ever.
+    # A recorded time from an operator whose clock was ahead counts as now: it must not keep a session open for ever.
     return min(max([*moments, *([touched] if touched else [])]), now)
 
 
 def is_edited(session: Session) -> bool:
-    """Whether the spec changed since the status last spoke of it."""
+    """Whether the spec changed since the generation that the status was written for."""
     return bool(session.status.get("observedGeneration", session.generation) != session.generation)
 
 
 def fresh_touch(session: Session, *, now: datetime) -> datetime | None:
-    """When a client used the session, by a touch that the status (``lastTouch``) has not noted yet; else None.
+    """The time of a client's touch that is not in the status (``lastTouch``) yet; None without one.
 
-    Each touch counts once. One in the future counts as now, the moment at which it is first seen: a wrong clock must
-    not keep a session open.
+    Each touch counts once. A touch in the future counts as ``now``, when it is first seen: a wrong clock must not keep
+    a session open.
     """
     if session.touch is None or session.touch == session.status.get("lastTouch"):
         return None
@@ -47,7 +48,7 @@ def fresh_touch(session: Session, *, now: datetime) -> datetime | None:
 
 
 def read_touch(text: str) -> datetime | None:
-    """A touch as a time; None when it is none, or has no time zone."""
+    """A touch as a time; None when the text is not a time, or has no time zone."""
     try:
         moment = parse_time(text)
         return moment if moment.tzinfo and moment.timestamp() > 0 else None
@@ -56,9 +57,9 @@ def read_touch(text: str) -> datetime | None:
 
 
 def is_wanted_again(session: Session, *, now: datetime, idle_ttl: timedelta) -> bool:
-    """Whether a closed session was touched, or its spec changed, since it closed, and may be open.
+    """Whether a closed session is to be opened again: it was touched, or its spec changed, since it closed.
 
-    A maxAge that is over keeps it closed whoever uses it.
+    A session whose maxAge is over stays closed nevertheless.
     """
     if expires_at(session, idle_ttl=idle_ttl, activity=now) <= now:
         return False
@@ -78,7 +79,7 @@ def is_too_old(session: Session, *, now: datetime) -> bool:
 
 
 def expires_at(session: Session, *, idle_ttl: timedelta, activity: datetime) -> datetime:
-    """When the session closes unless it is used: the earlier of its two clocks."""
+    """When the session closes unless it is used again: at the end of its ttl or of its maxAge, whichever is earlier."""
     idle = activity + (session.spec.ttl or idle_ttl)
     if session.spec.max_age is None:
         return idle

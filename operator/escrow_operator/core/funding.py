@@ -1,4 +1,4 @@
-"""From what wallets and monerod say to what the status says: balance, payments, and whether the escrow is funded."""
+"""Derives balance, payments and the Funded condition from the answers of the wallets and of monerod."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from escrow_operator.models.session import FundingState, Session
 FUNDED = "Funded"
 
 AWAITING_PAYMENT = "AwaitingPayment"
-"""The reason while nothing was received."""
+"""The reason of Funded while no payment was received."""
 
 MOST_OUTPUTS = 99
-"""Outputs of a session that are looked up, the largest first: with the payout as many transactions as a restricted RPC
-port tells at once. Whoever wants to fill them with others has to send more than the payment is worth."""
+"""Outputs of a session that are looked up at most, the largest first: with the payout, as many transactions as a
+restricted RPC port returns at once. To displace a payment, others have to send outputs larger than it."""
 
 SPENDABLE_AGE = 10
 """Confirmations before Monero lets an output be spent."""
@@ -34,28 +34,28 @@ LOCKED_TEXT = (
 )
 
 FIRST_UNIX_TIME = 500_000_000
-"""An unlock time below is a block height."""
+"""Smaller unlock times are block heights, others Unix times."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What two of the three wallets call the escrow's, and what monerod says of it at one top block."""
+    """The escrow's money as two of the three wallets report it, and what monerod reports of it at one top block."""
 
     money: Money
     chain: ChainFacts
 
     @property
     def held(self) -> list[tuple[Held, ChainTransaction]]:
-        """The outputs that count, of transactions that monerod knows."""
+        """The counted outputs whose transactions monerod knows, each with its transaction."""
         known = ((output, self.chain.transactions.get(output.txid)) for output in counted(self.money))
         return [(output, found) for output, found in known if found is not None]
 
     def is_spent(self, output: Held) -> bool:
-        """Whether an output is spent, in a block or in the pool; False where its key image is not known."""
+        """Whether an output is spent, in a block or in the pool; False if its key image is not known."""
         return output.key_image in self.chain.spent
 
     def left(self, payout: str) -> int:
-        """Piconero that stay in the escrow after a payout; what may be spent without anybody knowing it counts too."""
+        """Piconero left in the escrow after ``payout``, a txid. Outputs without a known key image count as unspent."""
         spent = self.chain.transactions[payout].key_images if payout in self.chain.transactions else frozenset()
         unspent = (o.amount for o, _ in self.held if not self.is_spent(o) and o.key_image not in spent)
         announced = (payment.amount for payment in self.money.announced if payment.txid != payout)
@@ -72,7 +72,7 @@ class Funding:
 
 @dataclass(frozen=True)
 class _Payment:
-    """``certain``: its key image is known, so that monerod can tell that it is unspent."""
+    """A payment; ``certain`` if its key image is known, so that monerod can tell that it is unspent."""
 
     txid: str
     amount: int
@@ -82,7 +82,7 @@ class _Payment:
 
 @dataclass(frozen=True)
 class _Payments:
-    """Payments that are there, in the order in which they count; sums in piconero of those that do not count."""
+    """Payments that count, in order, and the piconero of those that do not: spent (``gone``) or time-locked."""
 
     there: tuple[_Payment, ...]
     gone: int
@@ -90,32 +90,32 @@ class _Payments:
     confirmations: int
 
     def sum(self, *, deep: bool | None = None, certain: bool = False) -> int:
-        """Of those that are deep enough, or not, or of all; only of certain ones."""
+        """Piconero of the payments that are deep enough, or are not (None: of all); optionally only of certain ones."""
         return _sum(
             p.amount for p in self.there if deep in (None, p.depth >= self.confirmations) and (p.certain or not certain)
         )
 
 
 def counted(money: Money) -> list[Held]:
-    """The outputs of a session that are looked up."""
+    """The outputs that are looked up: the ``MOST_OUTPUTS`` largest."""
     return nlargest(MOST_OUTPUTS, money.outputs, key=lambda output: (output.amount, output))
 
 
 def awaits_money(session: Session) -> bool:
-    """Whether what is new in the mempool may concern a session: its payment is not confirmed, or it pays out."""
+    """Whether a mempool change may concern a session: its payment is not confirmed, or its spec names a payout."""
     funding = session.status.get("funding") or {}
     return funding.get("state") != FundingState.CONFIRMED or session.spec.settlement is not None
 
 
 def assess(reading: Reading, *, amount: str, confirmations: int, payout: str | None = None) -> Funding:
-    """Judge a reading against what the session asks for.
+    """Judge a reading against the ``amount`` (XMR) and the ``confirmations`` that the session asks for.
 
     ``payout`` is the txid of a settlement under way or final: its change is no payment, and the money it moves is no
     longer held for the trade.
 
-    Funded are outputs that two wallets call the escrow's, in a block of monerod's chain for long enough, not locked by
-    time, and unspent by a key image that two wallets know. An output whose key image is not known takes nothing from
-    the others.
+    Outputs count as funded if two wallets report them as the escrow's, they are deep enough in monerod's chain and not
+    time-locked, and monerod reports as unspent a key image that two wallets know. An output whose key image is not
+    known does not reduce what the others count for.
     """
     wanted = parse_xmr(amount)
     payments = _payments(reading, confirmations, payout)
@@ -140,7 +140,7 @@ def assess(reading: Reading, *, amount: str, confirmations: int, payout: str | N
 
 
 def _payments(reading: Reading, confirmations: int, payout: str | None) -> _Payments:
-    """The oldest payments count first, so that a later extra payment does not take back what was funded before."""
+    """The oldest payments count first, so that a later extra payment does not revoke what was funded before."""
     paid_out = reading.chain.transactions.get(payout or "")
     spent_by_payout = paid_out.key_images if paid_out else frozenset()
     there, gone, locked = [], 0, 0
@@ -166,7 +166,7 @@ def _payments(reading: Reading, confirmations: int, payout: str | None) -> _Paym
 
 
 def _state(payments: _Payments, wanted: int) -> tuple[FundingState, _Payment | None]:
-    """State, and the payment that brings the sum to what is wanted (else the newest)."""
+    """The state, and the payment that brings the sum to ``wanted`` piconero, else the newest; None without payments."""
     so_far = 0
     for payment in payments.there:
         so_far += payment.amount
@@ -179,7 +179,7 @@ def _state(payments: _Payments, wanted: int) -> tuple[FundingState, _Payment | N
 
 
 def _condition(payments: _Payments, wanted: int, state: FundingState, depth: int, roles: Sequence[Role]) -> Condition:
-    """``depth`` is that of the payment that decides, ``roles`` are those whose wallets say otherwise."""
+    """Funded. ``depth`` is that of the payment that decides the state; ``roles`` are those whose wallets disagree."""
     progress = f"{min(depth, payments.confirmations)} of {payments.confirmations} confirmations"
     if payments.sum(deep=True, certain=True) >= wanted:
         status, reason, message = True, "Confirmed", f"{format_xmr(payments.sum())} XMR received, {progress}."
@@ -193,7 +193,7 @@ def _condition(payments: _Payments, wanted: int, state: FundingState, depth: int
 
 
 def _missing(payments: _Payments, wanted: int, state: FundingState, progress: str) -> tuple[str, str]:
-    """Reason and message while it is not funded."""
+    """Reason and message while the escrow is not funded."""
     paid, asked = format_xmr(payments.sum()), format_xmr(wanted)
     if state is FundingState.MEMPOOL:
         return "InMempool", f"{paid} XMR seen, not yet in a block."
@@ -217,9 +217,10 @@ def _dissent(roles: Sequence[Role]) -> str:
 
 
 def _balance(reading: Reading) -> dict[str, Any] | None:
-    """What is unspent, payments in the pool included; None while that is known of no output there is.
+    """The unspent money, payments in the pool included; None while it is not known.
 
-    Nor is it known while something is spent in the pool: how much of it comes back as change shows in a block.
+    It is not known while outputs exist and no key image of them is known, and while a transaction in the pool spends
+    some: how much of that returns as change shows only in a block.
     """
     if not all(reading.chain.spent.values()):
         return None
@@ -238,12 +239,12 @@ def _balance(reading: Reading) -> dict[str, Any] | None:
 
 
 def _blocks_to_unlock(found: ChainTransaction, chain: ChainFacts) -> int | None:
-    """None for an output that a time locks and no height."""
+    """Blocks until an output can be spent; None if it is locked by a time rather than a height, or not in a block."""
     if found.unlock_time >= FIRST_UNIX_TIME or found.block_height is None:
         return None
     return max(0, found.block_height + SPENDABLE_AGE - chain.height, found.unlock_time - chain.height)
 
 
 def _sum(amounts: Iterable[int]) -> int:
-    """No sum exceeds what there can be, whatever wallets say."""
+    """The sum, at most ``MAX_PICONERO``, whatever the wallets report."""
     return min(sum(amounts), MAX_PICONERO)

@@ -1,13 +1,13 @@
-"""What a session's conditions say of the session as a whole, for people and for machines.
+"""The conditions that describe a session as a whole, for people and for machines.
 
 - ``WalletsOpen`` is what clients wait for: whether the three wallets can be used now.
-- ``Ready`` says whether the session is as its spec and its clocks want it. One that is over, or closed until somebody
-  uses it again, is Ready with its wallets closed, as a service that was scaled to zero is.
-- ``Reconciling`` and ``Stalled`` are there only while they are True: the operator works on it; it can do nothing more
-  before somebody mends something.
+- ``Ready``: whether the session is as its spec, ttl and maxAge want it. A session that is over, or closed until it is
+  used again, is Ready with its wallets closed, as a service that was scaled to zero is.
+- ``Reconciling`` and ``Stalled`` are present only while they are True: the operator works on the session; it can do
+  nothing more before a user mends something.
 
-That is how kstatus (https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus), and with it Flux and others,
-read any object.
+kstatus (https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus), and with it Flux and others, read any
+object by these rules.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from escrow_operator.core.settlement import SETTLED
 from escrow_operator.models.session import CLOSED_PHASES, OPEN_PHASES, Phase, Session
 
 NOT_WATCHED = "NotWatched"
-"""The reason for what nobody looks at while the wallets are closed."""
+"""The reason of conditions that are not watched while the wallets are closed."""
 
 AT_REST = CLOSED_PHASES - {Phase.EVICTED}
-"""Closed, and to stay so until somebody wants it otherwise. An evicted session is about to be deleted."""
+"""Phases of a session that is to stay closed until it is used again. An evicted session is about to be deleted."""
 
 
 def health(phase: Phase, reason: str, message: str, *, wallets_open: bool | None = False) -> tuple[Condition, ...]:
     """The conditions of a session that is in ``phase`` for ``reason``.
 
-    ``wallets_open`` None: open, but what they hold is not known at the moment (monerod is away, or ahead of them).
+    ``wallets_open`` None: open, but their balance is not known at the moment (monerod is away, or ahead of them).
     """
     ready = phase in AT_REST or wallets_open is True
     conditions = [Condition(READY, ready, reason, message)]
@@ -45,9 +45,9 @@ def health(phase: Phase, reason: str, message: str, *, wallets_open: bool | None
 
 
 def unwatched(session: Session, *, paid_out: bool = False) -> tuple[Condition, ...]:
-    """What was known of money and monerod, for a session whose wallets are closed: no longer known.
+    """The conditions about money and monerod as Unknown, for a session whose wallets are closed.
 
-    A final payout stays final without anybody looking, and with it that the escrow was ``paid_out``.
+    A final payout stays final without being watched; so Funded stays as it is if the escrow was ``paid_out``.
     """
     fresh = []
     if session.condition(DAEMON_SYNCED):
@@ -62,7 +62,7 @@ def unwatched(session: Session, *, paid_out: bool = False) -> tuple[Condition, .
 
 
 def unknown_funding(last: dict[str, str], reason: str, message: str) -> Condition:
-    """Funded as Unknown, with what was last known of it."""
+    """Funded as Unknown, with its last known status and message in the message."""
     if last["status"] != "Unknown":
         message = f"{message} Last seen: {last['status']}, {last['message']}"
     elif "Last seen: " in last["message"]:
@@ -71,6 +71,6 @@ def unknown_funding(last: dict[str, str], reason: str, message: str) -> Conditio
 
 
 def is_open(session: Session) -> bool:
-    """Whether the status says that clients can use the wallets."""
+    """Whether the status reports that clients can use the wallets."""
     condition = session.condition(WALLETS_OPEN)
     return session.phase in OPEN_PHASES and condition is not None and condition["status"] == "True"

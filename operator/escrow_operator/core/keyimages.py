@@ -1,8 +1,8 @@
 """When a session's wallets exchange key images: as seldom as possible.
 
-Without them a multisig wallet cannot tell whether an output is spent. But each export erases the nonces of the one
-before it, and clients may be about to sign with those (they get error −35 and start their round again): anybody can
-send dust to an address in every block, and must not be able to keep its owners from signing.
+Without key images a multisig wallet cannot tell whether an output is spent. But each export erases the nonces of the
+export before it, and clients that are about to sign with those get error −35 and start their round again. Anybody can
+send dust to an address in every block, and must not be able to keep the owners of the money from signing.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from escrow_operator.core.agreement import Held
 from escrow_operator.core.funding import Reading
 
 SECONDS_BETWEEN = 3600.0
-"""Between two exchanges for outputs that decide nothing: parts of a payment, dust."""
+"""Minimum seconds between two exchanges for outputs that decide nothing: parts of a payment, dust."""
 
 RETRY_SECONDS = 60.0
-"""Between two exchanges when one failed: it may have erased nonces all the same."""
+"""Minimum seconds before the next exchange after a failed one, which may have erased nonces all the same."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What matters to a session: piconero that it asks for, and the txid of its payout."""
+    """What the session's spec asks for: the amount in piconero, and the txid of its payout, if one is named."""
 
     amount: int
     payout: str | None
@@ -29,10 +29,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Exchange:
-    """The last one, ``at`` in seconds of a clock that never goes back.
+    """The last exchange, ``at`` in seconds of a monotonic clock.
 
-    ``still`` are outputs that it was made for and of which the key image is not known all the same; ``occasions`` are
-    those there were for it.
+    ``still`` are the outputs that it was made for and whose key image is still unknown; ``occasions`` are those that it
+    served.
     """
 
     still: frozenset[Held]
@@ -42,15 +42,15 @@ class Exchange:
 
 
 def unknown(reading: Reading) -> frozenset[Held]:
-    """Outputs of which the key image is not known."""
+    """The outputs whose key image is not known."""
     return frozenset(output for output, _ in reading.held if not output.key_image)
 
 
 def occasions(reading: Reading, wanted: Wanted) -> frozenset[str]:
-    """What makes payouts need them, once each; nobody but the owners of the money can cause these.
+    """Occasions for one exchange each, as key images and txids. Only the owners of the money can cause them.
 
-    Outputs that were spent in a block, by their key images: the change is in the same block. And the named payout, by
-    its txid, if it spends nothing that is known to be the escrow's: it may spend what is not known.
+    The key image of each output spent in a block: the change is in the same block. The txid of the payout that the
+    spec names, if it spends no output that is known to be the escrow's: it may spend one whose key image is unknown.
     """
     spent = frozenset(output.key_image for output, _ in reading.held if reading.chain.spent.get(output.key_image))
     payout = reading.chain.transactions.get(wanted.payout or "")
@@ -61,16 +61,19 @@ def occasions(reading: Reading, wanted: Wanted) -> frozenset[str]:
 
 
 def up_to_date(last: Exchange, reading: Reading, wanted: Wanted) -> Exchange:
-    """The last exchange without what is no longer so: after a reorganisation it is new again."""
+    """The last exchange without the outputs and occasions that no longer apply.
+
+    If they come back after a reorganisation, they count as new.
+    """
     lasting = last.occasions & occasions(reading, wanted)
     return replace(last, still=last.still & unknown(reading), occasions=lasting)
 
 
 def is_due(reading: Reading, last: Exchange | None, wanted: Wanted, *, now: float) -> bool:
-    """Whether to exchange key images.
+    """Whether to exchange key images; ``now`` is of the same clock as ``last.at``.
 
-    At once when outputs that no exchange was made for bring the sum to what is wanted, and once for each occasion that
-    a payout gives; for others once an hour at most.
+    At once when outputs that no exchange was made for bring the sum to the wanted amount, and once for each occasion
+    that a payout gives; for other outputs once an hour at most.
     """
     lacking = unknown(reading)
     if not lacking:

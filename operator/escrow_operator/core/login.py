@@ -1,9 +1,9 @@
-"""Every slot has an RPC login of its own, and nobody has to store it.
+"""Derives the RPC login of each slot, so that it need not be stored.
 
 A pool has one secret login key. A slot's password is HMAC-SHA256(key, pod uid): the slot's init container derives it,
-and so does the operator. The wallet-rpc container never sees the key, so one slot's login tells nothing of another's.
+and so does the operator. The wallet-rpc container never sees the key, so one slot's login reveals nothing of another's.
 
-Little more than the standard library is imported here: the init container starts in a fraction of a second.
+It imports little more than the standard library, so that the init container starts in a fraction of a second.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ def derive_login(key: str, pod_uid: str) -> Login:
 
 
 def key_id(key: str) -> str:
-    """Names a login key without telling it: pods say which key their login derives from."""
+    """A hash that identifies a login key without revealing it: pods carry it as an annotation."""
     return hashlib.sha256(f"xmr-escrow login key id {key}".encode()).hexdigest()[:12]
 
 
 def is_configurable(login: Login) -> bool:
-    """Whether a login can stand in wallet-rpc's configuration file as it is.
+    """Whether a login can be written to wallet-rpc's configuration file unchanged.
 
-    Of a line break the rest would be options of their own, such as ``tx-notify``, a program that is run beside the open
-    wallets; a ``#`` begins a comment, spaces at the ends are dropped, and the first ``:`` ends the name.
+    Text after a line break would be read as further options, such as ``tx-notify``, a program that is run beside the
+    open wallets; a ``#`` begins a comment, spaces at the ends are dropped, and the first ``:`` ends the user name.
     """
     return ":" not in login.user and all(
         text.isprintable() and "#" not in text and text == text.strip() for text in (login.user, login.password)

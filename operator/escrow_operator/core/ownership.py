@@ -1,7 +1,7 @@
-"""Which objects are a pool's own: it uses, changes and deletes no others, whatever their names are.
+"""Which objects are a pool's own: the operator uses, changes and deletes no others for it, whatever their names are.
 
-Names follow from the pool's name, so whoever may make objects in its namespace can make them first: a claim of which he
-has the volume, a login key that he knows, a Service that leads elsewhere.
+The names follow from the pool's name, so a tenant who may create objects in its namespace can create them first: a
+volume claim whose volume he has, a login key that he knows, a Service that leads elsewhere.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ class Ownership(StrEnum):
 
     OURS = "ours"
     FORMER = "former"
-    """Of a deleted pool of the same name: garbage collection takes it."""
+    """Of a deleted pool of the same name: garbage collection deletes it."""
     FOREIGN = "foreign"
 
 
 def ownership(pool: Pool, body: Mapping[str, Any]) -> Ownership:
-    """Whose an object is that goes with its pool.
+    """Whose an object is that garbage collection deletes with its pool, judged by its labels and its controller's uid.
 
-    Labels anybody can write beforehand; the uid of its owner nobody knows before there is one.
+    A tenant can write the labels before the pool exists, but cannot know its uid.
     """
     meta = body["metadata"]
     if not _has_labels(body, {**BASE_LABELS, Label.POOL: pool.key.name}):
@@ -44,7 +44,7 @@ def ownership(pool: Pool, body: Mapping[str, Any]) -> Ownership:
 
 
 def object_problem(pool: Pool, kind: str, body: Mapping[str, Any]) -> Problem | None:
-    """Why an object of this name cannot be used by the pool; None when it is its own."""
+    """Why the pool cannot use an existing object; None when the object is its own."""
     name = body["metadata"]["name"]
     match ownership(pool, body):
         case Ownership.OURS:
@@ -64,7 +64,10 @@ def object_problem(pool: Pool, kind: str, body: Mapping[str, Any]) -> Problem | 
 
 
 def volume_claim_problem(pool: Pool, role: Role, body: Mapping[str, Any]) -> Problem | None:
-    """The same for a volume claim: it outlives its pool and so has no owner, its labels say whose it is."""
+    """Why the pool cannot use an existing volume claim; None when it is its own.
+
+    A claim outlives its pool and so has no owner: only its labels tell whose it is.
+    """
     labels = {
         "app.kubernetes.io/managed-by": BASE_LABELS["app.kubernetes.io/managed-by"],
         Label.POOL: pool.key.name,

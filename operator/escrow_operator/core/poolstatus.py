@@ -20,7 +20,7 @@ COUNTS = ("free", "adopted", "starting", "terminating")
 
 
 def count_slots(slots: Iterable[Slot]) -> dict[str, dict[str, int]]:
-    """How many slots of each role are free, adopted, starting and terminating."""
+    """How many slots are free, adopted, starting and terminating: by count, then by role."""
     counts = {count: {role.value: 0 for role in ROLES} for count in COUNTS}
     for slot in slots:
         counts[count_of(slot)][slot.role.value] += 1
@@ -28,7 +28,7 @@ def count_slots(slots: Iterable[Slot]) -> dict[str, dict[str, int]]:
 
 
 def count_of(slot: Slot) -> str:
-    """Which of the counts a slot is in."""
+    """The one of ``COUNTS`` that a slot is in."""
     if slot.terminating or slot.finished:
         return "terminating"
     if slot.state is SlotState.ADOPTED:
@@ -37,7 +37,7 @@ def count_of(slot: Slot) -> str:
 
 
 def mean_time(moments: Sequence[datetime]) -> datetime | None:
-    """The mean of some times: "average age" as a value that stands still while nothing changes."""
+    """The mean of some times, None without any: a stand-in for the average age that does not change with time."""
     if not moments:
         return None
     return datetime.fromtimestamp(sum(moment.timestamp() for moment in moments) / len(moments), UTC)
@@ -91,18 +91,18 @@ def pool_status(
 
 
 SESSIONS_NAMED = 5
-"""Sessions that a message names at most."""
+"""Maximum number of sessions that a message names."""
 
 REPLACEMENT_GRACE = timedelta(seconds=60)
-"""For which a role may be without a free slot in a pool that had one: after a claim its replacement starts."""
+"""Time for which a Ready pool may have no free slot of a role: after a claim, the replacement has to start."""
 
 SCHEDULING_GRACE = timedelta(seconds=15)
-"""For which a pod may be without a node before that is trouble: its volume is being made, or a node is being added."""
+"""Time for which a pod may be unscheduled before it is reported: its volume or a node may be being created."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a pool starts no slots; ``passes`` when nobody has to do anything about it."""
+    """Why a pool starts no slots; ``passes`` if that resolves itself."""
 
     reason: str
     message: str
@@ -110,7 +110,7 @@ class Problem:
 
 
 def slot_trouble(slot: Slot, *, now: datetime) -> Problem | None:
-    """Why a free slot does not start. A node may be added yet; what kubelet says does not mend itself."""
+    """Why a free slot does not start, or None. A node may yet be added; trouble that kubelet reports does not pass."""
     if slot.state is not SlotState.FREE or slot.terminating:
         return None
     if slot.unschedulable and now - parse_time(slot.unschedulable[0]) > SCHEDULING_GRACE:
@@ -128,7 +128,7 @@ def _not_starting(slot: Slot, reason: str, message: str, *, passes: bool) -> Pro
 
 
 def lacking_roles(pool: Pool, slots: Iterable[Slot]) -> set[str]:
-    """Roles without a free slot, in a pool that is to have some."""
+    """Roles without a free slot, in a pool whose spec wants any."""
     return {role for role, number in count_slots(slots)["free"].items() if number < min(1, pool.spec.warm_slots)}
 
 
@@ -143,16 +143,16 @@ def pool_conditions(
 ) -> tuple[Condition, ...]:
     """Ready (whether sessions can be served), DaemonSynced, and Reconciling or Stalled while they are true.
 
-    ``daemon`` is DaemonSynced; ``problem`` keeps the pool from being what its spec says; ``lacking_for`` is how long
-    some role has been without a free slot.
+    ``daemon`` is DaemonSynced; ``problem`` is what keeps the pool from matching its spec; ``lacking_for`` is how long
+    any role has been without a free slot.
     """
     if daemon.reason == NOT_CHECKED:
-        # A fresh operator knows nothing yet; what the one before it wrote is not taken back for that.
+        # A restarted operator has not queried monerod yet: until then the condition of its predecessor stays.
         daemon = _as_written(pool, DAEMON_SYNCED) or daemon
     lacking = lacking_roles(pool, slots)
     troubles = [(slot.role.value, trouble) for slot in slots if (trouble := slot_trouble(slot, now=now))]
     blocking = next((trouble for role, trouble in troubles if role in lacking or not pool.spec.warm_slots), None)
-    # What nobody needs to mend is told last.
+    # A problem that resolves itself is reported only if there is no other.
     cause = problem or min((trouble for _, trouble in troubles), key=lambda trouble: trouble.passes, default=None)
     if problem or blocking:
         found = problem or blocking
@@ -183,7 +183,7 @@ def _slots_condition(pool: Pool, slots: Sequence[Slot], lacking: set[str], lacki
 
 
 def _abnormal(ready: Condition, cause: Problem | None) -> tuple[Condition, ...]:
-    """Stalled when somebody has to mend something, Reconciling while it goes on by itself, neither when all is well."""
+    """Stalled if a user has to mend something, Reconciling if the pool recovers by itself, none if all is well."""
     if cause is not None:
         kind = RECONCILING if cause.passes else STALLED
         return (Condition(kind, True, cause.reason, cause.message),)
@@ -194,7 +194,7 @@ def _abnormal(ready: Condition, cause: Problem | None) -> tuple[Condition, ...]:
 
 
 def _as_written(pool: Pool, kind: str) -> Condition | None:
-    """A condition as the status has it."""
+    """The condition of this type in the pool's status, or None."""
     old = pool.condition(kind)
     if old is None:
         return None
@@ -203,7 +203,10 @@ def _as_written(pool: Pool, kind: str) -> Condition | None:
 
 
 def deleting_conditions(sessions: Iterable[str], daemon: Condition) -> tuple[Condition, ...]:
-    """Of a deleted pool that waits for the sessions which hold its slots. (kstatus needs no more to see it go.)"""
+    """The conditions of a deleted pool that waits for the sessions which hold its slots.
+
+    kstatus needs no others to report the pool as terminating.
+    """
     names = sorted(sessions)
     some = ", ".join(names[:SESSIONS_NAMED])
     more = f" and {len(names) - SESSIONS_NAMED} more" if len(names) > SESSIONS_NAMED else ""

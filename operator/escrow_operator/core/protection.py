@@ -1,4 +1,4 @@
-"""What money says about closing a session: when it must stay open, and when its object must not be deleted."""
+"""How money restricts closing a session: when it must stay open, and when its object must not be deleted."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from escrow_operator.core.settlement import is_followed
 from escrow_operator.models.session import FundingState, Session
 
 KEY_IMAGES_NEEDED = "KeyImagesNeeded"
-"""The reason of Funded while the wallets exchange key images: it takes all three, open."""
+"""The reason of Funded while the wallets exchange key images, for which all three must be open."""
 
 _UNDER_WAY = frozenset({FundingState.MEMPOOL, FundingState.CONFIRMING})
 
 
 def is_protected(session: Session) -> bool:
-    """Whether a session neither expires nor gives way: money is on its way in or out.
+    """Whether a session neither expires nor is evicted, because money is on its way in or out.
 
-    A payment in the mempool or short of its confirmations, an exchange of key images, a payout that is followed. What
-    the status noted decides: it is at most one look old.
+    That is a payment in the mempool or short of its confirmations, an exchange of key images, or a payout that is
+    followed. Judged by the status, which is at most one reconciliation old.
     """
     return is_followed(session) or has_payment_under_way(session)
 
 
 def has_payment_under_way(session: Session) -> bool:
-    """Whether a payment into the escrow awaits its confirmations, or the wallets' exchange of key images."""
+    """Whether a payment into the escrow awaits its confirmations or an exchange of key images."""
     funding = session.status.get("funding") or {}
     if funding.get("state") in _UNDER_WAY or funding.get("pending", "0") != "0":
         return True
@@ -34,9 +34,9 @@ def has_payment_under_way(session: Session) -> bool:
 
 
 def may_hold_money(session: Session) -> bool:
-    """Whether the escrow holds money or awaits some, or nobody has looked: such a session is never deleted.
+    """Whether the escrow holds or awaits money, or was never read: such a session is never deleted.
 
-    At the cap those without money give way first.
+    At the cap, sessions without money are evicted first.
     """
     funding, balance = session.status.get("funding"), session.status.get("balance")
     if funding is None or has_payment_under_way(session):
@@ -47,7 +47,7 @@ def may_hold_money(session: Session) -> bool:
 
 
 def has_new_payment(session: Session, seen: Mapping[str, Any]) -> bool:
-    """Whether a look saw a payment come, or reach its confirmations (``seen``: funding): that is use of the escrow."""
+    """Whether the funding now ``seen`` has a new payment, or one that reached its confirmations: use of the session."""
     noted = session.status.get("funding")
     if noted is None:
         return False

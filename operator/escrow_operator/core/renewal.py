@@ -1,4 +1,4 @@
-"""Which pod of an open session is replaced after its pool was pointed at another monerod."""
+"""Which pod of an open session is replaced after a change of its pool's spec.daemon."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from escrow_operator.models.slot import Slot
 
 
 def slot_to_renew(held: Mapping[Role, Slot], daemon: str, *, offered: Collection[Role]) -> Slot | None:
-    """The slot to replace now; the three wallets are open, so that two stay open meanwhile.
+    """The slot to replace now, or None. All three wallets are open, so two stay open meanwhile.
 
-    ``daemon`` is the digest of the pool's present spec.daemon. ``offered`` are the roles for which a free slot that
-    was started with it is there: nobody's wallet is closed to wait for a pod.
+    ``daemon`` is the digest of the pool's present spec.daemon. ``offered`` are the roles that have a free slot started
+    with it: no wallet is closed before the pod that replaces its own is ready.
     """
     outdated = (held[role] for role in ROLES if role in held and not held[role].has_daemon(daemon))
     return next((slot for slot in outdated if slot.role in offered), None)

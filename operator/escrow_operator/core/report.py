@@ -1,4 +1,4 @@
-"""From what a reconciliation found to the status to write."""
+"""Composes the status to write from the findings of a reconciliation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPENING = "Opening"
 
 @dataclass(frozen=True)
 class Report:
-    """Phase, conditions, and the status fields to replace (None removes one); all others stay."""
+    """Phase, conditions, and the status fields to replace (None removes a field); all other fields stay."""
 
     phase: Phase
     conditions: tuple[Condition, ...]
@@ -30,12 +30,12 @@ class Report:
 
 
 def after(session: Session, report: Report, *, now: datetime) -> Session:
-    """The session as it will be when the report is written."""
+    """The session as it will be once the report is written to its status."""
     return replace(session, status=compose_status(session, report, now=now))
 
 
 def are_told_open(session: Session, slots: Mapping[Role, Slot]) -> bool:
-    """Whether the status says of these very pods that they have the wallets open."""
+    """Whether the status reports that these very pods have the three wallets open."""
     told = session.status.get("wallets") or {}
     return all(
         role in slots and told.get(role, {}).get("opened") and told[role].get("pod") == slots[role].name
@@ -44,12 +44,12 @@ def are_told_open(session: Session, slots: Mapping[Role, Slot]) -> bool:
 
 
 def is_told(session: Session, condition: Condition) -> bool:
-    """Whether the status has the condition with this reason already."""
+    """Whether the status has this type of condition with this reason already."""
     return (session.condition(condition.type) or {}).get("reason") == condition.reason
 
 
 def compose_status(session: Session, report: Report, *, now: datetime) -> dict[str, Any]:
-    """The whole status to write."""
+    """The whole status to write, as the API's JSON."""
     status = dict(session.status)
     status.update(report.fields)
     if "balance" not in report.fields or not _is_true(report.conditions, WALLETS_OPEN):
@@ -67,7 +67,7 @@ def _is_true(conditions: Iterable[Condition], *kinds: str) -> bool:
 
 
 def _as_of(balance: dict[str, Any] | None, ready: dict[str, Any] | None, now: datetime) -> dict[str, Any] | None:
-    """The last balance, which from now on nobody reads, marked with the time as of which it was true."""
+    """The last known balance, marked with the time as of which it was true, since it is not read from now on."""
     if balance is None or "asOf" in balance:
         return balance
     if ready is None or ready["status"] == "True":

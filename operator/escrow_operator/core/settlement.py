@@ -26,12 +26,12 @@ class SettlementState(StrEnum):
 
 
 UNDER_WAY = frozenset({SettlementState.MEMPOOL, SettlementState.CONFIRMING})
-"""The session is Settling: it neither expires nor gives way, and spec.settlement may not change."""
+"""In these states the session is Settling: it neither expires nor is evicted, and spec.settlement may not change."""
 
 
 @dataclass(frozen=True)
 class SettlementView:
-    """How far the payout is, and what that means for the session. ``left`` are piconero that stay in the escrow."""
+    """How far the payout is, and what that means for the session. ``left`` is the piconero that stay in the escrow."""
 
     state: SettlementState
     confirmations: int
@@ -51,12 +51,12 @@ class SettlementView:
 
     @property
     def is_final(self) -> bool:
-        """Whether it has all the confirmations that the session asks for, and ends the trade."""
+        """Whether the payout has all the confirmations that the session asks for and leaves no remainder to pay out."""
         return self.state is SettlementState.CONFIRMED and not self.left
 
 
 def is_followed(session: Session) -> bool:
-    """Whether a payout is on its way, or was named and not looked at yet."""
+    """Whether a payout is on its way, or the spec names one that the status does not report on yet."""
     if session.spec.settlement is None:
         return False
     seen = session.status.get("settlement") or {}
@@ -69,14 +69,14 @@ def final_phase(outcome: Outcome) -> Phase:
 
 
 def assess_settlement(settlement: Settlement, reading: Reading, *, confirmations: int) -> SettlementView:
-    """Judge what monerod says of the transaction, by what two of the wallets call the escrow's.
+    """Judge what monerod reports of the transaction, by the outputs that two of the wallets report as the escrow's.
 
-    It is a payout if it spends a key image that two wallets know as the escrow's: no wallet's word about a transaction
-    is needed for that, so that none of them can make another's transaction a payout, nor hide one. monerod decides
-    whether it is there and how deep: a wallet that sent one that the network dropped goes on calling it pending.
+    A transaction is a payout if it spends a key image that two wallets know as the escrow's. No wallet is queried for
+    the transaction itself, so none can pass off another transaction as a payout, or hide one. monerod decides whether
+    the payout exists and how deep it is: a wallet goes on reporting as pending one that the network dropped.
 
-    ``settlement.remainder`` Keep leaves what stays in the escrow where it is; so does a remainder that is not worth
-    what the payout itself cost: nobody could move it, and anybody could put it there.
+    A remainder stays in the escrow if ``settlement.remainder`` is Keep, or if it is not more than the fee of the payout
+    itself: nobody could move it, and anybody could put it there.
     """
     found = reading.chain.transactions.get(settlement.txid)
     depth = reading.chain.confirmations(settlement.txid)
@@ -97,7 +97,7 @@ def assess_settlement(settlement: Settlement, reading: Reading, *, confirmations
 
 
 UNMATCHED = frozenset({SettlementState.NOT_FOUND, SettlementState.NOT_A_PAYOUT})
-"""It spends nothing that is known to be the escrow's."""
+"""States of a transaction that spends no output known to be the escrow's."""
 
 
 def _state(

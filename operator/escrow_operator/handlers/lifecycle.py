@@ -1,8 +1,8 @@
-"""The operator's start and stop, as kopf asks for them.
+"""kopf's startup and cleanup handlers.
 
-kopf's process ends when a watch says an error other than 410 (kopf 1.45, ``continuous_watch``), such as an API server's
-500 in the middle of a stream. Kubelet starts the container again; wallets stay open meanwhile, and the next process
-finds all state in the cluster (invariant I7).
+kopf ends the process when a watch reports an error other than 410 (kopf 1.45, ``continuous_watch``), such as an API
+server's 500 in the middle of a stream. Kubelet restarts the container; wallets stay open meanwhile, and the next
+process finds all state in the cluster (invariant I7).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LOG = logging.getLogger(__name__)
 
 FIRST_DELAY = 2.0
 LONGEST_DELAY = 15.0
-"""Seconds until a start that the API server prevented is tried again, doubling."""
+"""Seconds between attempts to start while the API server prevents it: doubling from the first to the longest."""
 
 kopf.on.login(id="pod")(kopf.login_with_service_account)
 kopf.on.login(id="kubeconfig")(kopf.login_with_kubeconfig)
@@ -37,7 +37,8 @@ kopf.on.login(id="kubeconfig")(kopf.login_with_kubeconfig)
 async def startup(settings: kopf.OperatorSettings, memo: Memo, **_: Any) -> None:
     """Configure kopf and start the services, for as long as it takes: probes are answered meanwhile.
 
-    Full lists are read before kopf's own: a claim must know of the slots already held.
+    Full lists are read before kopf's own: a claim must know of the slots already held. Raises kopf.PermanentError when
+    the CRDs are not installed, OSError when the probes' port is taken.
     """
     configure(settings)
     collect_rarely()
@@ -51,7 +52,7 @@ async def startup(settings: kopf.OperatorSettings, memo: Memo, **_: Any) -> None
         raise
     memo.running = operator
     memo.slots = slots.follow(operator, operator.listed)
-    # Between the first lists and kopf's something may have gone, too.
+    # An object may have been deleted between these lists and kopf's.
     for namespace in operator.namespaces.served:
         operator.wakeups.relist(namespace)
     settle_memory()

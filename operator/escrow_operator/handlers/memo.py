@@ -1,4 +1,4 @@
-"""What every handler is given."""
+"""The object that kopf passes to every handler."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from escrow_operator.wiring import Operator
 
 
 class Memo:
-    """kopf's ``memo`` of this operator: one for all handlers and all objects."""
+    """kopf's ``memo``: one instance for all handlers and all objects."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.probes: WebServer | None = None
         self.slots: PagedWatch | None = None
         self.running: Operator | None = None
-        """None until the first full lists were read."""
+        """None until the first full lists have been read."""
 
     def __copy__(self) -> Self:
-        """kopf copies the memo for each object, to keep notes about that object there; the store has these."""
+        """Itself: kopf copies the memo to keep data of each object in the copy, and here the store has such data."""
         return self
 
     @property

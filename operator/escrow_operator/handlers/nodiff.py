@@ -1,4 +1,4 @@
-"""kopf without the differences that nobody asks for."""
+"""A kopf diff-base storage that stores and compares nothing."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from kopf import Body, Patch
 
 
 class NoDiff(kopf.DiffBaseStorage):
-    """Keeps and computes nothing.
+    """Stores nothing and computes nothing.
 
-    kopf copies each object of each event deeply, to compare it with its last known essence, although only handlers of
-    changes look at the difference, and this operator has none: a seventh of its CPU under load.
+    kopf deep-copies the object of each event to compare it with its last known essence, although only change handlers
+    use the difference, and this operator has none: that took a seventh of its CPU under load.
     """
 
     def build(self, *, body: Body, extra_fields: Iterable[Any] | None = None) -> kopf.BodyEssence:  # noqa: ARG002 - the names are kopf's
-        """No essence."""
+        """An empty essence."""
         return kopf.BodyEssence()
 
     def fetch(self, *, body: Body) -> kopf.BodyEssence | None:  # noqa: ARG002
-        """None was kept."""
+        """None: no essence is stored."""
         return None
 
     def store(self, *, body: Body, patch: Patch, essence: kopf.BodyEssence) -> None:
-        """Keep nothing."""
+        """Store nothing."""

@@ -1,4 +1,4 @@
-"""WalletPools, as kopf sees them."""
+"""Events of WalletPools, from kopf."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from escrow_operator.models.pool import PoolKey
 
 @kopf.on.event(GROUP, VERSION, "walletpools")
 async def pool_seen(event: Any, memo: Memo, **_: Any) -> None:
-    """Note a WalletPool and look at it; another spec, and its coming or going, concerns its sessions as well."""
+    """Record a WalletPool and requeue it; its sessions as well, when it was created or deleted or its spec changed."""
     operator, kind, body = memo.operator, event["type"], event["object"]
     key = PoolKey(body["metadata"]["namespace"], body["metadata"]["name"])
     known = operator.store.pools.get(key)

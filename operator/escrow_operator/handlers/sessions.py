@@ -1,11 +1,13 @@
-"""EscrowSessions, as kopf sees them.
+"""Events of EscrowSessions, from kopf.
 
-Nothing about a session is timed by kopf. ``SessionReconciler.reconcile`` returns when to look at it next, and the
-queue of sessions wakes it then:
+Nothing about a session is timed by kopf. ``SessionReconciler.reconcile`` returns the requeue delay, and the queue of
+sessions calls it again then:
 
-- the inactivity TTL and ``maxAge``: ``core/expiry.py`` says when they end;
-- the cap: ``services/slots/capacity.py`` chooses who gives way when somebody asks for a place, and wakes both;
-- the monitor: each look reads balance and confirmations, and another block of monerod wakes the sessions of its pools.
+- the inactivity TTL and ``maxAge``: ``core/expiry.py`` computes when they end;
+- the cap: ``services/slots/capacity.py`` chooses whom to evict when a session asks for a place under it;
+  both are requeued;
+- the monitor: each reconciliation reads balance and confirmations, and a new block wakes the sessions of the pools that
+  use that monerod.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from escrow_operator.services.state.store import session_key
 
 @kopf.on.event(GROUP, VERSION, "escrowsessions")
 async def session_seen(event: Any, memo: Memo, **_: Any) -> None:
-    """Note an EscrowSession; it and its pool are looked at if that says something new."""
+    """Record an EscrowSession; requeue it and its pool if the event is news."""
     operator, kind, body = memo.operator, event["type"], event["object"]
     key = session_key(body)
     if kind is None:

@@ -1,8 +1,8 @@
-"""The wallet-rpc pods, by a paged watch of our own (``services/runtime/paged_watch.py``).
+"""Events of wallet-rpc pods, from the operator's own paged watch (``services/runtime/paged_watch.py``).
 
-Not through kopf: there are three to a session. kopf holds a whole list until its workers have gone through it, and a
-memory of each object afterwards: 15,000 of these pods took 632 MB (855 MB without pages, 797 MB with
-``initial_streaming``), most of it of the list. The store keeps 2 KB of each.
+Not through kopf: there are three pods to a session. kopf holds a whole list until its workers have gone through it, and
+a memory of each object afterwards: 15,000 of these pods took 632 MB (855 MB without pages, 797 MB with
+``initial_streaming``), most of it for the list. The store keeps 2 KB of each.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from escrow_operator.wiring import Operator
 
 
 def follow(operator: Operator, versions: Versions) -> PagedWatch:
-    """Watch them in all namespaces served, from the versions of full lists on. Close what it returns."""
+    """Watch wallet pods in all namespaces served, from the versions of full lists on. The caller closes the watch."""
 
     async def seen(kind: str, body: dict[str, Any]) -> None:
         slot_seen(operator, kind, body)
@@ -39,7 +39,7 @@ def follow(operator: Operator, versions: Versions) -> PagedWatch:
 
 
 def slot_seen(operator: Operator, kind: str, body: dict[str, Any]) -> None:
-    """Note a pod; its session, its pool and whoever waits for one like it are looked at."""
+    """Record a pod; requeue its session, its pool, and sessions that wait for a slot or for a place under the cap."""
     if kind == "DELETED":
         slot = operator.store.drop_slot(body)
         if slot:
@@ -58,9 +58,9 @@ def slot_seen(operator: Operator, kind: str, body: dict[str, Any]) -> None:
 
 
 async def list_slots(operator: Operator, namespace: str | None) -> str:
-    """List them anew, since the watch has lost its place; the version of that list.
+    """Relist wallet pods when their watch has no version to continue from; returns the version of the list.
 
-    kopf's watches, which began at the same time, may have lost theirs, and do not tell of a list without objects.
+    kopf's watches, which began at the same time, may have expired too, and kopf reports nothing of an empty list.
     """
     changed, version = await operator.relist.list_slots(namespace)
     operator.wakeups.relist(namespace)

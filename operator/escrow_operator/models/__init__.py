@@ -1,1 +1,1 @@
-"""What is read from the API and from Monero, as typed values."""
+"""Typed values for what is read from the Kubernetes API and from Monero."""

@@ -18,15 +18,15 @@ VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 
 FINALIZER = f"{GROUP}/close-wallets"
-"""On an EscrowSession: its wallets are stored and closed before it goes."""
+"""On an EscrowSession: its wallets are stored and closed before the object is removed."""
 
 POOL_FINALIZER = f"{GROUP}/sessions-closed"
-"""On a WalletPool: it stays for as long as sessions hold its slots."""
+"""On a WalletPool: the object stays for as long as sessions hold its slots."""
 
 OPERATOR_NAME = "xmr-escrow-operator"
 
 WALLET_RPC = "monero-wallet-rpc"
-"""The container of a slot, and what runs in it."""
+"""The name of a slot's main container, and of the program in it."""
 LONGEST_NAME = 253
 
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:[.][a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
@@ -43,7 +43,7 @@ class Role(StrEnum):
 
 
 ROLES = tuple(Role)
-"""In the order in which slots are claimed: always the same, so two sessions cannot wait for each other."""
+"""The order in which slots are claimed: always the same, so that two sessions cannot wait for each other."""
 
 
 class Label:
@@ -64,13 +64,13 @@ class Label:
     DAEMON = f"{GROUP}/daemon"
     """Annotation of the pod template: a digest of the pool's spec.daemon, which names Secrets but holds none."""
     WARM_UP = f"{GROUP}/warm-up"
-    """Scheduling gate of fresh slots: the operator takes it away when they may start."""
+    """Scheduling gate of fresh slots: the operator removes it when they may start."""
     SETTLED = f"{GROUP}/settled"
-    """Annotation of a deed: how the trade ended that its wallet served."""
+    """Annotation of a deed: how the trade that its wallet served ended."""
     TOUCH = f"{GROUP}/touched-at"
-    """Annotation that clients set on an EscrowSession to say that it is in use."""
+    """Annotation that clients set on an EscrowSession to signal that it is in use."""
     SECRET_USE = f"{GROUP}/secret-use"
-    """Users set it on a Secret that specs may name: for what (core.secretuse)."""
+    """Label that users set on a Secret: the use for which specs may name it (core.secretuse)."""
 
 
 class SlotState(StrEnum):
@@ -83,15 +83,15 @@ class SlotState(StrEnum):
 def is_name(text: str) -> bool:
     """Whether a text can name an object or a namespace: a DNS subdomain (RFC 1123), the rule of every kind used here.
 
-    Some kinds allow more (any segment of a path), none of which the operator makes or may be told to read.
+    Some kinds allow more (any path segment). The operator makes no such objects, and reads none that a spec names.
     """
     return len(text) <= LONGEST_NAME and _NAME.fullmatch(text) is not None
 
 
 def printable(text: str, limit: int) -> str:
-    """What others wrote, fit for a status, an Event, a log or a terminal: no control characters, ``limit`` characters.
+    """Foreign text made fit for a status, an Event, a log or a terminal: no control characters, ``limit`` characters.
 
-    Lone surrogates, which no JSON can carry, are replaced as well.
+    Lone surrogates, which JSON cannot carry, are replaced as well.
     """
     seen = "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text[:limit])
     return seen if len(text) <= limit else f"{seen[:-1]}…"
@@ -130,16 +130,16 @@ Duration = Annotated[timedelta, BeforeValidator(_to_duration)]
 
 
 PART = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore")
-"""Of the parts of custom resources: camelCase in the API, snake_case here.
+"""Config of the parts of custom resources: camelCase in the API, snake_case here.
 
-They are pydantic's dataclasses with slots, not its models: of a session's spec a model keeps 4.9 kB, these keep 0.5.
+The parts are pydantic dataclasses with slots rather than models: 0.5 kB for a session's spec instead of 4.9 kB.
 """
 
 
 class Finalizers(NamedTuple):
-    """Of an object's finalizers what matters here: how many there are, and which of them is the operator's.
+    """The number of an object's finalizers, and the index of the operator's among them, None without.
 
-    No names are kept: whoever may patch an object may give it a hundred thousand, and each takes 60 bytes.
+    No names are kept: a tenant who may patch an object may give it a hundred thousand, and each takes 60 bytes.
     """
 
     number: int = 0
@@ -147,12 +147,12 @@ class Finalizers(NamedTuple):
 
     @classmethod
     def parse(cls, meta: dict[str, Any], name: str) -> Finalizers:
-        """``name`` is the operator's."""
+        """From an object's metadata; ``name`` is the operator's finalizer."""
         found = meta.get("finalizers") or []
         return cls(len(found), found.index(name) if name in found else None)
 
     def added(self, name: str) -> dict[str, Any]:
-        """The operation of a JSON patch that puts the operator's there."""
+        """The JSON patch operation that adds the finalizer ``name``."""
         if self.number:
             return {"op": "add", "path": "/metadata/finalizers/-", "value": name}
         return {"op": "add", "path": "/metadata/finalizers", "value": [name]}
@@ -160,7 +160,7 @@ class Finalizers(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiObject:
-    """What the operator reads of every object of its own."""
+    """The fields that the operator reads of both its custom resources."""
 
     uid: str
     generation: int
@@ -190,9 +190,9 @@ def head(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def shared(value: Any) -> Any:
-    """The same JSON with one copy of each key and of each short text, however many objects have them.
+    """The same JSON, with keys and short texts interned, so that all objects share one copy of each.
 
-    Statuses of one kind consist mostly of the same words: at thousands of objects that is a third of the memory.
+    Statuses of one kind consist mostly of the same words: with thousands of objects that is a third of the memory.
     """
     match value:
         case dict():
@@ -206,7 +206,7 @@ def shared(value: Any) -> Any:
 
 
 LONGEST_SHARED = 64
-"""Characters. Addresses are longer, and each is there once."""
+"""Longest text to intern, in characters. Addresses are longer, and each occurs once."""
 
 
 @part(config=PART, frozen=True, slots=True, kw_only=True)

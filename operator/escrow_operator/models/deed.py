@@ -1,4 +1,4 @@
-"""The deed of a wallet: all it takes to open it again."""
+"""The deed of a wallet: all that is needed to open the wallet again."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from escrow_operator.models.common import ROLES, Label, Role
 
 @dataclass(frozen=True)
 class Deed:
-    """File name and password of one wallet, and what is known of it.
+    """File name and password of one wallet, and facts about it.
 
-    ``address`` is None until the wallet was proven to open with this password and to have it.
+    ``address`` is None until the wallet was opened with this password and shown to have that address.
     ``restore_height`` is the block height when the wallet was made: a restore from keys starts there.
     ``attempt`` counts the sets of files in which a key exchange was begun, this one included.
-    ``terms`` are what the address was published for; None in deeds of before they were noted.
-    ``version`` is the Secret's resourceVersion, which changes when the user mends it. One that is ``sealed`` can be
-    deleted and restored, but not changed (the Secret is immutable). ``settled`` says how the trade ended that the
-    wallet served, None while it has not.
+    ``terms`` are the amount and confirmations that the address was published for; None in deeds from before these were
+    recorded. ``version`` is the Secret's resourceVersion, which changes when the user mends the Secret. A ``sealed``
+    deed can be deleted and restored, but not changed (the Secret is immutable). ``settled`` is how the trade that the
+    wallet served ended, None while it has not.
     """
 
     role: Role
@@ -37,7 +37,7 @@ class Deed:
     sealed: bool = False
 
     def to_secret(self) -> dict[str, str]:
-        """The Secret's data, as text."""
+        """The ``stringData`` of the Secret."""
         data = {"file": self.file, "password": self.password, "restoreHeight": str(self.restore_height)}
         data |= {"attempt": str(self.attempt)} if self.attempt > 1 else {}
         known = {"address": self.address, "pool": self.pool, "terms": self.terms}
@@ -45,7 +45,7 @@ class Deed:
 
     @classmethod
     def from_secret(cls, role: Role, secret: Mapping[str, Any]) -> Self:
-        """From the API's JSON. Raises SecretDataError for a Secret that is no deed."""
+        """From the Secret as the API's JSON. Raises SecretDataError for a Secret that is not a deed."""
         data = secret_data(secret, "file", "password", "address", "restoreHeight", "pool", "attempt", "terms")
         height, attempt = data.get("restoreHeight") or "0", data.get("attempt") or "1"
         if not data.keys() >= {"file", "password"} or not (_NUMBER.fullmatch(height) and _NUMBER.fullmatch(attempt)):
@@ -69,17 +69,17 @@ _NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
 
 
 class SecretDataError(ValueError):
-    """What a Secret holds is not what it was read for. Nothing of what it does hold is in the message.
+    """The data of a Secret is not of the expected form. The message contains nothing of the data.
 
-    Python's own errors of decoding quote bytes, and those of numbers the text: not everybody who may read a status may
-    read the Secret.
+    Python's own errors for decoding and for numbers quote the input, and not everybody who may read a status may read
+    the Secret.
     """
 
 
 def secret_data(secret: Mapping[str, Any], *keys: str) -> dict[str, str]:
-    """The values of some keys of a Secret, decoded; those that it lacks are left out.
+    """The decoded values of ``keys`` of a Secret; keys that it lacks are left out.
 
-    Raises SecretDataError when one of these values is no text; others are not looked at.
+    Raises SecretDataError if one of these values is not UTF-8 text; other keys are not read.
     """
     data = secret.get("data") or {}
     try:
@@ -89,11 +89,11 @@ def secret_data(secret: Mapping[str, Any], *keys: str) -> dict[str, str]:
 
 
 def settled_mark(secret: Mapping[str, Any]) -> str | None:
-    """How the trade of a deed ended: an annotation, since the deed's data may be immutable."""
+    """How the trade of a deed ended, or None. It is an annotation, since the deed's data may be immutable."""
     mark: str | None = (secret["metadata"].get("annotations") or {}).get(Label.SETTLED)
     return mark
 
 
 def versions_of(deeds: Mapping[Role, Deed]) -> str:
-    """Tells whether any of three deeds was changed."""
+    """The resource versions of the three deeds, as one text that differs once any of them was changed."""
     return "/".join(deeds[role].version for role in ROLES)

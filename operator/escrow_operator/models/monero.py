@@ -1,4 +1,4 @@
-"""What monero-wallet-rpc and monerod answer, and exact conversion of XMR amounts.
+"""The answers of monero-wallet-rpc and monerod, and exact conversion of XMR amounts.
 
 Amounts are integers of atomic units (piconero): 1 XMR = 10^12 piconero. Heights count blocks, so the top
 block of a chain of height h has index h - 1. Names follow the RPC documentation of Monero.
@@ -126,8 +126,8 @@ class Transfer:
 class Output:
     """A mined output as one wallet sees it; `amount` in piconero.
 
-    `key_image` is empty in a multisig wallet until its peers' exports are imported: before, nobody can tell whether
-    the output is spent.
+    `key_image` is empty in a multisig wallet until its peers' exports are imported: until then, whether the output is
+    spent is unknown.
     """
 
     txid: str
@@ -153,10 +153,10 @@ class ChainTransaction:
 
 @dataclass(frozen=True)
 class ChainFacts:
-    """What monerod said at one moment: at one top block, of one height.
+    """monerod's answers at one top block, of one height.
 
-    `transactions` by txid, without those it does not know; `spent` are the key images, of those asked for, that are
-    spent: True in a block, False in the pool.
+    `transactions` by txid, without those that it does not know; `spent` are the spent ones of the queried key images:
+    True in a block, False in the pool.
     """
 
     top: str
@@ -165,7 +165,7 @@ class ChainFacts:
     spent: Mapping[str, bool]
 
     def confirmations(self, txid: str) -> int:
-        """Blocks from a transaction's to the top, both included; 0 in the pool or unknown."""
+        """Blocks from that of a transaction to the top, both included; 0 if it is in the pool or unknown."""
         found = self.transactions.get(txid)
         return self.height - found.block_height if found and found.block_height is not None else 0
 
@@ -185,7 +185,7 @@ class DaemonInfo:
 
     `target_height` is 0 when the daemon knows of no longer chain than its own. `version` is empty on a
     restricted RPC port. `status` is "OK" or "BUSY". A changed `top_block_hash` or `tx_pool_size` is a cheap
-    sign that wallets may have news.
+    sign that wallets may have changed.
     """
 
     height: int

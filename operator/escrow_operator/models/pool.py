@@ -27,7 +27,7 @@ class Network(StrEnum):
 
     @property
     def nettype(self) -> str:
-        """What monerod's ``get_info`` calls it (regtest is ``fakechain``)."""
+        """The network's name in monerod's ``get_info`` (regtest is ``fakechain``)."""
         return "fakechain" if self is Network.REGTEST else self.value
 
 
@@ -52,14 +52,14 @@ class DaemonSpec:
 
     @property
     def has_secrets(self) -> bool:
-        """Whether there are Secrets to read before it can be asked."""
+        """Whether Secrets must be read before this monerod can be queried."""
         return bool(self.login_secret_ref or self.tls.ca_secret_ref or self.tls.client_secret_ref)
 
     @property
     def digest(self) -> str:
-        """Tells another monerod, or another way to it, apart. Of names and flags only: no Secret is read for it.
+        """A digest that differs for another monerod or another way to connect to it. It does not depend on Secret data.
 
-        What is not set is left out, so that a field which a later version adds changes no digest by being there.
+        Unset fields are left out, so that a field which a later version adds does not change existing digests.
         """
         ways = {
             "address": self.address,
@@ -74,13 +74,13 @@ class DaemonSpec:
 
     @property
     def url(self) -> str:
-        """Base URL of its RPC."""
+        """Base URL of monerod's RPC."""
         return f"{'https' if self.tls.enabled else 'http'}://{self.address}"
 
 
 @part(config=PART, frozen=True, slots=True, kw_only=True)
 class Storage:
-    """The three PersistentVolumeClaims of a pool."""
+    """Properties of a pool's three PersistentVolumeClaims."""
 
     storage_class_name: str | None = None
     size: str = "1Gi"
@@ -97,7 +97,7 @@ class PoolNetworkPolicy:
 
 @part(config=PART, frozen=True, slots=True, kw_only=True)
 class PoolSpec:
-    """The spec of a WalletPool; the schema's defaults are repeated for objects made before them."""
+    """The spec of a WalletPool. The schema's defaults are repeated here for objects that are older than them."""
 
     image: str
     image_pull_policy: str = "IfNotPresent"
@@ -119,7 +119,7 @@ _SPEC = TypeAdapter(PoolSpec)
 
 
 class PoolKey(NamedTuple):
-    """Namespace and name."""
+    """Namespace and name of a WalletPool."""
 
     namespace: str
     name: str
@@ -129,7 +129,7 @@ class PoolKey(NamedTuple):
 
 
 class DaemonKey(NamedTuple):
-    """One monerod as pools name it; ``namespace`` is that of the Secrets, empty when it needs none."""
+    """One monerod as pools name it; ``namespace`` is that of its Secrets, empty if it needs none."""
 
     namespace: str
     spec: DaemonSpec
@@ -137,7 +137,7 @@ class DaemonKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool(ApiObject):
-    """A WalletPool as it was last seen."""
+    """A WalletPool as last seen."""
 
     key: PoolKey
     spec: PoolSpec
@@ -145,7 +145,7 @@ class Pool(ApiObject):
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> Pool:
-        """From the API's JSON. Raises pydantic.ValidationError on an object no schema let through."""
+        """From the API's JSON. Raises pydantic.ValidationError for an object that violates the schema."""
         meta = body["metadata"]
         return cls(
             key=PoolKey(meta["namespace"], meta["name"]),

@@ -14,14 +14,14 @@ from escrow_operator.models.pool import PoolKey
 
 
 class Setup(StrEnum):
-    """Whether the wallets are made or exist."""
+    """Whether the operator makes the wallets or opens existing ones."""
 
     CREATE = "Create"
     OPEN = "Open"
 
 
 class Eviction(StrEnum):
-    """Whether the session may give way at the cluster-wide cap."""
+    """Whether the session may be evicted at the cluster-wide cap."""
 
     LRU = "LRU"
     NEVER = "Never"
@@ -35,13 +35,13 @@ class Outcome(StrEnum):
 
 
 class Remainder(StrEnum):
-    """What becomes of money that the payout leaves in the escrow."""
+    """What is to be done with money that the payout leaves in the escrow."""
 
     KEEP = "Keep"
 
 
 class Phase(StrEnum):
-    """Where a session is in its life."""
+    """Where a session is in its lifecycle."""
 
     PENDING = "Pending"
     OPENING = "Opening"
@@ -56,19 +56,19 @@ class Phase(StrEnum):
 
 
 CLOSED_PHASES = frozenset({Phase.COMPLETED, Phase.REFUNDED, Phase.EXPIRED, Phase.EVICTED, Phase.SUSPENDED})
-"""Without slots, for good or until somebody resumes the session."""
+"""The session has no slots, for good or until a user resumes it."""
 
 OPEN_PHASES = frozenset({Phase.ACTIVE, Phase.SETTLING})
-"""With wallets open, and connections published."""
+"""The wallets are open, and their connections published."""
 
 ENDING_PHASES = CLOSED_PHASES | {Phase.FAILED}
-"""The slots of the session are, or are about to be, given up."""
+"""The slots of the session were given up, or are about to be."""
 
 SETTLED_PHASES = frozenset({Phase.COMPLETED, Phase.REFUNDED})
 """The trade is over, for good."""
 
 RESUMABLE_PHASES = frozenset({Phase.EXPIRED, Phase.EVICTED, Phase.SUSPENDED})
-"""Closed until somebody uses the session again; an evicted one is about to be deleted unless somebody does."""
+"""The session is closed until it is used again; an evicted session is about to be deleted unless that happens."""
 
 
 class FundingState(StrEnum):
@@ -90,7 +90,7 @@ class PoolRef:
 
 @part(config=PART, frozen=True, slots=True, kw_only=True)
 class PasswordRef:
-    """Where a wallet's password is."""
+    """The Secret and the key in it that hold a wallet's password."""
 
     name: str
     key: str = "password"
@@ -129,7 +129,7 @@ class Settlement:
 
 @part(config=PART, frozen=True, slots=True, kw_only=True)
 class SessionSpec:
-    """The spec of an EscrowSession; the schema's defaults are repeated for objects made before them."""
+    """The spec of an EscrowSession. The schema's defaults are repeated here for objects that are older than them."""
 
     pool_ref: PoolRef
     setup: Setup = Setup.CREATE
@@ -148,11 +148,11 @@ _SPEC = TypeAdapter(SessionSpec)
 
 
 LONGEST_TOUCH = 64
-"""Characters of a touch that are kept: a time has fewer, and an annotation may have 256 KiB."""
+"""Characters of a touch that are kept: a time is shorter, and an annotation may have 256 KiB."""
 
 
 class SessionKey(NamedTuple):
-    """Namespace and name."""
+    """Namespace and name of an EscrowSession."""
 
     namespace: str
     name: str
@@ -163,23 +163,23 @@ class SessionKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session(ApiObject):
-    """An EscrowSession as it was last seen."""
+    """An EscrowSession as last seen."""
 
     key: SessionKey
     finalizers: Finalizers
     touch: str | None
-    """What a client wrote last to say that it uses the session, as it wrote it; the only annotation that is kept."""
+    """The text of the last touch by a client, see ``Label.TOUCH``; the only annotation that is kept."""
     created_at: str
     spec: SessionSpec
 
     @property
     def pool_key(self) -> PoolKey:
-        """The key of its pool, which is in the same namespace."""
+        """The key of the session's pool, which is in the same namespace."""
         return PoolKey(self.key.namespace, self.spec.pool_ref.name)
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> Session:
-        """From the API's JSON. Raises pydantic.ValidationError on an object no schema let through."""
+        """From the API's JSON. Raises pydantic.ValidationError for an object that violates the schema."""
         meta = body["metadata"]
         return cls(
             key=SessionKey(meta["namespace"], meta["name"]),
@@ -192,7 +192,7 @@ class Session(ApiObject):
 
     @property
     def phase(self) -> Phase:
-        """The phase last written; Pending before the first."""
+        """The phase last written; Pending if there is none yet."""
         return Phase(self.status.get("phase", Phase.PENDING))
 
 

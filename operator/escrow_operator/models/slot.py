@@ -12,9 +12,9 @@ from escrow_operator.models.pool import PoolKey
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A wallet-rpc pod as it was last seen.
+    """A wallet-rpc pod as last seen.
 
-    No pydantic model: there are three for each session, and this takes a third of the memory.
+    Not a pydantic model: each session has three slots, and a dataclass takes a third of the memory.
     """
 
     namespace: str
@@ -28,7 +28,7 @@ class Slot:
     login_key: str
     daemon_secrets: str
     daemon: str
-    """Digest of the pool's spec.daemon that it was started with; empty on pods of before there was one."""
+    """Digest of the pool's spec.daemon that the pod was started with; empty on pods older than this annotation."""
     session_uid: str | None
     session_name: str | None
     owner_uid: str | None
@@ -36,13 +36,13 @@ class Slot:
     ip: str | None
     node: str | None
     gate: int | None
-    """Index of the operator's scheduling gate among the pod's, None without."""
+    """Index of the operator's scheduling gate among those of the pod; None without it."""
     ready: bool
     terminating: bool
     finished: bool
     restarts: int
     process: str
-    """Which process of wallet-rpc runs: the container's id, shortened."""
+    """The shortened id of wallet-rpc's container, to tell its processes apart; empty if there is none yet."""
     trouble: tuple[str, str] | None
     unschedulable: tuple[str, str] | None
 
@@ -50,8 +50,8 @@ class Slot:
     def parse(cls, body: dict[str, Any]) -> Slot:
         """From a Pod's JSON. Raises KeyError or ValueError for a pod that is not a slot.
 
-        Whoever may make pods may label one as a slot: nothing of it is kept that has no bound, or that could not be the
-        operator's own.
+        A tenant who may create pods may label one as a slot. So fields are bounded in size, and what cannot be the
+        operator's own is not kept.
         """
         meta, status = body["metadata"], body.get("status") or {}
         labels, annotations = meta["labels"], meta.get("annotations") or {}
@@ -88,23 +88,23 @@ class Slot:
 
     @property
     def incarnation(self) -> str:
-        """Changes when the process that may hold a wallet changes, or where it is called.
+        """A text that changes with the process that may hold a wallet, and with the address at which it is called.
 
-        After its node restarted, or its sandbox was lost, a pod is the same object with another address and other
-        containers; a count of restarts alone may start over with what kubelet remembers of them.
+        After a restart of its node, or the loss of its sandbox, a pod is the same object with another address and other
+        containers. The restart count alone does not do: it may start over when kubelet has lost its record.
         """
         return f"{self.uid}/{self.restarts}/{self.process}/{self.ip}"
 
     def has_daemon(self, digest: str) -> bool:
-        """Whether it was started with this spec.daemon, as far as it is known.
+        """Whether the pod was started with the spec.daemon of this digest, or has no digest.
 
-        A pod of before there were digests counts as one that has: an upgrade of the operator replaces no open wallet.
+        Pods older than the annotation have none: an upgrade of the operator must not replace open wallets.
         """
         return self.daemon in ("", digest)
 
     @property
     def claimable(self) -> bool:
-        """Whether a session may adopt it now."""
+        """Whether a session may adopt the slot now."""
         return (
             self.state is SlotState.FREE
             and self.ready
@@ -116,7 +116,7 @@ class Slot:
 
     @property
     def usable(self) -> bool:
-        """Whether its wallet-rpc can be called."""
+        """Whether the slot's wallet-rpc can be called."""
         return self.ready and not self.terminating and not self.finished and self.ip is not None
 
 
@@ -132,14 +132,14 @@ _WAITING_IS_TROUBLE = frozenset(
         "CrashLoopBackOff",
     }
 )
-"""Reasons for which kubelet keeps a container waiting that do not mend themselves."""
+"""Reasons for which kubelet keeps a container waiting and which do not pass by themselves."""
 
 
 LONGEST_NOTE = 128
-"""Characters of an annotation that the operator writes on a slot: a wallet file's name at most."""
+"""Longest annotation, in characters, that the operator writes on a slot: the name of a wallet file."""
 
 LONGEST_MESSAGE = 512
-"""Characters of what kubelet or the scheduler says of a slot, of which a registry may have written a part."""
+"""Characters kept of a message of kubelet or the scheduler about a slot; part of it may come from a registry."""
 
 
 def _controller(meta: dict[str, Any]) -> str | None:
@@ -147,27 +147,28 @@ def _controller(meta: dict[str, Any]) -> str | None:
 
 
 def _adopter(meta: dict[str, Any]) -> str | None:
-    """The uid of the session that adopted a pod: by its label, and as its controller.
+    """The uid of the session that adopted a pod, if its label and its controller agree; else None.
 
-    A label alone is anybody's to write, also on pods that a Deployment of his makes again and again: each would take a
-    place at the cap. A pod whose controller is not there in its namespace is deleted by garbage collection.
+    A tenant can write the label, even on pods that a Deployment of his makes again and again, and each would take a
+    place under the cap. With a forged controller the pod does not last: garbage collection deletes a pod whose
+    controller does not exist in its namespace.
     """
     uid: str | None = meta["labels"].get(Label.SESSION_UID)
     return uid if uid == _controller(meta) else None
 
 
 def _note(annotations: dict[str, str], name: str) -> str | None:
-    """An annotation as the operator writes it; what is longer is not its own, and None."""
+    """An annotation of the operator; None if it is absent, or too long to be the operator's own."""
     text = annotations.get(name)
     return text if text is not None and len(text) <= LONGEST_NOTE else None
 
 
 _ID_DIGITS = 12
-"""Of a container's id, as container engines print it: enough to tell the containers of one pod apart."""
+"""Digits kept of a container's id, as container engines print it: enough to tell the containers of one pod apart."""
 
 
 def _process(containers: list[dict[str, Any]]) -> str:
-    """The id of wallet-rpc's container without the name of its runtime; empty before it was made."""
+    """The shortened id of wallet-rpc's container, without the runtime's name; empty before the container was made."""
     found = next((c.get("containerID") or "" for c in containers if c.get("name") == WALLET_RPC), "")
     return found.rpartition("//")[2][:_ID_DIGITS]
 
@@ -188,7 +189,7 @@ def _trouble(status: dict[str, Any]) -> tuple[str, str] | None:
 
 
 def _unschedulable(status: dict[str, Any]) -> tuple[str, str] | None:
-    """Since when the scheduler has found no node for a pod, as (timestamp, message), or None."""
+    """Since when and why the scheduler has found no node for a pod, as (timestamp, message), or None."""
     for condition in status.get("conditions") or ():
         if condition["type"] != "PodScheduled" or condition.get("reason") == "SchedulingGated":
             continue

@@ -1,4 +1,4 @@
-"""What every service works with."""
+"""The dependencies that all services share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from escrow_operator.settings import Settings
 
 @dataclass(frozen=True)
 class Context:
-    """The API server, what is known of the cluster and of each object, and ways to tell and to wake others."""
+    """The API client, settings and clock; the known state; metrics and Events; and the work queues."""
 
     kube: Kube
     settings: Settings
@@ -34,7 +34,7 @@ class Context:
 
     @classmethod
     def make(cls, kube: Kube, settings: Settings, clock: Clock, registry: CollectorRegistry) -> Self:
-        """A fresh one that knows of nothing. Its metrics are in ``registry``."""
+        """A new context with an empty store. Its metrics are registered in ``registry``."""
         meters, memory = Meters(registry), Memory()
         store = Store(memory)
         return cls(

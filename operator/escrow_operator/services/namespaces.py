@@ -1,7 +1,7 @@
-"""The namespaces that the operator serves, when they are named, and which of them cannot be served at the moment.
+"""The namespaces that are served by name (watchNamespaces), and which of them cannot be served at the moment.
 
-With watchNamespaces the operator's rights are in a Role in each of them, and go with it. What one namespace refuses
-concerns that namespace alone (invariant I10).
+With watchNamespaces the operator's rights are in a Role in each of these namespaces, and are deleted with it. A refusal
+(403) in one namespace concerns that namespace alone (invariant I10).
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from escrow_operator.services.context import Context
 _LOG = logging.getLogger(__name__)
 
 LOOK_SECONDS = 30.0
-"""Between two looks at a namespace, one request each; a pod that ends there brings the next one at once."""
+"""Requeue delay in seconds of a namespace, one request each time; a pod that begins to end there requeues it sooner."""
 
 FORGET_SECONDS = 600.0
-"""For which a namespace must refuse to be listed before it counts as gone, where the operator may not ask. Until then
-what was seen there still counts: pods that nobody may look at can hold wallets and places under the cap."""
+"""Seconds for which lists of a namespace must be refused before it counts as gone, where the operator may not get the
+namespace itself. Until then its objects still count: pods that the operator may not read can hold wallets and places
+under the cap."""
 
 T = TypeVar("T")
 
 
 class Namespaces:
-    """``named`` is empty for all namespaces: then there is nothing to look at, and no refusal that is one's own.
+    """Notes which namespaces refuse requests, are ending or are gone; requeues the objects of those ending or gone.
 
-    What is in a namespace that is ending, or gone, is looked at.
+    ``named`` is empty when the whole cluster is served: then no namespace is reconciled, and a refusal is an error.
     """
 
     def __init__(self, ctx: Context) -> None:
@@ -47,11 +48,14 @@ class Namespaces:
         return namespace in self._refused
 
     def is_gone(self, namespace: str) -> bool:
-        """Whether a named namespace was seen not to exist."""
+        """Whether a named namespace was found not to exist."""
         return namespace in self._gone
 
     async def apart(self, namespace: str | None, work: Awaitable[T]) -> T | None:
-        """The result of work in one namespace; None, noted and told once, when the operator may not do it there."""
+        """The result of ``work`` in one namespace; None (noted, and logged once) when it is forbidden there.
+
+        Raises KubeError for any other error, and for a refusal when ``namespace`` is None.
+        """
         try:
             result = await work
         except KubeError as error:
@@ -68,7 +72,7 @@ class Namespaces:
         return result
 
     async def look(self, namespace: str) -> float:
-        """One look at a named namespace; the seconds until the next."""
+        """Reconcile a named namespace; returns the requeue delay in seconds. Raises KubeError, except 403 and 404."""
         try:
             body = await self._kube.get(NAMESPACES, None, namespace)
         except NotFoundError:

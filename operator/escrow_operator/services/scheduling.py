@@ -1,4 +1,4 @@
-"""What is looked at next: the queues, what goes before what, and what wakes whom."""
+"""Which objects are reconciled next: the work queues, their priorities, and which news requeues which objects."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from escrow_operator.services.runtime.work_queue import WorkQueue
 from escrow_operator.services.state.store import Store
 
 SESSIONS_AT_ONCE = 64
-"""Sessions looked at in parallel. More would only make each other late, up to the deadlines of their requests; one that
-waits for a wallet that hangs does not keep its place (invariant I10)."""
+"""Sessions reconciled concurrently. More would only delay each other, up to the deadlines of their requests; a session
+that waits for a hanging wallet makes room for others (invariant I10)."""
 
 POOLS_AT_ONCE = 8
 
 DAEMONS_AT_ONCE = 32
-"""Daemons asked in parallel; one that hangs holds its place for its deadline of 10 s."""
+"""Daemons polled concurrently; a poll that hangs makes room for others before its deadline of 10 s."""
 
 NAMESPACES_AT_ONCE = 8
 
 POOL_DELAY = 0.25
-"""Seconds to gather what happens to a pool's pods into one look: a claim alone changes six of them."""
+"""Seconds for which events of a pool's pods are gathered into one reconciliation: a claim alone changes six pods."""
 
 SLOTS_PER_SECOND = 10_000
-"""Pods that looks at one pool may count: a pool with that many is looked at once in over a second at most."""
+"""Pods of one pool counted per second: a pool with that many is reconciled at most once in over a second."""
 
 LIST_DELAY = 30.0
-"""Seconds from kopf's list of a kind until that of ours: kopf goes through the objects of a long one for seconds."""
+"""Seconds from kopf's list of a kind to the operator's own: kopf handles the objects of a long list for seconds."""
 
 SESSIONS_PER_SECOND = 400
-"""At most so many sessions are woken by what concerns all of them, such as a new block."""
+"""Sessions requeued per second, at most, by news that concerns many of them, such as a new block."""
 
 ALL = "all"
-"""The key of the one sweep."""
+"""The only key of the sweep queue."""
 
 
 @dataclass(frozen=True)
 class Handlers:
-    """Who is called. Each returns the requeue delay in seconds, or None."""
+    """The functions that the queues call. Each returns the requeue delay in seconds, or None."""
 
     session: Callable[[SessionKey], Awaitable[float | None]]
     pool: Callable[[PoolKey], Awaitable[float | None]]
@@ -54,15 +54,15 @@ class Handlers:
     relist: Callable[[str | None], Awaitable[float | None]]
     sweep: Callable[[str], Awaitable[float | None]]
     place_free: Callable[[], None]
-    """A place under the cap may be free: called at once."""
+    """Called at once, by no queue, when a place under the cap may be free."""
     slot_free: Callable[[PoolKey], None]
-    """A slot of a pool may be free: called at once."""
+    """Called at once, by no queue, when a slot of a pool may be free."""
 
 
 class Wakeups:
-    """Every service wakes others through this, and knows nobody of them.
+    """Holds the work queues; services requeue objects through it, so that they need not know each other.
 
-    ``named`` are the namespaces that are served by name; empty when it is the whole cluster.
+    ``named`` are the namespaces that are served by name; empty when the whole cluster is served.
     """
 
     def __init__(self, store: Store, meters: Meters, named: tuple[str, ...] = ()) -> None:
@@ -105,7 +105,7 @@ class Wakeups:
         return self._handlers
 
     def serve(self, handlers: Handlers) -> None:
-        """From now on these are called. Before, nobody may be woken."""
+        """Set the functions to call; nothing may be requeued before."""
         self._handlers = handlers
         self.sessions_queue.serve(handlers.session)
         self.pools_queue.serve(handlers.pool)
@@ -115,44 +115,44 @@ class Wakeups:
         self._sweeps.serve(handlers.sweep)
 
     async def close(self) -> None:
-        """Stop looking."""
+        """Close all queues."""
         for queue in self.queues.values():
             await queue.close()
 
     def is_urgent(self, key: SessionKey) -> bool:
-        """Whether somebody waits for the next look at a session; those that are open are looked at for the record."""
+        """Whether a user waits for the next reconciliation; if wallets are open it mostly renews the status."""
         session = self._store.sessions.get(key)
         return session is None or session.deleting or session.phase not in OPEN_PHASES
 
     def session(self, key: SessionKey) -> None:
-        """Look at a session now."""
+        """Requeue a session, due now."""
         self.sessions_queue.add(key)
 
     def sessions(self, keys: Iterable[SessionKey]) -> None:
-        """Look at many sessions, in the order given, not all at the same moment."""
+        """Requeue many sessions, in the order given, at no more than ``SESSIONS_PER_SECOND``."""
         for number, key in enumerate(keys):
             self.sessions_queue.add(key, number / SESSIONS_PER_SECOND)
 
     def pool(self, key: PoolKey) -> None:
-        """Look at a pool soon: a look counts all its pods."""
+        """Requeue a pool after a delay that grows with its pods, as reconciling it counts them all."""
         self.pools_queue.add(key, POOL_DELAY + self._store.count_slots(key) / SLOTS_PER_SECOND)
 
     def all_pools(self) -> None:
-        """Look at every pool, and at those who wait for its slots."""
+        """Requeue every pool, and the sessions that wait for slots."""
         for pool in self._store.pools:
             self.pool(pool)
             self.slot_free(pool)
 
     def slot_free(self, pool: PoolKey) -> None:
-        """A slot of a pool may be free."""
+        """Requeue sessions that wait for a slot of a pool: one may be free."""
         self._to.slot_free(pool)
 
     def place_free(self) -> None:
-        """A place under the cap may be free."""
+        """Requeue sessions that wait for a place under the cap: one may be free."""
         self._to.place_free()
 
     def daemon(self, key: DaemonKey) -> None:
-        """Ask a monerod now."""
+        """Poll a monerod now."""
         self._daemons.add(key)
 
     def sweep(self) -> None:
@@ -160,24 +160,24 @@ class Wakeups:
         self._sweeps.add(ALL)
 
     def namespace(self, name: str, delay: float = 0.0) -> None:
-        """Look at a namespace, if it is served by name."""
+        """Requeue a namespace, if it is served by name, to be due in ``delay`` seconds."""
         if name in self._named:
             self._namespaces.add(name, delay)
 
     def pod_ends(self, namespace: str) -> None:
-        """A pod began to end. With its namespace, pods go first: the sessions' turn is short."""
+        """Requeue the namespace of a pod that began to end: a deleted namespace loses its pods first, sessions next."""
         self.namespace(namespace, POOL_DELAY)
 
     def relist(self, namespace: str | None) -> None:
-        """kopf lists a kind of object anew, since its watch lost its place: that tells nothing of what is gone."""
+        """Schedule the operator's own list after kopf relisted a kind: kopf does not report which objects are gone."""
         self._lists.add(namespace if self._named else None, LIST_DELAY)
 
     def daemon_changed(self, key: PoolKey, view: DaemonView, *, only_mempool: bool) -> None:
-        """monerod has a new block, another mempool, or another state: the pool's sessions may have news.
+        """Requeue a pool and its sessions after monerod reported another block, mempool or state.
 
-        What is new in the mempool concerns those who wait for a payment or follow one; the others hear of it at their
-        next look by themselves. Those that are closed or failed hold no wallet that could have any, nor do those that
-        wait for something else: they hear of another state only.
+        A new mempool concerns sessions that await a payment or follow a payout; the others read it when they are due.
+        Closed, failed and deleted sessions are not requeued. Others without slots have no wallet to read: they are
+        requeued only when their status does not report monerod's state yet.
         """
         self.pool(key)
         pool = self._store.pools.get(key)

@@ -49,10 +49,45 @@ SIZE: dict[str, Any] = {
     "block_cpu_seconds": None,
 }
 
+SIDE: dict[str, Any] = {
+    "seconds": [2.0, 4.0],
+    "percentiles": {"p50": 2.0, "max": 4.0},
+    "failed": 0,
+    "failures": [],
+    "parts": {"slots claimed": [1.0, 1.0], "Ready": [1.0, 3.0]},
+    "all_seconds": 8.0,
+}
+NEW: dict[str, Any] = {
+    "title": "2 at once",
+    "sessions": 2,
+    "operator": SIDE | {"begun_again": 0, "troubles": {}},
+    "raw": SIDE | {"seconds": [1.0, 1.0], "parts": {"create_wallet": [1.0, 1.0]}, "all_seconds": 2.0},
+    "ratio": 3.0,
+    "machine_load": 7.6,
+}
+LATE: dict[str, Any] = {
+    "title": "1/s",
+    "sessions": 3,
+    "operator": {
+        "seconds": [],
+        "percentiles": {},
+        "failed": 3,
+        "failures": ["Opening, WalletBusy"],
+        "parts": {},
+        "all_seconds": None,
+        "begun_again": 0,
+        "troubles": {},
+    },
+    "raw": None,
+    "ratio": None,
+    "machine_load": 2.0,
+}
+
 # With what an operator does not count left out: the page is to come out all the same.
 FIGURES: dict[str, dict[str, Any]] = {
     "oldway": {"operations": {"balance": {"summary": {"old": S, "session": FAST}, "reduction": 0.998, "aim": 0.98}}},
     "open": {"summary": dict.fromkeys(("operator", "claimed", "raw", "cold"), S), "stages": {}},
+    "create": {"loads": [NEW, LATE], "wanted": 3, "affordable": 2, "ready_seconds": 420.0},
     "tls": {"calls": {"refresh": {"summary": {"plain": S, "tls": FAST, "identified": FAST}}}},
     "payment": {
         "mempool": {"seconds": [1.0, 2.5], "spread": {"p50": 1.0, "p95": 2.5, "max": 2.5}},
@@ -97,6 +132,33 @@ def test_figures_with_gaps_make_a_section_and_a_plot(name: str, tmp_path: Path) 
     assert SECTIONS[name].title in text
     assert "quick run" in text
     assert "None" not in text
+
+
+def test_what_is_said_of_new_escrows_comes_from_the_figures(tmp_path: Path) -> None:
+    troubled = NEW | {
+        "ratios": [2.0, 4.0],
+        "operator": SIDE
+        | {"failed": 1, "failures": ["Opening, WalletBusy"], "begun_again": 1, "troubles": {"WalletBusy": 2}}
+        | {"all_seconds": None},
+    }
+    figures = FIGURES["create"] | {"loads": [NEW, troubled, LATE]}
+    result("create", figures=figures).write(tmp_path)
+    text = page.write(tmp_path).read_text()
+    assert "| 2 at once | 2 | 0 | 3 s | – | 4 s | 8 s | 1 s | 2 s | 3.00 | 8 |" in text
+    assert (
+        "2 at once: Ready after 3 s (median), 3.00 times the raw key exchange; all 2 after 8 s, 15.0 a minute." in text
+    )
+    assert "(round by round: median 3.00, 2.00 … 4.00, of 2); 1 were not within 420 s (Opening, WalletBusy)" in text
+    assert "; of 1 the key exchange was begun again with other files; Events told of trouble: WalletBusy (2)." in text
+    assert "1/s: none was Ready within 420 s (Opening, WalletBusy)." in text
+    assert "One after the other, in the time that each takes alone, 3 would be Ready after 9 s, and half of" in text
+    assert "room for 2 sessions beside as many warm slots, not for 3" in text
+    assert "| slots claimed | 1 s (33%) | 1 s (33%) |" in text
+    assert "| create_wallet | 1 s (100%) | 1 s (100%) |" in text
+
+
+def test_a_benchmark_that_nothing_came_of_has_no_plot(tmp_path: Path) -> None:
+    assert draw("create", FIGURES["create"] | {"loads": [LATE]}, tmp_path) is None
 
 
 def test_the_same_figures_draw_the_same_bytes(tmp_path: Path) -> None:

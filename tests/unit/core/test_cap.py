@@ -1,4 +1,4 @@
-"""Who gives way at the cap (invariant I5), against a simple model."""
+"""Who is evicted at the cap (invariant I5), against a simple model."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
 
 import pytest
 
@@ -112,25 +110,3 @@ async def test_a_process_that_is_killed_breaks_the_connection() -> None:
     with pytest.raises(errors.WalletUnreachable):
         await bench.wallet.version()
     assert not bench.volume.files
-
-
-async def test_hooks_end_the_operator_before_and_after_a_call() -> None:
-    bench = Bench()
-    seen: list[tuple[str, str]] = []
-
-    def crash(address: str, method: str, params: Mapping[str, Any]) -> None:
-        assert address == ADDRESS
-        seen.append((method, params.get("filename", "")))
-        if method == "create_wallet":
-            raise Crash
-
-    bench.network.before_call = crash
-    with pytest.raises(Crash):
-        await bench.wallet.create_wallet("a", "password")
-    assert not bench.volume.files
-    bench.network.before_call, bench.network.after_call = None, crash
-    with pytest.raises(Crash):
-        await bench.wallet.create_wallet("b", "password")
-    assert list(bench.volume.files) == ["b"]
-    assert seen == [("create_wallet", "a"), ("create_wallet", "b")]
-    assert [(call.address, call.method) for call in bench.network.calls] == [(ADDRESS, "create_wallet")] * 2

@@ -1,1 +1,1 @@
-"""Builders of the Kubernetes objects that the operator makes: pure functions that return plain dicts."""
+"""Builders of the Kubernetes objects that the operator makes: pure functions that return plain dicts and lists."""

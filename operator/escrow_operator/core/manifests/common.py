@@ -17,11 +17,11 @@ BASE_LABELS = {
 }
 
 SLOT_LABELS = {"app.kubernetes.io/managed-by": OPERATOR_NAME, "app.kubernetes.io/name": WALLET_RPC}
-"""What all slots of the cluster have: the operator watches pods by these."""
+"""Labels of all slots in the cluster: the selector by which the operator watches pods."""
 
 
 def free_slot_labels(pool: PoolKey, role: Role) -> dict[str, str]:
-    """The Deployments' selector: a free slot of a role."""
+    """Labels of the free slots of a role: the selector of its Deployment."""
     return {Label.POOL: pool.name, Label.ROLE: role.value, Label.SLOT: SlotState.FREE.value}
 
 
@@ -36,7 +36,7 @@ def deployment_name(pool: PoolKey, role: Role) -> str:
 
 
 def service_name(pool: PoolKey) -> str:
-    """The headless Service under which sessions' wallets have their DNS names."""
+    """The headless Service of a pool, under which the sessions' wallets have their DNS names."""
     return f"{pool.name}-wallets"
 
 
@@ -46,7 +46,7 @@ def login_key_name(pool: PoolKey) -> str:
 
 
 def deed_name(session: SessionKey, role: Role) -> str:
-    """The Secret with what opens a wallet that the operator made."""
+    """The deed: the Secret with the file name and password of a wallet that the operator made."""
     return f"{session.name}-{role.value}-wallet"
 
 
@@ -61,7 +61,7 @@ def endpoint_slice_name(session: SessionKey) -> str:
 
 
 def endpoint_host(session: SessionKey, pool: PoolKey, role: Role) -> str:
-    """The DNS name of a session's wallet: stays the same when the pod behind it is replaced."""
+    """The DNS name of a session's wallet, which stays the same when the pod behind it is replaced."""
     return f"{session.name}-{role.value}.{service_name(pool)}.{session.namespace}.svc"
 
 
@@ -71,7 +71,7 @@ def endpoint_url(session: SessionKey, pool: PoolKey, role: Role) -> str:
 
 
 def owner_reference(owner: Pool | Session) -> dict[str, Any]:
-    """Makes an object go with its pool or session."""
+    """The owner reference by which garbage collection deletes an object with its pool or session."""
     return {
         "apiVersion": API_VERSION,
         "kind": "WalletPool" if isinstance(owner, Pool) else "EscrowSession",

@@ -20,7 +20,7 @@ from escrow_operator.models.pool import Network, Pool
 from escrow_operator.models.slot import Slot
 
 SLOT_UID = 65532
-"""User and group of the slots, whatever the image says: the files of a claim have one owner."""
+"""User and group of the slots, whatever the image sets: the files on a volume have one owner."""
 
 CONFIG_DIR = "/run/wallet-rpc"
 CONFIG_FILE = f"{CONFIG_DIR}/wallet-rpc.conf"
@@ -29,18 +29,21 @@ DAEMON_CA_DIR = "/run/daemon-ca"
 DAEMON_CLIENT_DIR = "/run/daemon-client"
 
 DEFAULT_RESOURCES = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}}
-"""An idle wallet-rpc takes 21 MB and next to no CPU, one with a mainnet wallet about 250 MB. What is asked for decides
+"""An idle wallet-rpc takes 21 MB and next to no CPU, one with a mainnet wallet about 250 MB. The requests decide
 how many slots a node takes: with 50m, thirty open wallets filled two nodes of two cores. No CPU limit: opening a wallet
 is bound by CPU, which a limit would stretch."""
 
 READINESS_SECONDS = 1
 LIVENESS_SECONDS = 20
 LIVENESS_FAILURES = 6
-"""TCP probes: an HTTP one would wait behind the wallet's only thread and kill a wallet that is syncing."""
+"""For TCP probes: an HTTP probe would wait for the wallet's only thread and kill a wallet that is syncing."""
 
 
 def volume_claim(pool: Pool, role: Role) -> dict[str, Any]:
-    """The volume of a role's wallet files. It has no owner: nothing that could unlock money goes with the pool."""
+    """The volume claim for a role's wallet files.
+
+    It has no owner: nothing that could unlock money is deleted with the pool.
+    """
     storage = pool.spec.storage
     spec: dict[str, Any] = {
         "accessModes": list(storage.access_modes),
@@ -61,7 +64,7 @@ def volume_claim(pool: Pool, role: Role) -> dict[str, Any]:
 
 
 def login_key_secret(pool: Pool, key: str) -> dict[str, Any]:
-    """The key from which the slots' logins derive. It goes with the pool: it unlocks no money."""
+    """The Secret with the key from which the slots' logins derive. The pool owns it, since it unlocks no money."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -72,7 +75,7 @@ def login_key_secret(pool: Pool, key: str) -> dict[str, Any]:
 
 
 def service(pool: Pool) -> dict[str, Any]:
-    """Headless and without a selector: each session brings an EndpointSlice with its three host names."""
+    """The headless Service, without a selector: each session adds an EndpointSlice with its three host names."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -85,7 +88,7 @@ def service(pool: Pool) -> dict[str, Any]:
 
 
 def network_policy(pool: Pool, operator_namespace: str) -> dict[str, Any]:
-    """Only the operator and the clients the pool names reach the wallet pods."""
+    """The NetworkPolicy that admits only the operator and the pool's ``clients`` to the wallet pods."""
     operator = {
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": operator_namespace}},
         "podSelector": {"matchLabels": {"app.kubernetes.io/name": OPERATOR_NAME}},
@@ -110,11 +113,11 @@ def network_policy(pool: Pool, operator_namespace: str) -> dict[str, Any]:
 def deployment(
     pool: Pool, role: Role, *, replicas: int, login_key: str, daemon_secrets: str, login_image: str
 ) -> dict[str, Any]:
-    """The warm slots of a role. Adoption takes a pod out of its selector and the ReplicaSet refills.
+    """The Deployment of a role's warm slots: adoption takes a pod out of its selector, and the ReplicaSet replaces it.
 
-    ``login_key`` is the key's id (core.login.key_id): another key makes another template, so that the Deployment
-    replaces the free slots whose login nobody knows any more. So do other ``daemon_secrets`` (empty without any), and
-    another spec.daemon.
+    ``login_key`` is the key's id (core.login.key_id): another key changes the template, so that the Deployment replaces
+    the free slots whose login is no longer known. So do other ``daemon_secrets`` (empty without any), and another
+    spec.daemon.
     """
     selector = free_slot_labels(pool.key, role)
     annotations = {Label.LOGIN_KEY: login_key, Label.DAEMON: pool.spec.daemon.digest}
@@ -265,21 +268,21 @@ def _login_container(pool: Pool, image: str) -> dict[str, Any]:
 def _wallet_rpc_env(pool: Pool) -> list[dict[str, Any]]:
     env = [{"name": "HOME", "value": SCRATCH_DIR}]
     if not pool.spec.daemon.tls.enabled:
-        # Opening a wallet reads the system's certificate authorities for a TLS client that nothing uses then (that of
-        # Monero's messaging system, which no option turns off): 12 ms of CPU, and 0.8 MB for as long as it is open.
+        # Opening a wallet reads the system's certificate authorities for a TLS client that is not used then (that of
+        # Monero's messaging system, which no option turns off): 12 ms of CPU, and 0.8 MB while the wallet is open.
         env.append({"name": "SSL_CERT_FILE", "value": "/dev/null"})
     return env
 
 
 def wallet_rpc_args(pool: Pool) -> list[str]:
-    """wallet-rpc's arguments. Nothing secret: the logins are in its configuration file."""
+    """wallet-rpc's arguments. They contain no secret: the logins are in its configuration file."""
     daemon = pool.spec.daemon
     args = [
         f"--config-file={CONFIG_FILE}",
         "--rpc-bind-ip=0.0.0.0",
         "--confirm-external-bind",
         f"--rpc-bind-port={RPC_PORT}",
-        # TLS between pods is the mesh's business; "autodetect" would make a certificate at every start.
+        # TLS between pods is left to a service mesh; "autodetect" would make a certificate at every start.
         "--rpc-ssl=disabled",
         "--wallet-dir=/wallets",
         f"--kdf-rounds={pool.spec.kdf_rounds}",

@@ -29,9 +29,9 @@ CONNECTION_TYPE = f"{GROUP}/wallet-connection"
 def adoption(slot: Slot, session: Session, wallet_file: str) -> list[dict[str, Any]]:
     """The JSON patch that moves a free slot from its ReplicaSet to a session, atomically.
 
-    The ``test`` makes it fail if anything happened to the pod since it was seen. Leaving the selector and changing the
-    controller in one patch leaves no moment in which two controllers, or none, own the pod. There is no way back: a
-    slot that was adopted, and may have had a wallet open, is deleted when the session has no more use for it.
+    The ``test`` makes it fail if the pod has changed since it was read. Since one patch leaves the selector and changes
+    the controller, there is no moment when two controllers, or none, own the pod. Adoption is final: an adopted slot,
+    which may have had a wallet open, is deleted when the session has no more use for it.
     """
     return [
         {"op": "test", "path": "/metadata/resourceVersion", "value": slot.resource_version},
@@ -44,12 +44,12 @@ def adoption(slot: Slot, session: Session, wallet_file: str) -> list[dict[str, A
 
 
 def note_wallet_file(wallet_file: str) -> list[dict[str, Any]]:
-    """The JSON patch that says which wallet file an adopted slot is about to hold."""
+    """The JSON patch that records on an adopted slot which wallet file it is about to hold."""
     return [{"op": "add", "path": _annotation(Label.WALLET_FILE), "value": wallet_file}]
 
 
 def deed_secret(session: Session, deed: Deed) -> dict[str, Any]:
-    """The deed of a wallet. It has no owner: it must outlive the session."""
+    """The Secret of a deed. It has no owner: it must outlive the session."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -72,7 +72,7 @@ def deed_secret(session: Session, deed: Deed) -> dict[str, Any]:
 
 
 def settled_patch(deed: Mapping[str, Any], text: str) -> list[dict[str, Any]]:
-    """The JSON patch that says in a deed how the trade of its wallet ended."""
+    """The JSON patch that records on a deed, as ``text``, how the trade of its wallet ended."""
     meta = deed["metadata"]
     ops = [{"op": "test", "path": "/metadata/resourceVersion", "value": meta["resourceVersion"]}]
     if "annotations" not in meta:
@@ -81,7 +81,7 @@ def settled_patch(deed: Mapping[str, Any], text: str) -> list[dict[str, Any]]:
 
 
 def connection_secret(session: Session, slot: Slot, login: Login) -> dict[str, Any]:
-    """With which a client of one role connects. It goes with the session, and so does the login."""
+    """The Secret with which a client of one role connects. The session owns both Secret and slot."""
     host = endpoint_host(session.key, slot.pool, slot.role)
     return {
         "apiVersion": "v1",
@@ -104,7 +104,7 @@ def connection_secret(session: Session, slot: Slot, login: Login) -> dict[str, A
 
 
 def withdrawal() -> list[dict[str, Any]]:
-    """The JSON patch that empties a connection Secret. It fails on a Secret that is not one."""
+    """The JSON patch that empties a connection Secret. It fails on a Secret of another type."""
     return [
         {"op": "test", "path": "/type", "value": CONNECTION_TYPE},
         {"op": "add", "path": "/data", "value": {}},
@@ -114,8 +114,8 @@ def withdrawal() -> list[dict[str, Any]]:
 def endpoint_slice(session: Session, slots: Mapping[Role, Slot]) -> dict[str, Any] | None:
     """The session's host names, under its pool's headless Service; None while no pod has an address.
 
-    A pod that cannot be called keeps its place but is not ready: DNS does not answer with its address, which after a
-    restart of its node may be another pod's.
+    A pod that cannot be called stays listed but not ready: DNS does not return its address, which after a restart of
+    its node may be another pod's.
     """
     placed = {role: slot for role, slot in slots.items() if slot.ip is not None}
     if not placed:

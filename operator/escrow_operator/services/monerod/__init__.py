@@ -1,1 +1,1 @@
-"""What is asked of monerod: its state once a second, transactions and key images in batches."""
+"""Queries to monerod: its state once a second, transactions and key images in batches."""

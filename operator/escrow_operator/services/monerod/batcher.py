@@ -1,4 +1,4 @@
-"""Asks monerod about many transactions and key images in few requests."""
+"""Queries monerod for many transactions and key images in few requests."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from escrow_operator.models.monero import ChainFacts, ChainTransaction, DaemonIn
 _LOG = logging.getLogger(__name__)
 
 SECONDS_BETWEEN = 0.5
-"""Between two batches. What is asked meanwhile goes with the next one; what was too much for one follows at once."""
+"""Seconds between two batches, to collect questions. Those that did not fit into one batch follow at once."""
 
 AT_ONCE = 100
-"""Transactions per request: what a restricted RPC port allows. Of key images it allows 5,000, of which no session has
-more than of transactions."""
+"""Transactions per request that a restricted RPC port allows. It allows 5,000 key images, of which no session has more
+than transactions."""
 
 ATTEMPTS = 3
-"""At one batch. Blocks are two minutes apart, and a batch takes milliseconds."""
+"""Tries of one batch until the top block stays the same. Blocks are two minutes apart, a batch takes milliseconds."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """What one session asks of monerod; at most AT_ONCE of each kind."""
+    """The query of one session: txids and key images, at most AT_ONCE of each."""
 
     txids: frozenset[str]
     key_images: frozenset[str]
     answer: asyncio.Future[ChainFacts] = field(compare=False)
 
     def fail(self, error: DaemonError) -> None:
-        """No answer."""
+        """End the query with an error, unless it has ended already."""
         if not self.answer.done():
             self.answer.set_exception(error)
 
 
 class ChainBatcher:
-    """Gathers the questions of all sessions of one monerod.
+    """Batches the questions of all sessions of one monerod.
 
-    All that one answer says holds at one top block: monerod's own hash of it is the same before and after. ``before``
-    is what it said last, ``heard`` is told of what it said afterwards.
+    Each answer holds at one top block: monerod's hash of it is the same before and after. ``before`` returns monerod's
+    last known state, ``heard`` is called with its state after a batch.
     """
 
     def __init__(
@@ -55,9 +55,9 @@ class ChainBatcher:
         self._task: asyncio.Task[None] | None = None
 
     async def facts(self, txids: Iterable[str], key_images: Iterable[str]) -> ChainFacts:
-        """What monerod knows of transactions, in a block or in the pool, and which key images are spent.
+        """Query which transactions are in a block or in the pool, and which key images are spent.
 
-        At most AT_ONCE of each. Raises DaemonError.
+        At most AT_ONCE of each, else raises ValueError. Raises DaemonError.
         """
         question = Question(frozenset(txids), frozenset(key_images), asyncio.get_running_loop().create_future())
         if max(len(question.txids), len(question.key_images)) > AT_ONCE:
@@ -68,7 +68,7 @@ class ChainBatcher:
         return await question.answer
 
     async def close(self) -> None:
-        """Ask no more; whoever waits gets DaemonUnreachable, and asks again by the next connection."""
+        """Stop; pending questions fail with DaemonUnreachable, and their sessions query the next connection."""
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -87,14 +87,14 @@ class ChainBatcher:
                 _fail(batch, DaemonUnreachable("it is no longer asked"))
                 raise
             except Exception:
-                # Whatever it is, nobody may wait for it for ever.
+                # Whatever went wrong, no question may stay pending for ever.
                 _LOG.exception("monerod's answer could not be used")
                 _fail(batch, DaemonProtocolError("its answer could not be used"))
             if not self._questions:
                 await asyncio.sleep(SECONDS_BETWEEN)
 
     def _next_batch(self) -> list[Question]:
-        """The oldest questions whose transactions together fit into one request; whoever gave up is left out."""
+        """Take the oldest questions whose transactions fit into one request together; cancelled ones are dropped."""
         waiting = [question for question in self._questions if not question.answer.done()]
         batch: list[Question] = []
         txids: frozenset[str] = frozenset()

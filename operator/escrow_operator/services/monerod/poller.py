@@ -1,4 +1,4 @@
-"""Watches each monerod: one cheap request a second at most, however many pools and sessions it serves."""
+"""Polls each monerod: at most one cheap request a second, however many pools and sessions use it."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from escrow_operator.services.monerod.batcher import ChainBatcher
 _LOG = logging.getLogger(__name__)
 
 NEXT_ANSWER_SECONDS = 10.0
-"""To wait at most for a monerod's next answer: longer than its interval, as long as one request may take."""
+"""Most seconds to wait for a monerod's next answer: above the poll interval, and the deadline of one request."""
 
 HEARD_SECONDS = 0.5
-"""After which monerod is asked at its turn: a look-up ends with the same question."""
+"""A poll is skipped if monerod answered within so many seconds: a batch ends with the same query."""
 
 SECRETS_SECONDS = 5.0
-"""After which a monerod that cannot be asked is tried with its Secrets as they are then: somebody may correct them."""
+"""Seconds after which the Secrets of a monerod that fails are read again, since a user may have corrected them."""
 
 
 class _SecretNotMarked(ValueError):
-    """A Secret that spec.daemon names does not say that it is monerod's."""
+    """A Secret that spec.daemon names is not labelled for use with monerod."""
 
 
 @dataclass
@@ -57,9 +57,9 @@ class _Watched:
 
 
 class DaemonPoller:
-    """The last view of each monerod. Sessions and pools are woken when wallets may have news.
+    """Keeps the last view of each monerod, and requeues its sessions and pools when it changes.
 
-    ``connect`` makes each monerod's connections.
+    ``connect`` makes the HTTP session for a monerod.
     """
 
     def __init__(self, ctx: Context, connect: Callable[[], aiohttp.ClientSession] = rpc_session) -> None:
@@ -70,7 +70,7 @@ class DaemonPoller:
         self._keys: dict[PoolKey, DaemonKey] = {}
 
     async def watch(self, pool: Pool) -> None:
-        """Ask a pool's monerod from now on, unless it is asked already."""
+        """Start to poll a pool's monerod, unless it is polled already."""
         spec = pool.spec.daemon
         key = DaemonKey(pool.key.namespace if spec.has_secrets else "", spec)
         if self._keys.get(pool.key) == key:
@@ -83,26 +83,26 @@ class DaemonPoller:
             self._wakeups.daemon(key)
 
     def view(self, pool: PoolKey) -> DaemonView | None:
-        """What monerod last said; None before it was first asked."""
+        """The last view of a pool's monerod; None before the first answer."""
         watched = self._of(pool)
         return watched.view if watched else None
 
     def secrets(self, pool: Pool) -> str | None:
-        """Which versions of monerod's Secrets were read last; empty without any, None before they could be read."""
+        """Resource versions of monerod's Secrets as last read; empty without any, None before they could be read."""
         if not pool.spec.daemon.has_secrets:
             return ""
         watched = self._of(pool.key)
         return watched.secrets if watched else None
 
     def secrets_problem(self, pool: PoolKey) -> tuple[str, str] | None:
-        """Why a pool's monerod cannot be asked with its Secrets, as (reason, message); None when they were read."""
+        """Why the Secrets of a pool's monerod cannot be used, as (reason, message); None if they were read."""
         watched = self._of(pool)
         if watched is None or watched.view is None or watched.secrets is not None:
             return None
         return SECRET_NOT_MARKED if watched.refused else "DaemonSecretsNotRead", watched.view.problem
 
     async def poll(self, key: DaemonKey) -> float | None:
-        """Ask once; the seconds until the next time, None when no pool has this monerod any more."""
+        """Query monerod once; returns the requeue delay in seconds, None when no pool uses this monerod any more."""
         watched = self._watched.get(key)
         if watched is None:
             return None
@@ -118,14 +118,14 @@ class DaemonPoller:
             if key.namespace and asyncio.get_running_loop().time() - watched.connected > SECRETS_SECONDS:
                 await self._disconnect(watched)
         except Exception:
-            # What it said last is no longer known to be so, whatever is wrong with what it says now.
+            # Whatever is wrong with this answer, the last view is no longer known to hold.
             _LOG.exception("the answer of monerod at %s could not be read", key.spec.address)
             view = DaemonView(None, "its answer could not be read")
         self._hear(key, watched, view)
         return self._interval
 
     def _hear(self, key: DaemonKey, watched: _Watched, view: DaemonView) -> None:
-        """Note what monerod said, and wake whom it may concern."""
+        """Record a view, and requeue the sessions and pools that its changes may concern."""
         watched.view = view
         watched.answered.set()
         watched.answered = asyncio.Event()
@@ -137,7 +137,7 @@ class DaemonPoller:
                 self._wakeups.daemon_changed(pool, view, only_mempool=only_mempool)
 
     async def next_view(self, pool: PoolKey) -> DaemonView | None:
-        """What monerod says at its next turn: asking out of turn would be a request per session."""
+        """The view after the next poll, or the last one on timeout. An extra query would be a request per session."""
         watched = self._of(pool)
         if watched is None:
             return None
@@ -149,17 +149,14 @@ class DaemonPoller:
         return watched.view
 
     async def facts(self, pool: Pool, txids: Iterable[str], key_images: Iterable[str]) -> ChainFacts:
-        """What monerod knows of transactions and key images; asked for together with other sessions'.
-
-        Raises DaemonError.
-        """
+        """Query transactions and key images, batched with the questions of other sessions. Raises DaemonError."""
         watched = self._of(pool.key)
         if watched is None or watched.lookups is None:
             raise DaemonUnreachable("it was not asked yet")
         return await watched.lookups.facts(txids, key_images)
 
     async def forget(self, pool: PoolKey) -> None:
-        """The pool is gone, or has another monerod."""
+        """Stop polling for a pool that is gone, or whose spec names another monerod."""
         key = self._keys.pop(pool, None)
         if key is None:
             return
@@ -170,7 +167,7 @@ class DaemonPoller:
             await self._disconnect(watched)
 
     async def close(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         for pool in list(self._keys):
             await self.forget(pool)
 
@@ -188,7 +185,7 @@ class DaemonPoller:
             await client.aclose()
 
     async def _client(self, key: DaemonKey, watched: _Watched) -> Daemon:
-        """The connection. Raises KubeError or ValueError for what its Secrets lack, the mark for this use included."""
+        """The client, made if there is none. Raises KubeError or ValueError if its Secrets are missing or unusable."""
         if watched.client is not None:
             return watched.client
         spec, versions = key.spec, list[str]()
@@ -203,9 +200,9 @@ class DaemonPoller:
                 data = secret_data(body, *wanted)
                 found = [data[name] for name in wanted]
             except (KeyError, SecretDataError):
-                # Which of them it has is for those to know who may read it.
+                # The message does not tell which of the keys the Secret has: only users who may read it may know.
                 raise ValueError(f"Secret {reference.name} does not have {' and '.join(wanted)} as text") from None
-            # Its version tells nothing of what is in it, as a hash of a password would.
+            # Unlike a hash, the resource version reveals nothing of the Secret's data.
             versions.append(body["metadata"]["resourceVersion"])
             return found
 

@@ -1,1 +1,1 @@
-"""WalletPools: their objects, their drift, their end, and the scheduling gates of fresh slots."""
+"""WalletPools: their objects, drift and deletion, and the scheduling gates of new slots."""

@@ -1,6 +1,6 @@
-"""Notices what others changed in, or deleted of, the objects that pools are made of.
+"""Detects which objects of pools others changed or deleted.
 
-By lists that carry the operator's label, a few requests for all pools of the cluster; nothing is written before
+It lists objects with the operator's label, a few requests for all pools of the cluster; nothing is written unless
 something differs.
 """
 
@@ -18,14 +18,14 @@ from escrow_operator.services.namespaces import Namespaces
 
 
 class Mark(NamedTuple):
-    """One object of a pool."""
+    """Identifies one object of a pool."""
 
     resource: str
     name: str
 
 
 class State(NamedTuple):
-    """What was wanted of an object, and which version of it the API server answered with; None for one removed."""
+    """The digest of an object's desired state, and the version that the API server answered with (None: removed)."""
 
     digest: str
     version: tuple[str, str] | None
@@ -39,44 +39,44 @@ class _Objects:
 
 
 class Applied:
-    """What the operator applied of each pool, so that it applies nothing twice.
+    """What the operator applied for each pool, so that it applies nothing twice.
 
-    By the pool's uid: what was applied of another one of its name says nothing of this one. Its objects go with it, by
-    garbage collection, and maybe not at once.
+    Kept by the pool's uid: what was applied for a former pool of the same name does not count for this one. The former
+    pool's objects go by garbage collection, maybe not at once.
     """
 
     def __init__(self, ctx: Context) -> None:
         self._memory, self._store = ctx.memory, ctx.store
 
     def is_current(self, pool: Pool, resource: Resource, name: str, digest: str) -> bool:
-        """Whether this was applied, and nobody was seen to change it since."""
+        """Whether this was applied, and no change by others has been detected since."""
         state = self._states(pool).get(Mark(resource.plural, name))
         return state is not None and state.digest == digest
 
     def uid(self, pool: Pool, resource: Resource, name: str) -> str | None:
-        """The uid of the object that was applied; None when none is known, or somebody was seen to change it."""
+        """The uid of the object that was applied; None when none is known, or a change by others was detected."""
         state = self._states(pool).get(Mark(resource.plural, name))
         return state.version[0] if state and state.version else None
 
     def note(self, pool: Pool, resource: Resource, body: dict[str, Any], digest: str) -> None:
-        """The API server's answer to applying something."""
+        """Record the API server's answer to applying an object."""
         self._states(pool)[Mark(resource.plural, body["metadata"]["name"])] = State(digest, _version(resource, body))
 
     def note_removed(self, pool: Pool, resource: Resource, name: str, digest: str) -> None:
-        """Something was deleted, or was not there."""
+        """Record that an object was deleted, or did not exist."""
         self._states(pool)[Mark(resource.plural, name)] = State(digest, None)
 
     def forget(self, pool: Pool) -> None:
-        """Look at all objects of the pool again."""
+        """Forget all that was applied for the pool, so that every object is checked again."""
         self._memory.drop(pool.uid, _Objects)
 
     def _states(self, pool: Pool) -> dict[Mark, State]:
         return self._memory.of(pool.uid, _Objects).states
 
     def compare(self, resource: Resource, namespace: str | None, found: Mapping[tuple[str, str], Any]) -> None:
-        """Forget what is no longer as it was applied: the pool's next look applies it again.
+        """Forget objects that are no longer as they were applied: the pool's next reconciliation applies them again.
 
-        ``found`` are the versions of what there is, by namespace and name.
+        ``found`` are the versions of the existing objects, by namespace and name.
         """
         for pool in self._store.pools.values():
             if namespace not in (None, pool.key.namespace):
@@ -88,7 +88,7 @@ class Applied:
 
 
 class DriftDetector:
-    """Compares with what there is."""
+    """Compares the applied objects with those in the cluster."""
 
     def __init__(self, ctx: Context, applied: Applied, namespaces: Namespaces) -> None:
         self._kube, self._store = ctx.kube, ctx.store
@@ -96,7 +96,7 @@ class DriftDetector:
         self._namespaces = namespaces
 
     async def look(self) -> None:
-        """One list of each kind and namespace served. What changes while they are read is compared the next time."""
+        """Compare by one list of each kind and namespace served. What changes meanwhile is compared the next time."""
         if not self._store.pools:
             return
         for namespace in self._namespaces.served:
@@ -105,7 +105,7 @@ class DriftDetector:
     async def _compare(self, namespace: str | None) -> None:
         for resource in (VOLUME_CLAIMS, SERVICES, DEPLOYMENTS, NETWORK_POLICIES):
             found = {}
-            # No page is kept: others may give objects of theirs these labels, and as many and as long as they like.
+            # No page is kept: others may put these labels on their own objects, as many and as large as they like.
             async for page in self._kube.pages(resource, namespace, labels=BASE_LABELS):
                 for body in page.items:
                     found[body["metadata"]["namespace"], body["metadata"]["name"]] = _version(resource, body)
@@ -113,7 +113,7 @@ class DriftDetector:
 
 
 def _version(resource: Resource, body: dict[str, Any]) -> tuple[str, str]:
-    """Changes with an object's spec, where that is counted; of a volume claim, only that it is the same one matters."""
+    """The uid, with the generation or, without one, the resourceVersion; of a volume claim only the uid."""
     meta = body["metadata"]
     if resource is VOLUME_CLAIMS:
         return meta["uid"], ""

@@ -1,4 +1,4 @@
-"""The objects that a pool consists of: made, kept as its spec says, and never taken from somebody else."""
+"""The objects of a pool: created, kept as its spec says, and never taken over from another owner."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from escrow_operator.services.wallets.clients import WalletClients
 CREATED = "created"
 REMOVED = "removed"
 STOPPED = "stopped"
-"""Digests of what was made once, of what must not be there, and of Deployments that start no more slots."""
+"""Digests of objects that are created once, of objects that must not exist, and of Deployments scaled to zero."""
 
 KINDS = {SERVICES.plural: "Service", DEPLOYMENTS.plural: "Deployment", NETWORK_POLICIES.plural: "NetworkPolicy"}
 
 
 class PoolObjects:
-    """Objects are applied only when what is wanted of them changed, or somebody changed them."""
+    """Applies objects only when their desired state changed, or others changed them."""
 
     def __init__(self, ctx: Context, *, applied: Applied, daemons: DaemonPoller, wallets: WalletClients) -> None:
         self._kube, self._settings = ctx.kube, ctx.settings
@@ -38,10 +38,10 @@ class PoolObjects:
         self._wallets = wallets
 
     async def apply_all(self, pool: Pool, *, replicas: int) -> None:
-        """All that the pool consists of, with this many free slots of each role.
+        """Apply all objects of the pool, with ``replicas`` free slots of each role.
 
-        Raises NotOurs when one of its objects is somebody else's. A pool that is not whole starts no slots: without
-        its own login key, volume claims, Service and policy they would be somebody else's as well.
+        Raises NotOurs when one of them is not the pool's own, or KubeError. An incomplete pool starts no slots: without
+        its own login key, volume claims, Service and policy they would depend on another owner's.
         """
         try:
             await self._apply_all(pool, replicas)
@@ -59,8 +59,8 @@ class PoolObjects:
         else:
             await self._remove_policy(pool)
         secrets = self._daemons.secrets(pool)
-        # Before monerod's Secrets were read, and found marked for it, no slot may start with them; those that run are
-        # kept as they are.
+        # Until monerod's Secrets have been read, and found labelled for it, no slot may start with them; running slots
+        # are kept as they are.
         slots: list[tuple[Resource, dict[str, Any]]] = [
             (
                 DEPLOYMENTS,
@@ -76,7 +76,7 @@ class PoolObjects:
             for role in ROLES
             if secrets is not None
         ]
-        # All of them are looked at before any is changed; and slots start only behind their policy.
+        # The owners of all are checked before any is changed; and slots start only behind their policy.
         uids = await gather_all(self._own_uid(pool, resource, body) for resource, body in guards + slots)
         for group, known in ((guards, uids[: len(guards)]), (slots, uids[len(guards) :])):
             await gather_all(
@@ -84,7 +84,7 @@ class PoolObjects:
             )
 
     async def stop(self, pool: Pool) -> None:
-        """Start no more slots, and end the free ones. What sessions have adopted is no Deployment's any more."""
+        """Scale the Deployments to zero, which ends the free slots. Adopted pods belong to no Deployment any more."""
         await gather_all(self._stop(pool, deployment_name(pool.key, role)) for role in ROLES)
 
     async def _stop(self, pool: Pool, name: str) -> None:
@@ -102,7 +102,7 @@ class PoolObjects:
         self._applied.note(pool, DEPLOYMENTS, found, STOPPED)
 
     async def _own_uid(self, pool: Pool, resource: Resource, body: dict[str, Any]) -> str | None:
-        """The uid of the object of this name; None when there is none. Raises NotOurs."""
+        """The uid of the object of this name; None when there is none. Raises NotOurs, or KubeError."""
         name = body["metadata"]["name"]
         uid = self._applied.uid(pool, resource, name)
         if uid is not None:
@@ -117,17 +117,17 @@ class PoolObjects:
         return found_uid
 
     async def _apply(self, pool: Pool, resource: Resource, body: dict[str, Any], uid: str | None) -> None:
-        """Apply the object with this uid. Raises ConflictError when it was exchanged meanwhile."""
+        """Apply the object with this uid. Raises ConflictError when it was replaced meanwhile."""
         digest, name = _digest(body), body["metadata"]["name"]
         if self._applied.is_current(pool, resource, name, digest):
             return
-        # With its uid it is this very object that is changed, or none. (Without, one that somebody made in the
-        # milliseconds since would be taken over: server-side apply knows no "only if there is none".)
+        # With the uid exactly this object is changed, or none. (Without it, an object that others created in the
+        # milliseconds since would be taken over: server-side apply has no "only if there is none".)
         exactly = body if uid is None else body | {"metadata": body["metadata"] | {"uid": uid}}
         try:
             seen = await self._kube.apply(resource, pool.key.namespace, exactly)
         except ConflictError:
-            # It is another object of that name: look at all of them again.
+            # The name belongs to another object now: check all objects of the pool again.
             self._applied.forget(pool)
             raise
         self._applied.note(pool, resource, seen, digest)
@@ -139,7 +139,7 @@ class PoolObjects:
             return None
 
     async def _ensure_volume_claim(self, pool: Pool, role: Role) -> None:
-        """Volume claims are made once and never changed or deleted: they hold the wallets (invariant I4)."""
+        """Volume claims are created once and never changed or deleted: they hold the wallets (invariant I4)."""
         name = volume_claim_name(pool.key, role)
         if self._applied.is_current(pool, VOLUME_CLAIMS, name, CREATED):
             return

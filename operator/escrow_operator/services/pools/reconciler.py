@@ -1,4 +1,4 @@
-"""Keeps a WalletPool as its spec says and its status true, and lets it go when no session needs it."""
+"""Reconciles a WalletPool and its status, and lets a deleted pool go when no session needs it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from escrow_operator.adapters.kube import POOLS, STORAGE_CLASSES
+from escrow_operator.adapters.kube import STORAGE_CLASSES
 from escrow_operator.adapters.kube_errors import (
     ConflictError,
     InvalidNameError,
@@ -32,15 +32,16 @@ from escrow_operator.services.context import Context
 from escrow_operator.services.monerod.poller import DaemonPoller
 from escrow_operator.services.pools.objects import PoolObjects
 from escrow_operator.services.pools.scheduling_gates import SchedulingGates
-from escrow_operator.services.reporting.status import CONFLICT_SECONDS, StatusWriter
+from escrow_operator.services.reporting.status import StatusWriter
 from escrow_operator.services.runtime.outcomes import RECHECK_SECONDS, RETRY_SECONDS, NotOurs
 from escrow_operator.services.slots.claims import SlotClaims
 from escrow_operator.services.wallets.clients import WalletClients
+from escrow_operator.services.writing import patch_pool, requeue_delay
 
 
 @dataclass
 class _Lacking:
-    """Since when (monotonic) some role has been without a free slot."""
+    """Monotonic time since which some role has been without a free slot."""
 
     since: float | None = None
 
@@ -59,7 +60,7 @@ class PoolReconciler:
         status: StatusWriter,
         wallets: WalletClients,
     ) -> None:
-        self._kube, self._store, self._clock = ctx.kube, ctx.store, ctx.clock
+        self._ctx, self._kube, self._store, self._clock = ctx, ctx.kube, ctx.store, ctx.clock
         self._settings, self._memory = ctx.settings, ctx.memory
         self._claims = claims
         self._daemons = daemons
@@ -70,7 +71,7 @@ class PoolReconciler:
         self._classes: set[str] = set()
 
     async def reconcile(self, key: PoolKey) -> float | None:
-        """One look; returns the requeue delay in seconds, or None."""
+        """Reconcile a pool; returns the requeue delay in seconds, or None."""
         pool = self._store.pools.get(key)
         if pool is None:
             await self._daemons.forget(key)
@@ -80,8 +81,8 @@ class PoolReconciler:
             if pool.deleting or key.namespace in self._store.ending:
                 return await self._let_go(pool)
             return await self._keep(await self._protect(pool))
-        except ConflictError:
-            return CONFLICT_SECONDS
+        except ConflictError as error:
+            return requeue_delay(error)
 
     async def _keep(self, pool: Pool) -> float | None:
         problem: Problem | None = None
@@ -116,20 +117,20 @@ class PoolReconciler:
         return min(again, default=None)
 
     async def _protect(self, pool: Pool) -> Pool:
-        """The finalizer is there before a session can have slots. Raises ConflictError."""
+        """Add the finalizer before a session can have slots. Raises ConflictError."""
         if pool.finalizers.own is not None:
             return pool
         return await self._patch(pool, pool.finalizers.added(POOL_FINALIZER))
 
     async def _let_go(self, pool: Pool) -> float | None:
-        """A deleted pool starts no slots. It goes when nobody has any, until then it keeps what they need."""
+        """Finalize a deleted pool: start no slots, and keep its objects until no session has slots of it."""
         index = pool.finalizers.own
         if index is None:
             return None
         slots = self._store.slots_of_pool(pool.key)
         held = {s.session_name or s.name for s in slots if s.state is SlotState.ADOPTED and not s.terminating}
         if not held and not self._claims.is_taking(pool.key):
-            # No await since the look at the slots: a claim that begins now finds the pool deleted.
+            # No await since the slots were read: a claim that begins now finds the pool deleted.
             await self._patch(pool, {"op": "remove", "path": f"/metadata/finalizers/{index}"})
             return None
         await self._objects.stop(pool)
@@ -138,13 +139,7 @@ class PoolReconciler:
 
     async def _patch(self, pool: Pool, op: dict[str, Any]) -> Pool:
         ops = [{"op": "test", "path": "/metadata/resourceVersion", "value": pool.resource_version}, op]
-        try:
-            body = await self._kube.patch(POOLS, pool.key.namespace, pool.key.name, ops)
-        except NotFoundError as error:
-            # It is gone; its watch event is on the way.
-            raise ConflictError(error.status, error.reason, str(error)) from error
-        self._store.see_pool(body)
-        return Pool.parse(body)
+        return await patch_pool(self._ctx, pool, ops)
 
     def _note_lacking(self, pool: Pool, slots: list[Slot]) -> timedelta:
         """For how long some role has been without a free slot."""

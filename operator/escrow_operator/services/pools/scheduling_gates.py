@@ -1,9 +1,9 @@
-"""Lets the pods that replace claimed slots start when that takes nothing from wallets that are being opened.
+"""Delays the start of pods that replace claimed slots while it would take CPU from wallets that are being opened.
 
-Opening a wallet is seconds of CPU, and so is starting three pods. The ReplicaSets make the replacements at the moment
-of a claim, just when the session's wallets open. So that the user waits for the wallets alone, the pods are made with a
-scheduling gate, and the operator takes it away: at once when sessions wait for slots or no wallet is being opened, else
-when the wallets are open, or after ``HOLD_SECONDS``.
+Opening a wallet takes seconds of CPU, and so does starting three pods. The ReplicaSets create the replacements at the
+moment of a claim, just when the session's wallets open. So that the user waits for the wallets alone, the pods are
+created with a scheduling gate, which the operator removes: at once when sessions wait for slots or no wallet is being
+opened, else when the wallets are open, or after ``HOLD_SECONDS``.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from escrow_operator.services.context import Context
 from escrow_operator.services.runtime.gather import gather_all
 
 HOLD_SECONDS = 5.0
-"""No pool is kept waiting for longer than wallets usually take to open, however many are opened one by one."""
+"""Seconds that a pod keeps its gate at most: what wallets usually take to open, however many open one by one."""
 
 AT_ONCE = 30
-"""Gates taken away in one look; each is a request, and the scheduler takes the pods one by one anyway."""
+"""Gates removed in one reconciliation; each is a request, and the scheduler takes the pods one by one anyway."""
 
 
 class SchedulingGates:
-    """Decides pool by pool."""
+    """Removes scheduling gates, pool by pool."""
 
     def __init__(self, ctx: Context) -> None:
         self._kube, self._store, self._clock, self._wakeups = ctx.kube, ctx.store, ctx.clock, ctx.wakeups
@@ -38,7 +38,7 @@ class SchedulingGates:
 
     @contextlib.contextmanager
     def opening(self) -> Iterator[None]:
-        """While three wallets are made or opened."""
+        """Keep gates in place while the wallets of a session are created or opened."""
         self._opening += 1
         try:
             yield
@@ -50,7 +50,7 @@ class SchedulingGates:
                     self._wakeups.pool(pool)
 
     async def look(self, pool: PoolKey, *, waiting: int) -> float | None:
-        """Start what may start; ``waiting`` sessions lack a slot of each role. Seconds until the next look, if any."""
+        """Remove gates; ``waiting`` sessions lack a slot of each role. Returns the requeue delay in seconds or None."""
         slots = [slot for slot in self._store.gated_slots(pool) if not slot.terminating]
         go = [slot for slot in slots if self._age(slot) >= HOLD_SECONDS] if self._opening else slots
         wanted = Counter({slot.role: waiting for slot in slots})
@@ -74,5 +74,5 @@ class SchedulingGates:
         try:
             self._store.see_slot(await self._kube.patch(PODS, slot.namespace, slot.name, ungate(slot)))
         except (ConflictError, NotFoundError):
-            # Gone, or changed: its watch event brings the next look.
+            # Gone, or changed: its watch event requeues the pool.
             return

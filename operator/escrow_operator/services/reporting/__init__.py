@@ -1,1 +1,1 @@
-"""What the operator says: status, Events, metrics of the whole."""
+"""What the operator reports: status, Events, metrics of the current state."""

@@ -1,7 +1,7 @@
-"""What there is at the moment, as Prometheus gauges.
+"""The current state, as Prometheus gauges.
 
-Gauges are taken from the store's tallies when they are read: a deleted pool or session leaves no stale label behind,
-and reading costs as many steps as there are lines, whoever reads and how often.
+Gauges are computed from the store's tallies when they are scraped: a deleted pool or session leaves no stale label
+behind, and a scrape costs as many steps as it has lines.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from escrow_operator.services.slots.capacity import Capacity
 
 
 class Statistics(Collector):
-    """A Prometheus collector over the store, the queues and the API connection."""
+    """A Prometheus collector for the store, the queues and the API client."""
 
     def __init__(self, ctx: Context, capacity: Capacity, registry: CollectorRegistry) -> None:
         self._kube, self._store, self._clock = ctx.kube, ctx.store, ctx.clock
@@ -55,7 +55,7 @@ class Statistics(Collector):
         yield depths
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: registering must not read the store."""
+        """Empty: registering the collector must not read the store."""
         return ()
 
     def _phases(self) -> Metric:

@@ -1,10 +1,9 @@
-"""The one writer of status: skips what would change nothing, and never overwrites what it has not seen."""
+"""The only writer of status: skips writes that change nothing, and never overwrites a version that it has not seen."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from escrow_operator.adapters.kube import POOLS, SESSIONS, JsonPatch
 from escrow_operator.core.conditions import RECONCILING, Condition
 from escrow_operator.core.daemon import DAEMON_SYNCED, NOT_CHECKED
 from escrow_operator.core.funding import AWAITING_PAYMENT, FUNDED
@@ -15,30 +14,25 @@ from escrow_operator.models.common import parse_time
 from escrow_operator.models.pool import Pool
 from escrow_operator.models.session import ENDING_PHASES, Session
 from escrow_operator.services.context import Context
-
-CONFLICT_SECONDS = 0.2
-"""Until the next look after somebody else's write: its watch event is usually there by then."""
+from escrow_operator.services.writing import write_pool_status, write_session_status
 
 
 class StatusWriter:
     """Writes the status of sessions and pools, and Events where a condition changed its reason."""
 
     def __init__(self, ctx: Context) -> None:
-        self._kube, self._store, self._clock = ctx.kube, ctx.store, ctx.clock
+        self._ctx, self._clock = ctx, ctx.clock
         self._events, self._meters = ctx.events, ctx.meters
 
     async def report(self, session: Session, report: Report) -> Session:
-        """Write a session's status if it says something new; returns the session as it is then.
+        """Write a session's status if it differs; returns the session as it is then.
 
-        Raises ConflictError when the object has changed since it was read: decide again.
+        Raises ConflictError when the object has changed since it was read: the session must be reconciled again.
         """
         status = compose_status(session, report, now=self._clock.now())
         if status == session.status:
             return session
-        body = await self._kube.patch(
-            SESSIONS, session.key.namespace, session.key.name, _replace_status(session, status), subresource="status"
-        )
-        self._store.see_session(body)
+        written = await write_session_status(self._ctx, session, status)
         self._count(session, report)
         for condition in report.conditions:
             if (
@@ -47,7 +41,7 @@ class StatusWriter:
                 and not _goes_without_saying(session, condition)
             ):
                 self._record(session, condition)
-        return Session.parse(body)
+        return written
 
     def _count(self, session: Session, report: Report) -> None:
         if report.phase is not session.phase and report.phase in ENDING_PHASES:
@@ -58,16 +52,13 @@ class StatusWriter:
             self._meters.time_to_ready.observe(age.total_seconds())
 
     async def report_pool(self, pool: Pool, status: dict[str, Any], conditions: tuple[Condition, ...]) -> None:
-        """Write a pool's status if it says something new. Raises ConflictError."""
+        """Write a pool's status if it differs. Raises ConflictError like ``report``."""
         if status == pool.status:
             return
-        body = await self._kube.patch(
-            POOLS, pool.key.namespace, pool.key.name, _replace_status(pool, status), subresource="status"
-        )
-        self._store.see_pool(body)
+        await write_pool_status(self._ctx, pool, status)
         told: set[str] = set()
         for condition in conditions:
-            # One story is one Event, however many conditions tell it; what goes on by itself is none.
+            # One Event for a reason, however many conditions have it; none for what passes by itself.
             if condition.type == RECONCILING or condition.reason in told | {NOT_CHECKED}:
                 continue
             told.add(condition.reason)
@@ -79,7 +70,7 @@ class StatusWriter:
 
 
 STORY = frozenset({READY, FUNDED, SETTLED, DAEMON_SYNCED})
-"""Conditions whose changes are told as Events; the others say the same for machines."""
+"""Conditions whose changes are recorded as Events; the others repeat the same for machines."""
 
 WARNINGS = frozenset(
     {
@@ -101,6 +92,7 @@ WARNINGS = frozenset(
         "NotMultisig",
         "ObjectNotOurs",
         "OpeningTimedOut",
+        "PoolDeleting",
         "PoolEmpty",
         "PoolNotFound",
         "Rejected",
@@ -127,32 +119,25 @@ WARNINGS = frozenset(
         "WrongPassword",
     }
 )
-"""Reasons for which somebody should look: their Events are of type Warning."""
+"""Reasons that need a user's attention: their Events are of type Warning."""
 
 
 def _is_news(about: Session | Pool, condition: Condition) -> bool:
-    """Whether a condition's status or reason is another than the one written last."""
+    """Whether a condition's status or reason differs from the one written last."""
     old = about.condition(condition.type)
     return old is None or (old["status"], old["reason"]) != (condition.status_text, condition.reason)
 
 
 def _goes_without_saying(session: Session, condition: Condition) -> bool:
-    """What everybody expects makes no Event: each is a request, and hides others in the story."""
+    """Whether a change is expected and makes no Event: each Event is a request, and hides others in the list."""
     if condition.type == READY and condition.reason == OPENING:
-        # "SlotsClaimed" tells it, and which pods.
+        # The Event "SlotsClaimed" reports it, and which pods.
         return True
     old = session.condition(condition.type)
     if condition.type in (FUNDED, SETTLED):
-        # Ready says why nothing is known of the money; that it was there, and is not known any more, is news.
+        # Ready says why the money is unknown; that it was there, and is unknown now, is news.
         unknown = condition.status is None and (old is None or old["status"] != "True")
         still = condition.reason == AWAITING_PAYMENT and old is not None and old["status"] == "Unknown"
         return condition.reason == NOT_WATCHED or unknown or still
     usual = condition.status is None or (condition.type == DAEMON_SYNCED and condition.status)
     return condition.reason == NOT_WATCHED or (bool(usual) and old is None)
-
-
-def _replace_status(about: Session | Pool, status: dict[str, Any]) -> JsonPatch:
-    return [
-        {"op": "test", "path": "/metadata/resourceVersion", "value": about.resource_version},
-        {"op": "add", "path": "/status", "value": status},
-    ]

@@ -1,1 +1,1 @@
-"""Again and again for all there is: full lists, orphans, drift."""
+"""Periodic work on all objects: full lists, orphaned pods, drift."""

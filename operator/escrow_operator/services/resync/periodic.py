@@ -1,4 +1,4 @@
-"""What is done again and again for all there is: sweeps, now and then full lists, and how well that goes on."""
+"""Periodic sweeps, less frequent full lists, and whether they succeed."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from escrow_operator.services.wallets.clients import WalletClients
 from escrow_operator.services.wallets.closer import WalletCloser
 
 SWEEP_SECONDS = 300.0
-"""For which one sweep may last: with an API server that takes every request and answers none, it is begun anew."""
+"""Seconds that one sweep may take: with an API server that takes every request and answers none, it is restarted."""
 
 SWEEPS_MISSED = 3
 """Sweeps that may fail in a row before the operator is no longer ready."""
 
 START_PATIENCE = 30.0
 """Seconds for which a start waits for namespaces that exist and cannot be read: an API server that has just started
-refuses everything, and what is in them counts against the cap."""
+refuses everything, and the sessions in them count against the cap."""
 
 START_AGAIN = 2.0
 
 
 class PeriodicResync:
-    """The sweep queue calls it; nothing here decides what a reconciliation could decide."""
+    """Called by the sweep queue; decides nothing that a reconciliation could decide."""
 
     def __init__(
         self,
@@ -55,17 +55,20 @@ class PeriodicResync:
 
     @property
     def is_alive(self) -> bool:
-        """Whether sweeps go on being tried; whether the API server answers them is another question."""
+        """Whether sweeps are still attempted, whether or not the API server answers them."""
         longest = self._interval + SWEEP_SECONDS + LONGEST_DELAY
         return self._clock.monotonic() - self._tried < 2 * longest
 
     @property
     def is_fresh(self) -> bool:
-        """Whether sweeps go well, too."""
+        """Whether a sweep has succeeded within ``SWEEPS_MISSED`` intervals."""
         return self._clock.monotonic() - self._swept <= SWEEPS_MISSED * self._interval
 
     async def first_list(self) -> Versions:
-        """Look at all there is. Raises KubeError; namespaces that refuse for long are done without."""
+        """Read full lists; returns the versions of the lists of pods.
+
+        Raises KubeError; goes on without namespaces that refuse for ``START_PATIENCE``.
+        """
         patience = self._clock.monotonic() + START_PATIENCE
         while True:
             _, versions = await self._relist.everything()
@@ -77,10 +80,10 @@ class PeriodicResync:
             await asyncio.sleep(START_AGAIN)
 
     async def sweep(self, _: str = "") -> float:
-        """Heal orphans and what others changed; now and then level with full lists.
+        """Delete orphaned pods, detect drift, and relist when it is due; returns the requeue delay in seconds.
 
-        Sessions whose time is up need no sweep: each one's next look is in the queue. Returns the seconds until the
-        next sweep.
+        Sessions whose TTL or maxAge ends need no sweep: each one's due time is in the queue. Raises KubeError, or
+        TimeoutError after ``SWEEP_SECONDS``.
         """
         try:
             with self._meters.sweep.time():
@@ -95,7 +98,7 @@ class PeriodicResync:
         await self._relist.heal_orphans()
         await self._drift.look()
         if self._resynced is None:
-            # All was listed at the start a moment ago, but not what a crash before it may have left.
+            # Full lists were read at the start a moment ago, but not the EndpointSlices that a crash may have left.
             await self._find_stale()
             self._resynced = self._clock.monotonic()
         elif self._clock.monotonic() - self._resynced >= self._resync_interval:

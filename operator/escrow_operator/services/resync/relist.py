@@ -1,4 +1,4 @@
-"""The periodic look at everything: what watch events missed, and orphans."""
+"""Full lists, for what watches missed, and the deletion of orphaned pods."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from escrow_operator.services.state.store import session_key
 _LOG = logging.getLogger(__name__)
 
 ORPHANS_AT_ONCE = 50
-"""Of a namespace in one sweep: whoever may make pods can make what looks like orphans, and others are not to wait."""
+"""Orphans checked per namespace and sweep: a tenant who may create pods can fake orphans, and others must not wait."""
 
 
 Versions = dict[str | None, str | None]
-"""As of which version the list of pods of each namespace (None: of the cluster) is complete; None: it was refused."""
+"""The version of each namespace's list of pods (None: of the cluster); None where the list was refused."""
 
 
 class Relist:
-    """Lists, compares and heals. It decides nothing that a reconciliation could decide."""
+    """Reads full lists and deletes orphaned pods; decides nothing that a reconciliation could decide."""
 
     def __init__(self, ctx: Context, namespaces: Namespaces) -> None:
         self._kube, self._store, self._wakeups = ctx.kube, ctx.store, ctx.wakeups
         self._namespaces = namespaces
 
     async def everything(self) -> tuple[set[SessionKey], Versions]:
-        """Fill the store from full lists: at start, and again for what silent watches missed.
+        """Fill the store from full lists: at the start, and again for what watches missed.
 
-        Returns the sessions of which that said something new, and the versions of the lists of pods. A namespace that
-        refuses is left as it was known.
+        Returns the keys of the sessions with news, and the versions of the lists of pods. A namespace that refuses
+        stays as it was known. Raises KubeError.
         """
         news: set[SessionKey] = set()
         versions: Versions = {}
@@ -52,20 +52,20 @@ class Relist:
         return news, versions
 
     async def objects(self, namespace: str | None) -> None:
-        """List sessions and pools of a namespace (None: of the cluster), and forget those that are gone."""
+        """Relist sessions and pools of a namespace (None: of the cluster), drop those gone, requeue what changed."""
         found = await self._namespaces.apart(namespace, self._list_objects(namespace))
         if found is not None:
             self._wakeups.sessions(found)
             self._wakeups.all_pools()
 
     async def _list_objects(self, namespace: str | None) -> set[SessionKey]:
-        """The sessions that are not as they were known, or have lost their pool."""
+        """Relist pools and sessions; returns the keys of sessions that changed, are gone, or lost their pool."""
         gone = await self._list_pools(namespace)
         news = await self.list_sessions(namespace)
         return news.union(self._sessions_of(gone))
 
     async def _list_pools(self, namespace: str | None) -> list[PoolKey]:
-        """The pools that are gone."""
+        """Relist pools; returns the keys of those that are gone."""
         uids: set[str] = set()
         version = ""
         async for page in self._kube.pages(POOLS, namespace):
@@ -80,12 +80,12 @@ class Relist:
 
     async def _list_all(self, namespace: str | None) -> _Found:
         gone = await self._list_pools(namespace)
-        # Both at once: the API server makes a page of the one while a page of the other is read.
+        # Concurrently: the API server makes a page of one list while a page of the other is read.
         sessions, (slots, version) = await both(self.list_sessions(namespace), self.list_slots(namespace))
         return _Found(sessions.union(slots, self._sessions_of(gone)), version)
 
     async def list_sessions(self, namespace: str | None) -> set[SessionKey]:
-        """The sessions that are not as they were known."""
+        """Relist sessions; returns the keys of those that changed or are gone."""
         news: set[SessionKey] = set()
         uids: set[str] = set()
         version = ""
@@ -96,7 +96,7 @@ class Relist:
         return news.union(self._store.drop_absent_sessions(Listed(namespace, uids, version)))
 
     async def list_slots(self, namespace: str | None) -> tuple[set[SessionKey], str]:
-        """The sessions whose pods are not as they were known, and the version of the list."""
+        """Relist wallet pods; returns the keys of sessions whose pods changed or are gone, and the list's version."""
         changed: list[Slot] = []
         uids: set[str] = set()
         version = ""
@@ -110,7 +110,7 @@ class Relist:
     async def heal_orphans(self) -> None:
         """Delete adopted pods whose session no longer exists.
 
-        Garbage collection does it; this is for the pod whose adoption was answered after its session had gone.
+        Garbage collection usually does it; this is for a pod whose adoption was answered after its session had gone.
         """
         looked_at: Counter[str] = Counter()
         for slot in self._store.orphans():
@@ -124,17 +124,17 @@ class Relist:
             except UnavailableError:
                 raise
             except (KubeError, ValueError) as error:
-                # Of one pod, or of its namespace: the next sweep tries again, and the other pods are not to wait.
+                # An error of one pod or its namespace: the next sweep tries again, and the other pods must not wait.
                 _LOG.warning("orphaned pod %s was left alone: %s", slot.name, error)
 
     async def _is_orphan(self, slot: Slot) -> bool:
-        """Whether the API server itself says so: what was seen may be old, and the pod may hold a trade's wallet."""
+        """Whether the API server says that the session is gone: the store may be stale, and a trade's wallet open."""
         if not slot.session_name:
             return False
         try:
             body = await self._kube.get(SESSIONS, slot.namespace, slot.session_name)
         except NotFoundError as error:
-            # It also answers 404 while it does not know the kind.
+            # The API server also answers 404 while it does not know the kind.
             return error.is_about(slot.session_name)
         self._store.see_session(body)
         return bool(body["metadata"]["uid"] != slot.session_uid)

@@ -1,1 +1,1 @@
-"""What every service runs on: queues, concurrency, outcomes, metrics."""
+"""Infrastructure that all services use: queues, concurrency, outcomes, metrics."""

@@ -1,4 +1,4 @@
-"""Kubernetes Events: the story that ``kubectl describe`` tells."""
+"""Records Kubernetes Events, which ``kubectl describe`` shows."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from escrow_operator.services.runtime.meters import Meters
 _LOG = logging.getLogger(__name__)
 
 BACKLOG = 5_000
-"""Events that may wait to be written. Past it they are dropped and counted, as client-go's broadcaster does: a cluster
-in trouble has more use for its API server than for telling the trouble a thousand times."""
+"""Events that may wait to be written. Further ones are dropped and counted, as in client-go's broadcaster: an
+overloaded API server has more important requests to serve."""
 
 FLUSH_SECONDS = 5.0
-"""For the Events that still wait when the operator stops."""
+"""Seconds to write the Events that still wait when the operator stops."""
 
 
 class EventRecorder:
-    """Writes Events one after the other, in the background: nobody's wallets wait for a story to be told.
+    """Writes Events one after the other, in the background, so that no reconciliation waits for them.
 
-    Losing one loses no state, so an error is only logged and counted.
+    A lost Event loses no state, so an error is only logged and counted.
     """
 
     def __init__(self, kube: Kube, clock: Clock, meters: Meters) -> None:
@@ -40,7 +40,7 @@ class EventRecorder:
         self._writer: asyncio.Task[None] | None = None
 
     def record(self, about: Session | Pool, reason: str, message: str, *, warning: bool = False) -> None:
-        """One Event about a session or a pool, to be written soon, and a log line now."""
+        """Queue an Event about a session or a pool to be written, and log it at once."""
         message = printable(message, MAX_MESSAGE)
         _LOG.log(
             logging.WARNING if warning else logging.INFO,
@@ -83,7 +83,7 @@ class EventRecorder:
             self._writer = asyncio.create_task(self._write_all())
 
     async def close(self) -> None:
-        """Write what still waits, as far as that goes quickly."""
+        """Write the Events that still wait, for ``FLUSH_SECONDS`` at most, and stop."""
         if self._writer is None:
             return
         try:
@@ -104,7 +104,7 @@ class EventRecorder:
                     self._meters.events_lost.inc()
                     _LOG.warning("an Event of %s was lost: %s", body["involvedObject"]["name"], error)
             except Exception:
-                # Whatever is wrong with one Event, the others are to be written.
+                # An error in one Event must not keep the others from being written.
                 self._meters.events_lost.inc()
                 _LOG.exception("an Event of %s was lost", body["involvedObject"]["name"])
             finally:

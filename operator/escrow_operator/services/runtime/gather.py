@@ -1,4 +1,4 @@
-"""Several calls at once, none of them left running behind."""
+"""Concurrent calls, none of which is left running in the background."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ U = TypeVar("U")
 
 
 async def gather_all(calls: Iterable[Awaitable[T]]) -> list[T]:
-    """All results, in order. When one fails the others still end, and then the first error is raised.
+    """All results, in order. When a call fails the others still end, and then the first call's error is raised.
 
     asyncio.gather alone would return at the first error and leave the rest running: a wallet could still be opened
-    after its session was told that opening failed.
+    after the session's status reported that opening failed.
     """
     results = await asyncio.gather(*calls, return_exceptions=True)
     for result in results:
@@ -24,7 +24,7 @@ async def gather_all(calls: Iterable[Awaitable[T]]) -> list[T]:
 
 
 async def both(first: Awaitable[T], second: Awaitable[U]) -> tuple[T, U]:
-    """Two calls of different kinds; otherwise as ``gather_all``, and the first one's error comes first."""
+    """The results of two calls of different types. Raises as ``gather_all``: the first call's error comes first."""
     one, other = await asyncio.gather(first, second, return_exceptions=True)
     if isinstance(one, BaseException):
         raise one
@@ -34,10 +34,10 @@ async def both(first: Awaitable[T], second: Awaitable[U]) -> tuple[T, U]:
 
 
 def ends_task(error: BaseException) -> bool:
-    """Whether an error is to end the task that caught it.
+    """Whether an error must end the task that caught it.
 
-    One that is no Exception may also come from what the task waited for, such as the cancellation of somebody else's
-    task: what is to go on for ever must not end for it.
+    A BaseException may also come from what the task awaited, such as the cancellation of another task: a task that runs
+    for ever must not end because of that.
     """
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()

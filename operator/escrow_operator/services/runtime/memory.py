@@ -1,4 +1,4 @@
-"""What this process remembers of the objects in the cluster: dropped with each of them."""
+"""In-memory records about the objects in the cluster, dropped when an object is gone."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ M = TypeVar("M")
 class Memory:
     """For each object, by its uid, one record of each kind that a service keeps of it.
 
-    A kind is a class of the service's own that can be made without arguments. The store says which objects there are.
-    Of one that is gone nothing is kept: a task that still works for it gets a record that nobody else sees.
+    A kind is a class of the service that can be constructed without arguments. The store reports which objects exist.
+    Nothing is kept of an object that is gone: a task that still works for it gets a record that no other task sees.
     """
 
     def __init__(self) -> None:
@@ -21,12 +21,12 @@ class Memory:
         return len(self._records)
 
     def begin(self, uid: str) -> None:
-        """There is such an object; of one that is known already nothing is dropped."""
+        """Keep records of an object from now on; those of a known object stay."""
         if uid not in self._records:
             self._records[uid] = {}
 
     def of(self, uid: str, kind: type[M]) -> M:
-        """The object's record of this kind, made when there is none."""
+        """The object's record of this kind, created when there is none."""
         records = self._records.get(uid)
         if records is None:
             return kind()
@@ -45,5 +45,5 @@ class Memory:
             self._records[uid] = {}
 
     def end(self, uid: str) -> None:
-        """The object is gone."""
+        """Forget an object that is gone, with all its records."""
         self._records.pop(uid, None)

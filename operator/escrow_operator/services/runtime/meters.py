@@ -1,4 +1,4 @@
-"""What happens, as Prometheus counters and histograms; services.reporting.statistics tells what there is."""
+"""Prometheus metrics of what happens; services.reporting.statistics has those of the current state."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ STAGE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 15, 60)
 """Seconds: an API request takes milliseconds, opening a wallet seconds."""
 
 QUEUE_BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60)
-"""Seconds that a look waits for its turn, or takes."""
+"""Seconds that a reconciliation waits for its turn, or takes."""
 
 
 class Meters:
-    """Counted where it happens; all of it starts from zero with the operator."""
+    """Metrics that the services update; all start from zero with the process."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.endings = Counter(

@@ -1,4 +1,4 @@
-"""Why a session cannot go on, in words for its user."""
+"""Exceptions that end a reconciliation, with a reason and a message for the user."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from escrow_operator.models.slot import Slot
 class Blocked(EscrowError):
     """Ends a reconciliation with Ready=False.
 
-    ``reason`` is the condition's CamelCase reason, ``message`` says what the user can do, ``retry_after`` is in
-    seconds; events that change the matter (a free slot, a changed spec) come sooner. ``keeps_place`` of a session that
-    waits for its place at the cap, or for the slots it has a place for: all others leave the line, since nobody is to
-    give way to a session that could not use the place. ``fields`` are fields of the status to write with it.
+    ``reason`` is the condition's CamelCase reason, ``message`` says what the user can do, ``retry_after`` is the
+    requeue delay in seconds; events that may help (a free slot, a changed spec) requeue the session sooner.
+    ``keeps_place`` is True for a session that waits for a place under the cap, or has one and waits for slots: all
+    others leave the waiting list, since no session is to be evicted for one that could not use the place. ``fields``
+    are status fields to write with the condition.
     """
 
     def __init__(self, reason: str, message: str, *, retry_after: float, keeps_place: bool = False) -> None:
@@ -29,11 +30,10 @@ class Blocked(EscrowError):
 
 
 class Failed(Blocked):
-    """What trying again at once cannot mend: the session gives its slots back until its spec or a Secret changes.
+    """An error that an immediate retry cannot fix: the session gives its slots back until its spec or a Secret changes.
 
-    With ``again`` it is tried slowly all the same: somebody may restore a file. Never so after a wrong password.
-    ``secrets`` are the versions of the Secrets that were tried, where they are known: one that was mended meanwhile is
-    another.
+    With ``again`` it is still retried slowly, as a file may be restored; never after a wrong password. ``secrets`` are
+    the versions of the Secrets that were tried, where they are known: a Secret corrected meanwhile has another version.
     """
 
     def __init__(self, reason: str, message: str, *, again: bool) -> None:
@@ -43,7 +43,7 @@ class Failed(Blocked):
 
 
 class NotOpened(Blocked):
-    """A wallet could not be opened or made now. ``slot`` is the pod it was tried in, where another may do better."""
+    """A wallet could not be opened or created now. ``slot`` is the pod it was tried in, if another pod may succeed."""
 
     def __init__(self, reason: str, message: str, *, slot: Slot | None = None) -> None:
         super().__init__(reason, message, retry_after=RETRY_SECONDS)
@@ -58,7 +58,7 @@ class CutOff(Blocked):
 
 
 class SlotBroken(Blocked):
-    """A pod that nobody can use: it is deleted (SIGTERM stores its wallet) and another one takes its place."""
+    """A pod that cannot be used: it is deleted (SIGTERM stores its wallet) and replaced by another slot."""
 
     def __init__(self, slot: Slot, message: str, *, reason: str = "SlotUnauthorized") -> None:
         super().__init__(reason, f"{message} It is replaced.", retry_after=RETRY_SECONDS)
@@ -66,7 +66,7 @@ class SlotBroken(Blocked):
 
 
 class NotOurs(EscrowError):
-    """An object that a pool needs is not its own. ``problem`` says which, and what to do."""
+    """An object that a pool needs exists and is not the pool's own. ``problem`` says which, and what to do."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
@@ -74,7 +74,7 @@ class NotOurs(EscrowError):
 
 
 def no_pool(name: str, namespace: str, *, deleting: bool) -> Blocked:
-    """A session's pool is not there, or takes no more sessions."""
+    """The error of a session whose pool does not exist, or is being deleted and takes no more sessions."""
     if deleting:
         return Blocked(
             "PoolNotFound",
@@ -91,14 +91,14 @@ def no_pool(name: str, namespace: str, *, deleting: bool) -> Blocked:
 
 
 RETRY_SECONDS = 5.0
-"""Until the next look at something that usually mends itself: a busy wallet, a pod that starts."""
+"""Requeue delay in seconds for what usually passes by itself: a busy wallet, a pod that starts."""
 
 RECHECK_SECONDS = 30.0
-"""Until the next look at something a person has to mend."""
+"""Requeue delay in seconds for what a person has to correct."""
 
 STILL_OPEN = frozenset({"DaemonUnreachable", "DaemonSyncing", "WalletSyncing", "WrongNetwork", "PoolNotFound"})
-"""Reasons for not being Ready that say nothing against the wallets being open."""
+"""Reasons for not being Ready with which the wallets may still be open."""
 
 WAITING = STILL_OPEN | {"AtCapacity", "Contention", "PoolEmpty"}
-"""Reasons for which a session stays in the line for slots. With any other it could not use them: none are kept or
-started for it, and nobody waits behind it."""
+"""Reasons with which a session stays on the waiting lists. With any other it could not use slots: none are kept or
+started for it, and no session waits behind it."""

@@ -1,7 +1,7 @@
-"""Follows one kind of object in the cluster.
+"""Watches one kind of object in the cluster.
 
-Not through kopf: it lists all objects in one answer and keeps a task and a memory for each. At 10,000 sessions that was
-a quarter of the operator's memory, and with three pods to a session it would be most of it.
+Not through kopf, which lists all objects in one answer and keeps a task and a memory for each. At 10,000 sessions that
+was a quarter of the operator's memory, and with three pods to a session it would be most of it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _LOG = logging.getLogger(__name__)
 
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
-"""Seconds until a watch that failed is opened again, doubling; with chance, so that not all operators come at once."""
+"""Seconds until a failed watch is reopened: doubling from the first to the longest, with jitter to spread operators."""
 
 
 class PagedWatch:
-    """One watch of ``what`` (for the log) for each namespace served (or for all), from the version a list was of.
+    """Watches ``what`` (a name for the log) in each namespace served (None: the cluster), from the version of a list.
 
-    ``watch`` opens one at a namespace and a version, ``seen`` is called with each event's type and object; ``level``
-    lists a namespace anew and returns that list's version.
+    ``watch`` opens a watch at a namespace and a version, ``seen`` is called with each event's type and object,
+    ``level`` relists a namespace and returns the list's version.
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class PagedWatch:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, versions: Mapping[str | None, str | None]) -> None:
-        """Follow namespaces, each from a version; from a list of its own where there is none yet."""
+        """Watch namespaces, each from its version; where that is None, from a list read first."""
         self._tasks = [asyncio.create_task(self._follow(*start)) for start in versions.items()]
 
     async def close(self) -> None:
-        """Follow no more."""
+        """Stop all watches."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -69,7 +69,7 @@ class PagedWatch:
             except ExpiredError:
                 version = None
             except KubeError as error:
-                # Once: it is tried again for as long as it takes, and a namespace may be gone for good.
+                # Warn once only: retries do not end, and a namespace may be gone for good.
                 level = logging.WARNING if delay == FIRST_DELAY else logging.DEBUG
                 _LOG.log(level, "the watch of %s ended: %s; it is opened again", self._where(namespace), error)
             except BaseException as error:
@@ -77,13 +77,13 @@ class PagedWatch:
                     raise
                 _LOG.exception("the watch of %s says what cannot be read", self._where(namespace))
                 if version == began:
-                    # The same would come again: a list leaves it behind.
+                    # The same event would come again: a relist skips it.
                     version = None
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
             delay = min(2 * delay, LONGEST_DELAY)
 
     async def _pass_on(self, event: dict[str, Any]) -> None:
-        """What one object does to a handler must not end the watch of all others, nor keep it busy."""
+        """Handle one event. An error with one object must not end the watch of the others, nor reopen it repeatedly."""
         try:
             await self._seen(event["type"], event["object"])
         except BaseException as error:

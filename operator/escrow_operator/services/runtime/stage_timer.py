@@ -1,4 +1,4 @@
-"""How long each part of a session's way to Ready takes."""
+"""Measures how long each stage takes from a session's first event to Ready."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from escrow_operator.services.runtime.meters import Meters
 
 
 class Stage(StrEnum):
-    """The parts, in order. One may come more than once; its times add up."""
+    """The stages, in order. A stage may occur more than once; its times add up."""
 
     QUEUE = "queue"
-    """Waiting to be looked at, and for what the session lacks (a slot, a place, a Secret)."""
+    """Waiting in the queue, and for what the session lacks (a slot, a place under the cap, a Secret)."""
     PREPARE = "prepare"
-    """The finalizer, and the passwords."""
+    """Adding the finalizer; reading or creating the deeds, which have the passwords."""
     CLAIM = "claim"
-    """Three slots adopted."""
+    """Adopting three slots."""
     OPEN = "open"
-    """The key exchange, the wallets opened and their address proven, connections published."""
+    """The key exchange, opening the wallets and comparing their addresses, publishing connections."""
     VERIFY = "verify"
-    """The wallets read at the chain's height."""
+    """Reading the wallets at monerod's height."""
     STATUS = "status"
-    """Status writes."""
+    """Writing the status."""
 
 
 @dataclass
 class _Stopwatch:
-    """``last`` is the monotonic time of the last mark; None when the watch does not run."""
+    """``last`` is the monotonic time of the last mark; None when the stopwatch is not running."""
 
     last: float | None = None
     spent: defaultdict[Stage, float] = field(default_factory=lambda: defaultdict(float))
@@ -45,11 +45,11 @@ class StageTimer:
         self._memory = memory
 
     def begin(self, session_uid: str) -> None:
-        """The session was seen for the first time."""
+        """Start timing a session that was seen for the first time."""
         self._memory.of(session_uid, _Stopwatch).last = self._clock.monotonic()
 
     def mark(self, session_uid: str, stage: Stage) -> None:
-        """What happened since the last mark was this."""
+        """Add the time since the last mark to ``stage``."""
         watch = self._memory.of(session_uid, _Stopwatch)
         if watch.last is not None:
             now = self._clock.monotonic()
@@ -57,7 +57,7 @@ class StageTimer:
             watch.last = now
 
     def ready(self, session_uid: str) -> None:
-        """The session is Ready: its times count."""
+        """Record the times of a session that is Ready, and stop timing it."""
         watch = self._memory.of(session_uid, _Stopwatch)
         if watch.last is not None:
             for stage in Stage:

@@ -1,8 +1,8 @@
-"""A work queue of keys: what happened is forgotten, what to look at is remembered.
+"""A work queue of keys, not of events: it keeps which objects to reconcile, not what happened to them.
 
-Each key is handled by at most one task at a time; adding a key that waits changes nothing, adding one that is being
-handled makes it be handled again afterwards. A handler that raises is called again with growing delays, so one bad
-object delays nobody else.
+Each key is handled by at most one task at a time. Adding a key that waits keeps the earlier due time; adding a key that
+is being handled has it handled again afterwards. A handler that raises is called again with growing delays, so one bad
+object delays no other.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ LONGEST_DELAY = 60.0
 """Seconds between attempts after an error: doubling from the first to the longest."""
 
 LONGEST_PLACE = 1.0
-"""Seconds. A look that does not wait takes milliseconds."""
+"""Seconds for which a running handler counts towards the concurrency. One that awaits little takes milliseconds."""
 
 K = TypeVar("K", bound=Hashable)
 
 
 class _Waiting(NamedTuple):
-    """A key's next look. The time is ours to keep: only some of an event loop's handles tell theirs."""
+    """When a key is due. The time is kept here because not all event loops' handles have it."""
 
     due: float
     handle: asyncio.Handle
 
 
 class WorkQueue(Generic[K]):
-    """Its handler is given a key, and returns the requeue delay in seconds, or None.
+    """Calls its handler with a key; the handler returns the requeue delay in seconds, or None.
 
-    ``concurrency`` looks begin at once, those of ``urgent`` keys first, and those of each ``group`` of keys in turn.
-    One that takes long, as it waits for somebody who hangs, makes room for others after ``LONGEST_PLACE``.
+    ``concurrency`` handlers run at once; ``urgent`` keys go first, and each ``group`` of keys in turn. A handler that
+    takes long, such as one waiting for a hanging server, makes room for others after ``LONGEST_PLACE``.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class WorkQueue(Generic[K]):
         self._handler = handler
 
     def add(self, key: K, delay: float = 0.0) -> None:
-        """Look at a key after ``delay`` seconds at the latest; an earlier look that is due already stays due."""
+        """Requeue a key, to be due in ``delay`` seconds; an earlier due time stays."""
         if self._closed:
             return
         loop = asyncio.get_running_loop()
@@ -82,7 +82,7 @@ class WorkQueue(Generic[K]):
         return len(self._tasks)
 
     async def close(self) -> None:
-        """Stop looking; handlers that run are cancelled (all state is in the cluster, invariant I7)."""
+        """Stop; handlers that run are cancelled (all state is in the cluster, invariant I7)."""
         self._closed = True
         for waiting in self._waiting.values():
             waiting.handle.cancel()

@@ -1,1 +1,1 @@
-"""EscrowSessions, from the first look to the last."""
+"""Reconciliation of EscrowSessions: opening, reading, renewal and closing."""

@@ -1,4 +1,4 @@
-"""Keeps a session whose wallets do not open from trying without pause, and from trying the same for ever."""
+"""Spaces the attempts of a session whose wallets do not open, and has its pod replaced past a deadline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from escrow_operator.services.runtime.outcomes import Blocked, NotOpened, SlotBr
 
 @dataclass(frozen=True)
 class _Tried:
-    """The last try of a session: what it depended on, when the next one is due (monotonic), and what came of it."""
+    """The last attempt of a session: what it depended on, when the next one is due (monotonic), and its outcome."""
 
     mark: object
     due: float
@@ -28,13 +28,13 @@ class _Tries:
 
 
 class Backoff:
-    """How often it was tried is in the status; when the next try is due is not, so that a new operator tries once."""
+    """The number of attempts is in the status; when the next one is due is not, so that a new operator tries once."""
 
     def __init__(self, ctx: Context) -> None:
         self._clock, self._memory = ctx.clock, ctx.memory
 
     def must_be_due(self, session: Session, slots: Iterable[Slot]) -> None:
-        """Raises what was said last, until the next try is due; a touch, another spec or another pod comes sooner."""
+        """Raises the last attempt's Blocked until the next is due: at once after a touch, a new spec or a new pod."""
         tried = self._memory.of(session.uid, _Tries).last
         if tried is None or tried.mark != _mark(session, slots):
             return
@@ -45,9 +45,9 @@ class Backoff:
             raise again
 
     def failed(self, session: Session, slots: Iterable[Slot], error: NotOpened) -> Blocked:
-        """What to say of a failure to open, and with which delay.
+        """The Blocked to raise after a failure to open, with its requeue delay.
 
-        ``session`` is as it was before the try, ``slots`` are those it has now. Past the deadline it is SlotBroken,
+        ``session`` is as it was before the attempt, ``slots`` are those it has now. Past the deadline it is SlotBroken,
         once, for the pod that did not open its wallet.
         """
         now = self._clock.now()
@@ -75,7 +75,7 @@ class Backoff:
         return blocked
 
     def forget(self, session: Session) -> None:
-        """Its wallets are open."""
+        """Forget the attempts of a session whose wallets are open."""
         self._memory.drop(session.uid, _Tries)
 
 
@@ -83,6 +83,6 @@ _MINUTES = f"{OPENING_DEADLINE.total_seconds() / 60:.0f}"
 
 
 def _mark(session: Session, slots: Iterable[Slot]) -> object:
-    """What a try depends on and an event may change."""
+    """What an attempt depends on and an event may change."""
     wallets = frozenset((slot.incarnation, slot.usable) for slot in slots)
     return session.uid, session.generation, session.touch, wallets

@@ -30,11 +30,11 @@ TOO_OLD_TEXT = (
     " deleted and applied again, opens them."
 )
 EVICTED_TEXT = (
-    "Gave way to another session at the cap (sessions.maxActive), as the least recently used one. It is deleted; its"
+    "Evicted at the cap (sessions.maxActive) for another session, as the least recently used one. It is deleted; its"
     " wallets' files and Secrets are kept. Apply it again to open them."
 )
 SUSPENDED_TEXT = (
-    "Gave way to another session at the cap (sessions.maxActive), as the least recently used one. Its wallets were"
+    "Evicted at the cap (sessions.maxActive) for another session, as the least recently used one. Its wallets were"
     " closed; a touch or a change of its spec opens them again."
 )
 SETTLED_TEXT = "The payout is final. The wallets were closed; their files and Secrets are kept."
@@ -45,7 +45,7 @@ CLOSED: dict[str, Any] = {"opening": None, "wallets": None, "expiresAt": None, "
 
 
 class SessionCloser:
-    """Carries out the end of a session; each step is repeated until it is done."""
+    """Ends sessions; each step is repeated until it is done. Floats returned are requeue delays in seconds."""
 
     def __init__(
         self, ctx: Context, *, claims: SlotClaims, closer: WalletCloser, deeds: DeedStore, status: StatusWriter
@@ -58,7 +58,7 @@ class SessionCloser:
         self._status = status
 
     async def fail(self, session: Session, failure: Failed, daemon: Condition) -> float:
-        """Give the slots back, and remember what was tried so that it is not tried again soon, or at all."""
+        """Give the slots back, and note in the status what was tried so that it is not retried soon, or at all."""
         now = self._clock.now()
         secrets = failure.secrets or await self._deeds.versions(session)
         tried = failed_again(session, secrets, again=failure.again, now=now)
@@ -70,14 +70,14 @@ class SessionCloser:
         return await self.stay_failed(await self._status.report(session, report))
 
     async def stay_failed(self, session: Session) -> float:
-        """Without slots until it is mended."""
+        """Hold no slots until the cause of the failure is corrected."""
         await self._close(session)
         return look_again_after(session, RECHECK_SECONDS, now=self._clock.now())
 
     async def is_mended(self, session: Session) -> bool:
-        """Whether the spec or a Secret changed since the failure, or it is time to look whether a file is back.
+        """Whether the spec or a Secret changed since the failure, or a retry is due (a file may have been restored).
 
-        Nobody gives way to a session that only looks: that waits for a free place.
+        No session is evicted for such a retry: it waits for a free place under the cap.
         """
         tried = session.status.get("failure") or {}
         if tried.get("generation") != session.generation:
@@ -87,27 +87,27 @@ class SessionCloser:
         return bool(tried.get("secrets") != await self._deeds.versions(session))
 
     async def expire(self, session: Session) -> float | None:
-        """The session's time is up."""
+        """End a session whose TTL or maxAge is over."""
         too_old = is_too_old(session, now=self._clock.now())
         return await self._end(session, Phase.EXPIRED, TOO_OLD_TEXT if too_old else EXPIRED_TEXT)
 
     async def evict(self, session: Session) -> float | None:
-        """The session was chosen to give way when the cap was reached."""
+        """End a session that was chosen for eviction at the cap."""
         if self._settings.sessions.eviction_policy is EvictionPolicy.SUSPEND or may_hold_money(session):
             return await self._end(session, Phase.SUSPENDED, SUSPENDED_TEXT)
         return await self._end(session, Phase.EVICTED, EVICTED_TEXT)
 
     async def _end(self, session: Session, phase: Phase, message: str) -> float | None:
-        """Close a session that stays as an object. What a client wrote until now is no wish to have it back."""
+        """Close a session that stays as an object. What a client wrote until now does not resume it."""
         activity = format_time(last_use(session, now=self._clock.now()))
         fields = {"lastActivityTime": activity, "lastTouch": session.touch} | CLOSED
         conditions = (*health(phase, phase.value, message), *unwatched(session))
         return await self.stay_closed(await self._status.report(session, Report(phase, conditions, fields)))
 
     async def settle(self, session: Session, final: Report) -> float | None:
-        """The payout is final: ``final`` has the phase, what is true of the money, and the fields of the last look.
+        """End a session whose payout is final: ``final`` has the phase, the money's conditions and the status fields.
 
-        The deeds say so first: a later session of this name must not get the wallets of a trade that is over.
+        The deeds are marked first: a later session of this name must not get the wallets of a trade that is over.
         """
         await self._deeds.mark_settled(session, f"{final.phase.value} by {final.fields['settlement']['txid']}")
         conditions = (
@@ -119,7 +119,10 @@ class SessionCloser:
         return await self.stay_closed(await self._status.report(session, report))
 
     async def stay_closed(self, session: Session) -> float | None:
-        """Hold no slots; an evicted session is deleted then, an expired or suspended one may be wanted again."""
+        """Hold no slots. A session that is used again is resumed, if its phase allows it.
+
+        An evicted session that is not used again is deleted.
+        """
         now = self._clock.now()
         wanted = is_wanted_again(session, now=now, idle_ttl=self._settings.sessions.idle_ttl)
         if session.phase in RESUMABLE_PHASES and wanted:
@@ -128,19 +131,19 @@ class SessionCloser:
             await self._status.report(session, Report(Phase.PENDING, conditions, fields))
             return 0.0
         if is_edited(session):
-            # The change is seen, and changes nothing.
+            # This writes observedGeneration; the change has no other effect.
             session = await self._status.report(session, Report(session.phase, ()))
         if not await self._close(session):
             return RETRY_SECONDS
         if session.phase is Phase.EVICTED:
-            # As it was seen: somebody who uses it in this moment keeps it.
+            # Only this version: a session that is used at this moment is kept.
             await self._kube.delete(
                 SESSIONS, session.key.namespace, session.key.name, uid=session.uid, version=session.resource_version
             )
         return None
 
     async def finish(self, session: Session) -> float | None:
-        """The way out of a deleted session."""
+        """Finalize a deleted session: close its wallets, then remove the finalizer."""
         if session.finalizers.own is None:
             self._forget(session)
             return None
@@ -156,7 +159,7 @@ class SessionCloser:
         return None
 
     def _forget(self, session: Session) -> None:
-        """A closed session waits for nothing, and what was known of its wallets says nothing any more."""
+        """Take a closed session off the waiting lists, and forget what was known of its wallets."""
         self._claims.forget(session.key)
         self._memory.clear(session.uid)
 
@@ -164,6 +167,6 @@ class SessionCloser:
         is_stale = self._closer.is_stale(session)
         self._forget(session)
         if not session.deleting and (self._store.is_holder(session.uid) or is_stale):
-            # Before its slots go: while it has them, whoever carries on after a crash does it again.
+            # Before its slots go: while it has them, the next operator does it again after a crash.
             await self._closer.withdraw_endpoints(session)
         return await self._closer.release(session)

@@ -1,4 +1,4 @@
-"""What can be said of a session's money at one block height, from its wallets and its pool's monerod together."""
+"""Reads a session's money at one block height, from its wallets and its pool's monerod together."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from escrow_operator.services.sessions.opening import Escrow
 from escrow_operator.services.wallets.monitor import SYNCING_SECONDS, Survey, WalletMonitor
 
 LOOKS_FOR_ONE_HEIGHT = 2
-"""Equal heights are asked for, not "at least monerod's": in a reorganisation a wallet stays higher than its daemon, on
-blocks that are no more."""
+"""Attempts to read the wallets and monerod at one height. Heights must be equal, not "at least monerod's": in a
+reorganisation a wallet stays higher than its daemon, on blocks that no longer exist."""
 
 
 class Inspector:
-    """Reads nothing it could not vouch for (invariant I8)."""
+    """Returns no reading that may be stale (invariant I8)."""
 
     def __init__(self, ctx: Context, daemons: DaemonPoller, monitor: WalletMonitor) -> None:
         self._store = ctx.store
@@ -34,21 +34,21 @@ class Inspector:
         self._facts_of: WeakKeyDictionary[Survey, tuple[Wanted, ChainMark, ChainFacts]] = WeakKeyDictionary()
 
     def pool(self, session: Session) -> Pool:
-        """The session's pool; one that is being deleted only for a session that has slots. Raises PoolNotFound."""
+        """The session's pool; one being deleted only for a session that has slots. Raises Blocked (PoolNotFound)."""
         pool = self._store.pools.get(session.pool_key)
         if pool is None or (pool.deleting and not self._store.is_holder(session.uid)):
             raise no_pool(session.spec.pool_ref.name, session.key.namespace, deleting=pool is not None)
         return pool
 
     def daemon(self, session: Session) -> Condition:
-        """The DaemonSynced condition."""
+        """The DaemonSynced condition of the session's pool."""
         pool = self._store.pools.get(session.pool_key)
         if pool is None:
             return Condition(DAEMON_SYNCED, None, "PoolNotFound", "Not known without the WalletPool.")
         return daemon_condition(self._daemons.view(pool.key), pool.spec.daemon)
 
     def height(self, session: Session) -> int:
-        """monerod's height. Raises Blocked when it does not answer or is on the wrong network."""
+        """monerod's height. Raises Blocked when it does not answer, is on the wrong network, or there is no pool."""
         return self._chain(session).height
 
     def _chain(self, session: Session) -> ChainMark:
@@ -56,16 +56,16 @@ class Inspector:
         view = self._daemons.view(pool.key)
         condition = daemon_condition(view, pool.spec.daemon)
         if view is None or view.mark is None or condition.reason == "WrongNetwork":
-            # Without monerod no wallet is asked, and one may be lost meanwhile.
+            # Without monerod no wallet is queried, and one may be lost meanwhile.
             self._monitor.doubt(session.uid)
             raise Blocked(condition.reason, condition.message, retry_after=RETRY_SECONDS)
         return view.mark
 
     async def read(self, escrow: Escrow) -> tuple[Reading, Blocked | None]:
-        """What two of the wallets hold at monerod's height, and what is wrong with the third.
+        """What two of the wallets hold at monerod's height, and what is wrong with the third (None: nothing).
 
-        Two are enough to know of the money: one that hangs, or whose party keeps it busy, hides nothing. Raises Blocked
-        when no two can be brought together with monerod.
+        Two are enough to know of the money: a wallet that hangs, or that its party keeps busy, hides nothing. Raises
+        Blocked when no two can be read at monerod's height.
         """
         session = escrow.session
         daemon = self.daemon(session)
@@ -78,7 +78,7 @@ class Inspector:
         return Reading(survey.money, chain), survey.trouble
 
     async def _at_one_height(self, escrow: Escrow) -> tuple[Survey, ChainFacts]:
-        """What the wallets say, and what monerod says of it, brought together; else raises Blocked."""
+        """The answers of the wallets and of monerod, at one height. Raises Blocked."""
         session, spec = escrow.session, escrow.session.spec
         payout = spec.settlement.txid if spec.settlement else None
         wanted = Wanted(parse_xmr(spec.amount), payout)
@@ -99,7 +99,7 @@ class Inspector:
         )
 
     async def _once(self, escrow: Escrow, wanted: Wanted) -> tuple[Survey, ChainFacts | None]:
-        """What the wallets say, and what monerod does; None when that is of another height."""
+        """The answers of the wallets and of monerod; None for monerod's when it is at another height."""
         session = escrow.session
         try:
             survey = await self._monitor.read(session.uid, escrow.slots, escrow.address, self._chain(session))
@@ -107,7 +107,7 @@ class Inspector:
             self._must_have_secrets_of_now(escrow)
             raise
         if survey.height != self.height(session):
-            # Around a new block the one or the other is ahead: hear monerod again, then the wallets.
+            # Around a new block either may be ahead: query monerod again, then the wallets.
             await self._daemons.next_view(session.pool_key)
         if survey.height != self.height(session):
             return survey, None
@@ -115,13 +115,13 @@ class Inspector:
         return survey, chain if chain.height == survey.height else None
 
     async def _facts(self, session: Session, survey: Survey, wanted: Wanted) -> ChainFacts:
-        """What monerod says of it. It is not asked about nothing, nor again while neither it nor a wallet has news."""
+        """monerod's facts on the wallets' outputs and the payout; not queried without any, nor again without news."""
         mark = self._chain(session)
         txids = {output.txid for output in counted(survey.money)} | ({wanted.payout} if wanted.payout else set())
         if not txids:
             return ChainFacts(mark.top, mark.height, {}, {})
         before = self._facts_of.get(survey)
-        # A payout that is in no block may be dropped, and another transaction come in its place.
+        # A payout that is in no block may be dropped, and replaced by another transaction.
         if before and before[:2] == (wanted, mark) and (not wanted.payout or before[2].confirmations(wanted.payout)):
             return before[2]
         images = {output.key_image for output in counted(survey.money) if output.key_image}
@@ -133,9 +133,9 @@ class Inspector:
         return facts
 
     def _must_have_secrets_of_now(self, escrow: Escrow) -> None:
-        """Raises SlotBroken for a pod that was started with another login for monerod, or another authority.
+        """Raises SlotBroken for a pod that was started with a former login for monerod, or a former CA.
 
-        One with another spec.daemon has others for a good reason; it is replaced in its turn (``Renewal``).
+        A pod of another spec.daemon is expected to have other Secrets; ``Renewal`` replaces it in its turn.
         """
         pool = self.pool(escrow.session)
         now = self._daemons.secrets(pool)
@@ -148,7 +148,7 @@ class Inspector:
                 )
 
     def payout(self, session: Session, reading: Reading) -> SettlementView | None:
-        """How far the settlement is; None without one."""
+        """The state of the settlement at a reading; None without spec.settlement."""
         settlement = session.spec.settlement
         if settlement is None:
             return None

@@ -1,4 +1,4 @@
-"""From a spec to three open wallets: deeds, slots, key exchange, opening, and what clients connect with."""
+"""From a spec to three open wallets: deeds, slots, key exchange, opening, and the connections of clients."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from escrow_operator.adapters.kube import ENDPOINT_SLICES, SECRETS, SESSIONS, urgently
+from escrow_operator.adapters.kube import ENDPOINT_SLICES, SECRETS, urgently
 from escrow_operator.adapters.kube_errors import ConflictError
 from escrow_operator.core.health import health
 from escrow_operator.core.manifests.common import connection_name, endpoint_slice_name, endpoint_url
@@ -29,11 +29,12 @@ from escrow_operator.services.wallets.creation import WalletCreator
 from escrow_operator.services.wallets.deeds import DeedStore, must_name_secrets
 from escrow_operator.services.wallets.opener import WalletOpener, not_ready
 from escrow_operator.services.wallets.prober import WalletFileProber
+from escrow_operator.services.writing import patch_session
 
 
 @dataclasses.dataclass(frozen=True)
 class Escrow:
-    """A session with its three wallets open and proven to share an address."""
+    """A session whose three wallets are open and verified to share an address."""
 
     session: Session
     slots: Slots
@@ -42,14 +43,14 @@ class Escrow:
 
 @dataclasses.dataclass
 class _Published:
-    """What clients were given last: None before it was, or when it was taken back."""
+    """What was last published to clients, logins and pod addresses; None before that, or after it was withdrawn."""
 
     logins: tuple[str, ...] | None = None
     places: tuple[Any, ...] | None = None
 
 
 class SessionOpener:
-    """Carries a session to open wallets; on one that has them it costs nothing."""
+    """Opens the wallets of sessions; for a session that has them open it makes no calls."""
 
     def __init__(
         self,
@@ -63,7 +64,7 @@ class SessionOpener:
         status: StatusWriter,
         wallets: WalletClients,
     ) -> None:
-        self._kube, self._store, self._memory = ctx.kube, ctx.store, ctx.memory
+        self._ctx, self._kube, self._store, self._memory = ctx, ctx.kube, ctx.store, ctx.memory
         self._events, self._stages = ctx.events, ctx.stages
         self._gates = gates
         self._claims = claims
@@ -75,7 +76,7 @@ class SessionOpener:
         self._creator = WalletCreator(claims=claims, deeds=deeds, wallets=wallets)
 
     async def open(self, session: Session, pool: Pool, height: int) -> Escrow:
-        """Open what is not open yet. ``height`` is monerod's. Raises Blocked or Failed."""
+        """Open the wallets that are not open yet; ``height`` is monerod's. Raises Blocked, Failed, or KubeError."""
         must_name_secrets(session)
         address = session.status.get("address")
         slots = self._claims.held(session)
@@ -83,16 +84,16 @@ class SessionOpener:
             return Escrow(session, slots, address)
         if address and self._was_published(session, slots):
             if await self._opener.confirm(slots, address):
-                # Another operator opened them; neither passwords nor writes are needed to go on.
+                # A former operator process opened them; neither passwords nor writes are needed to go on.
                 published = self._memory.of(session.uid, _Published)
                 published.logins, published.places = _logins(slots), _places(slots)
                 return Escrow(session, slots, address)
-            # A process that kubelet restarted at once: opening takes seconds, in which nobody is to be told that the
-            # wallets are open; nor is the next operator, if this one dies before their addresses are published.
+            # Kubelet restarted a wallet process. Opening takes seconds, in which the status must not report it open,
+            # neither to clients nor to the next operator, if this one dies before the new address is published.
             raise Blocked("WalletClosed", "A wallet is no longer open in its pod; it is opened again.", retry_after=0.0)
         self._claims.must_still_wait(session, pool)
         if not slots:
-            # Until there is a place and slots nothing is written for a session, neither its finalizer nor deeds.
+            # Without a place under the cap and slots nothing is written for a session, neither finalizer nor deeds.
             found = await self._deeds.find(session)
             files = {role: deed.file for role, deed in found.items() if deed}
             if _is_doubtful(session) and not self._claims.has_room(session):
@@ -100,7 +101,7 @@ class SessionOpener:
             self._claims.must_have_room(session, pool, files)
         deeds: Mapping[Role, Deed]
         before = {slot.uid for slot in slots.values()}
-        # Whoever comes is to have slots first; connections and Events of those who have can wait for that.
+        # Claims of slots go first; connections and Events of sessions that have slots can wait.
         with urgently():
             session, deeds = await both(self._protect(session), self._deeds.resolve(session, height))
             self._stages.mark(session.uid, Stage.PREPARE)
@@ -111,7 +112,7 @@ class SessionOpener:
         with self._gates.opening():
             deeds, slots, address = await self._open(session, slots, deeds, height)
         if self._store.sessions.get(session.key, session).generation != session.generation:
-            # What the address is for is written into its deeds for good: not what somebody corrected meanwhile.
+            # The deeds keep for good what the address is for: that must not be a spec which was changed meanwhile.
             raise ConflictError(409, "Conflict", "the spec was changed while the wallets were opened")
         await self._deeds.record_address(session, deeds, address)
         await self._publish(session, slots)
@@ -120,30 +121,27 @@ class SessionOpener:
 
     @staticmethod
     def _was_published(session: Session, slots: Slots) -> bool:
-        """Whether the status says so of these very pods: it is written after connections were."""
+        """Whether the status reports these very pods' wallets as open, which is written after connections were."""
         return session.phase in OPEN_PHASES and are_told_open(session, slots)
 
     async def _protect(self, session: Session) -> Session:
-        """The finalizer is there before a wallet is open. Raises ConflictError."""
+        """Add the finalizer before a wallet is open. Raises ConflictError."""
         if session.finalizers.own is not None:
             return session
-        body = await self._kube.patch(
-            SESSIONS,
-            session.key.namespace,
-            session.key.name,
+        return await patch_session(
+            self._ctx,
+            session,
             [
                 {"op": "test", "path": "/metadata/resourceVersion", "value": session.resource_version},
                 session.finalizers.added(FINALIZER),
             ],
         )
-        self._store.see_session(body)
-        return Session.parse(body)
 
     def _is_open(self, slot: Slot) -> bool:
         return slot.wallet_file is not None and self._opener.is_open(slot, slot.wallet_file)
 
     async def _tell(self, session: Session, slots: Slots, before: set[str]) -> Session:
-        """Events and the phase Opening, once slots were claimed; the operator that claimed them may have died of it."""
+        """Record an Event for new slots; write the phase Opening, also for a claim whose operator died before."""
         fresh = [slot for slot in slots.values() if slot.uid not in before]
         if fresh:
             story = "SlotReplaced" if session.phase in OPEN_PHASES else "SlotsClaimed"
@@ -161,7 +159,7 @@ class SessionOpener:
     async def _open(
         self, session: Session, slots: Slots, deeds: Mapping[Role, Deed], height: int
     ) -> tuple[Mapping[Role, Deed], Slots, str]:
-        """The deeds and slots as they are then (an exchange that started over has fresh files), and the address."""
+        """Open the wallets. Returns deeds and slots as they are then (a new exchange has new files) and the address."""
         known = next((deed.address for deed in deeds.values() if deed.address), None)
         expected = known or session.status.get("address")
         reused = session.spec.setup is Setup.CREATE and expected is not None and "address" not in session.status
@@ -172,13 +170,13 @@ class SessionOpener:
             deeds = await self._deeds.resolve(session, height)
         opening = self._opener.open_all(slots, deeds, expected)
         if session.spec.setup is Setup.CREATE and any(deed.address is None for deed in deeds.values()):
-            # A client could hand out an address of which the next attempt would know nothing: only what is in all
-            # three deeds is shown to clients.
+            # Only an address that is in all three deeds is published: a client could hand out one that the next attempt
+            # does not know.
             address = await opening
         else:
             address, _ = await both(opening, self._publish(session, slots))
         if reused:
-            # Told when it is true, and not at each try.
+            # Recorded when the wallets are open, not at each attempt.
             self._events.record(
                 session,
                 "WalletsReused",
@@ -189,7 +187,7 @@ class SessionOpener:
     async def _create(
         self, session: Session, slots: Slots, deeds: Mapping[Role, Deed], height: int
     ) -> tuple[Mapping[Role, Deed], Slots, str]:
-        """The key exchange, or what is left to do of an earlier attempt."""
+        """Run the key exchange, or what an earlier attempt left to do of it."""
         deeds, slots, address = await self._creator.make(session, slots, deeds, height)
         self._events.record(
             session,
@@ -199,16 +197,16 @@ class SessionOpener:
         return deeds, slots, address
 
     async def follow(self, session: Session, slots: Slots) -> None:
-        """Keep an open session's host names on its pods as they are, whatever else it waits for.
+        """Keep an open session's host names pointing to its present pods, whatever else it waits for.
 
-        Raises Blocked or NotOpened for a pod that cannot be called.
+        Raises Blocked or NotOpened for a pod that is not usable.
         """
         if session.phase not in OPEN_PHASES:
             return
         absent = [slots[role] for role in ROLES if role in slots and not slots[role].usable]
         told = session.status.get("wallets") or {}
         if any((told.get(slot.role) or {}).get("opened") for slot in absent):
-            # Taken back first: "opened" means, to the next operator as well, that the host names are as they should be.
+            # Withdrawn first: "opened" in the status means, also to the next operator, that the host names are current.
             blocked = not_ready(absent[0])
             raise Blocked(blocked.reason, blocked.message, retry_after=0.0)
         if absent or len(slots) < len(ROLES) or self._memory.of(session.uid, _Published).places is not None:
@@ -217,7 +215,7 @@ class SessionOpener:
             raise not_ready(absent[0])
 
     async def _point(self, session: Session, slots: Slots) -> None:
-        """Host names that lead to the pods that can be called, and nowhere else."""
+        """Publish host names for the usable pods, and for no others."""
         published, places = self._memory.of(session.uid, _Published), _places(slots)
         if published.places == places:
             return
@@ -230,7 +228,7 @@ class SessionOpener:
         published.places = places
 
     async def _publish(self, session: Session, slots: Slots) -> None:
-        """Connection Secrets and host names, where they are not those of the slots as they are."""
+        """Write connection Secrets and host names, where they differ from those of the present slots."""
         await both(self._point(session, slots), self._hand_out(session, slots))
 
     async def _hand_out(self, session: Session, slots: Slots) -> None:
@@ -247,7 +245,7 @@ class SessionOpener:
 
 
 def _is_doubtful(session: Session) -> bool:
-    """Whether wallets were never seen to open, or failed to the last time: nobody is to give way for them in vain."""
+    """Whether wallets were never seen to open, or failed to last time: no session is to be evicted for them in vain."""
     unseen = session.spec.setup is Setup.OPEN and "address" not in session.status
     return unseen or "failure" in session.status
 
@@ -263,7 +261,7 @@ def _places(slots: Slots) -> tuple[Any, ...]:
 
 
 def wallet_fields(session: Session, slots: Slots, *, opened: bool) -> dict[str, Any]:
-    """The ``wallets`` of the status."""
+    """The ``wallets`` field of the status, by role."""
     return {
         role.value: {
             "pod": slot.name,

@@ -1,7 +1,7 @@
-"""Brings one EscrowSession to where its spec says it should be, whatever state it is found in (invariant I7).
+"""Brings one EscrowSession to the state in its spec, whatever state it is found in (invariant I7).
 
-Every step looks at what is there and does only what is missing, so a crash between any two of them is continued by the
-next look.
+Every step reads the present state and does only what is missing, so the next reconciliation continues after a crash
+between any two steps.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from escrow_operator.core.settlement import SETTLED, final_phase
 from escrow_operator.models.common import ROLES, Label, format_time
 from escrow_operator.models.session import CLOSED_PHASES, OPEN_PHASES, Phase, Session, SessionKey
 from escrow_operator.services.context import Context
-from escrow_operator.services.reporting.status import CONFLICT_SECONDS, StatusWriter
+from escrow_operator.services.reporting.status import StatusWriter
 from escrow_operator.services.runtime.outcomes import (
     RECHECK_SECONDS,
     RETRY_SECONDS,
@@ -43,20 +43,21 @@ from escrow_operator.services.sessions.opening import Escrow, SessionOpener, wal
 from escrow_operator.services.sessions.renewal import Renewal
 from escrow_operator.services.slots.capacity import Capacity
 from escrow_operator.services.slots.claims import SlotClaims
+from escrow_operator.services.writing import requeue_delay
 
 NOT_CHECKED_SECONDS = 1.0
-"""Until the next look while monerod is asked for the first time; its answer wakes the session."""
+"""Requeue delay in seconds while monerod is queried for the first time; its answer requeues the session sooner."""
 
 CATCH_UP_SECONDS = 0.5
 CATCH_UP_GRACE = 10.0
-"""Seconds for which a Ready session's wallets may trail monerod, looked at every half second, before Ready is taken
-back. Blocks are two minutes apart, and scanning one takes milliseconds."""
+"""Requeue delay while a Ready session's wallets trail monerod, and after how long Ready is withdrawn, in seconds.
+Blocks are two minutes apart, and scanning one takes milliseconds."""
 
 
 @dataclass
 class _Looks:
-    """What looks at a session remember of those before: since when (monotonic) its wallets trail monerod, and which
-    touch was said to be unreadable."""
+    """Kept between reconciliations of a session: whether there was one, since when (monotonic) its wallets trail
+    monerod, and which unreadable touch was reported."""
 
     begun: bool = False
     behind_since: float | None = None
@@ -91,13 +92,13 @@ class SessionReconciler:
         self._status = status
 
     async def reconcile(self, key: SessionKey) -> float | None:
-        """One look; returns the requeue delay in seconds, or None."""
+        """Reconcile a session; returns the requeue delay in seconds, or None."""
         session = self._store.sessions.get(key)
         if session is None:
             self._claims.forget(key)
             return None
         if not self._memory.of(session.uid, _Looks).begun:
-            # Another of its name may have waited; this one has not yet.
+            # A former session of this name may have waited; this one has not yet.
             self._claims.forget(key)
             self._memory.of(session.uid, _Looks).begun = True
         self._stages.mark(session.uid, Stage.QUEUE)
@@ -109,10 +110,10 @@ class SessionReconciler:
             if session.phase is Phase.FAILED and not await self._closer.is_mended(session):
                 return await self._closer.stay_failed(session)
             return await self._advance(session)
-        except ConflictError:
-            return CONFLICT_SECONDS
+        except ConflictError as error:
+            return requeue_delay(error)
         except Exception:
-            # It may never come to say what it lacks: nobody is to wait behind it.
+            # The session may never get as far as reporting what it lacks: no other session is to wait behind it.
             self._claims.forget(key)
             raise
 
@@ -127,7 +128,7 @@ class SessionReconciler:
         return await self._keep_open(session)
 
     def _check_touch(self, session: Session) -> None:
-        """A touch that cannot be read would let the session expire under its user: say so, once."""
+        """Report, once, a touch that cannot be read: the session would expire while it is in use."""
         text, looks = session.touch, self._memory.of(session.uid, _Looks)
         if text is None or read_touch(text) is not None or looks.invalid_touch == text:
             return
@@ -175,12 +176,12 @@ class SessionReconciler:
             raise self._backoff.failed(session, self._claims.held(session).values(), error) from None
         self._backoff.forget(session)
         if self._inspector.daemon(session).status is True:
-            # Nobody's pods are replaced for a monerod that is not there yet.
+            # No pods are replaced for a monerod that is not reachable and synced yet.
             self._renewal.must_be_current(escrow.session, escrow.slots, self._inspector.pool(session))
         return escrow
 
     async def _look(self, escrow: Escrow) -> float | None:
-        """Read the wallets, and say Ready only on fresh knowledge (invariant I8)."""
+        """Read the wallets, and report Ready only on fresh knowledge (invariant I8)."""
         session = escrow.session
         now = self._clock.now()
         phase = session.phase if session.phase in OPEN_PHASES else Phase.ACTIVE
@@ -202,7 +203,7 @@ class SessionReconciler:
                 raise
             if self._is_about_to_catch_up(session, blocked):
                 return CATCH_UP_SECONDS
-            # The wallets are open and their address is proven: say so, while what they hold is not known.
+            # The wallets are open and their address is verified: report that, while what they hold is unknown.
             conditions = self._not_ready(session, phase, blocked, wallets_open=None)
             await self._status.report(session, Report(phase, conditions, fields | self._clocks(session, now)))
             return blocked.retry_after
@@ -211,7 +212,7 @@ class SessionReconciler:
     async def _tell(
         self, escrow: Escrow, reading: Reading, trouble: Blocked | None, fields: dict[str, Any]
     ) -> float | None:
-        """Say what two of the wallets, and monerod, say of the money, whatever is wrong with the third."""
+        """Report the money as two of the wallets and monerod agree on it, whatever is wrong with the third."""
         session, now = escrow.session, self._clock.now()
         daemon = self._inspector.daemon(session)
         view = self._inspector.payout(session, reading)
@@ -233,7 +234,7 @@ class SessionReconciler:
         else:
             opened = health(phase, "WalletsOpen", "All three wallets are open and up to date.", wallets_open=True)
         report = Report(phase, (*opened, *money, daemon), fields)
-        # What was just read decides whether the clocks stand still, and not what the status said before.
+        # The new reading decides whether ttl and maxAge are suspended, not the former status.
         fields |= self._clocks(
             session,
             now,
@@ -248,7 +249,7 @@ class SessionReconciler:
         self._stages.ready(session.uid)
         interval = self._settings.intervals.monitor.total_seconds()
         if self._renewal.is_due(escrow.slots, self._inspector.pool(session)):
-            # No event tells of a free slot to a session that has its three.
+            # A free slot requeues only sessions that lack slots, not one that has its three.
             interval = min(interval, RETRY_SECONDS)
         left = time_left(session, now=now, idle_ttl=self._idle_ttl)
         return interval if left is None else max(1.0, min(interval, left.total_seconds()))
@@ -256,7 +257,7 @@ class SessionReconciler:
     def _is_about_to_catch_up(self, session: Session, blocked: Blocked) -> bool:
         """Whether wallets trail monerod only for a moment, as they do around every block.
 
-        What the status says was true at the block before. It is not taken back for less than ``CATCH_UP_GRACE``.
+        The status was true at the block before. It is not withdrawn before ``CATCH_UP_GRACE`` is over.
         """
         ready = session.condition(READY)
         if blocked.reason != "WalletSyncing" or not ready or ready["status"] != "True":
@@ -267,18 +268,18 @@ class SessionReconciler:
         return now - looks.behind_since < CATCH_UP_GRACE
 
     def _no_settlement(self, session: Session) -> tuple[Condition, ...]:
-        """The Settled condition of a session whose settlement was taken back."""
+        """The Settled condition of a session whose spec.settlement was removed; empty if it never had one."""
         if session.condition(SETTLED) is None:
             return ()
         return (Condition(SETTLED, False, "NoSettlement", "spec.settlement is not set."),)
 
     async def _blocked(self, session: Session, blocked: Blocked) -> float:
         if blocked.reason == NOT_CHECKED:
-            # A fresh operator knows nothing yet; what the one before it wrote is not taken back for that.
+            # A new operator process knows nothing yet; the status that its predecessor wrote stays until it does.
             return NOT_CHECKED_SECONDS
         now = self._clock.now()
         if not blocked.keeps_place:
-            # Nobody is to give way to a session that could not use the place.
+            # No session is to be evicted for one that could not use the place.
             self._capacity.leave(session.key)
         fields: dict[str, Any] = dict(blocked.fields)
         phase = session.phase
@@ -304,7 +305,7 @@ class SessionReconciler:
     def _not_ready(
         self, session: Session, phase: Phase, blocked: Blocked, *, wallets_open: bool | None = False
     ) -> tuple[Condition, ...]:
-        """Ready is False, and what was known of the money is no longer known."""
+        """Conditions of a session that is not Ready: what was known of the money is no longer known."""
         conditions = [
             *health(phase, blocked.reason, blocked.message, wallets_open=wallets_open),
             self._inspector.daemon(session),
@@ -315,15 +316,15 @@ class SessionReconciler:
         return tuple(conditions)
 
     def _latest(self, session: Session) -> Session:
-        """The session after the writes of this look."""
+        """The session after the writes of this reconciliation."""
         return self._store.sessions.get(session.key, session)
 
     def _clocks(
         self, session: Session, now: datetime, *, used: datetime | None = None, protected: bool | None = None
     ) -> dict[str, Any]:
-        """When the session was used last (``used``: just now), the touch that counts in this, and when it closes.
+        """Status fields: the session's last use (``used``, if given), the touch counted in it, and when it closes.
 
-        Never, while it is ``protected`` (None: as the status says).
+        It does not close while it is ``protected`` (None: as the status says).
         """
         activity = used or last_use(session, now=now)
         clocks = {"lastActivityTime": format_time(activity), "lastTouch": session.touch, "expiresAt": None}

@@ -1,4 +1,4 @@
-"""Brings a changed spec.daemon to open sessions, by replacing their pods one after the other.
+"""Applies a changed spec.daemon to open sessions, by replacing their pods one after the other.
 
 wallet-rpc's own ``set_daemon`` is not used: after a start without a daemon it breaks multisig (monero#10246).
 """
@@ -29,7 +29,7 @@ class _Renewed:
 
 
 class Renewal:
-    """Only memory is which free slots are as good as taken: without it many sessions would count on the same one."""
+    """Remembers only which free slots are promised to sessions: else many sessions would count on the same slot."""
 
     def __init__(self, ctx: Context, claims: SlotClaims) -> None:
         self._store = ctx.store
@@ -37,15 +37,15 @@ class Renewal:
         self._renewed: dict[str, _Renewed] = {}
 
     def is_due(self, slots: Slots, pool: Pool) -> bool:
-        """Whether a session has slots to be replaced."""
+        """Whether one of a session's slots has an outdated spec.daemon."""
         return is_outdated(slots, pool.spec.daemon.digest)
 
     def must_be_current(self, session: Session, slots: Slots, pool: Pool) -> None:
         """Raises SlotBroken for the next slot to be replaced of a session whose three wallets are open.
 
-        Not before its status says so of these very pods: between two of them its clients have all three, and a look has
-        read them. While a payout is followed and the wallets see it, none is replaced: a session that ends soon needs
-        no new pods.
+        Not before the status reports the wallets as open in exactly these pods: between two replacements clients have
+        all three, and a reconciliation has read them. While a payout is followed and the session is Ready no slot is
+        replaced: a session that ends soon needs no new pods.
         """
         self._renewed.pop(session.uid, None)
         if not self.is_due(slots, pool):
@@ -59,11 +59,11 @@ class Renewal:
         if slot is not None:
             self._give_up(session, slot)
         if pool.spec.warm_slots == 0 and not self._claims.waiting(pool.key):
-            # Such a pool starts slots for those who wait, and one who waits is enough.
+            # A pool without warm slots starts slots for waiting sessions, and one waiting session is enough.
             self._claims.wait(session, pool)
 
     def must_not_be_hopeless(self, session: Session, slot: Slot | None, pool: Pool) -> None:
-        """Raises SlotBroken for a slot that did not open its wallet, if it has another monerod than it should."""
+        """Raises SlotBroken for a replaceable slot of an outdated spec.daemon that did not open its wallet."""
         outdated = slot is not None and not slot.has_daemon(pool.spec.daemon.digest)
         if slot is not None and outdated and slot.role in self._offered(pool):
             self._give_up(session, slot)
@@ -78,7 +78,7 @@ class Renewal:
         )
 
     def _offered(self, pool: Pool) -> set[Role]:
-        """The roles with more free slots of the present spec.daemon than are as good as taken."""
+        """The roles with more free slots of the present spec.daemon than are promised to sessions."""
         digest = pool.spec.daemon.digest
         left = dict.fromkeys(ROLES, 0)
         for slot in self._store.free_slots(pool.key):
@@ -91,7 +91,7 @@ class Renewal:
         return {role for role, number in left.items() if number > 0}
 
     def _is_over(self, renewed: _Renewed) -> bool:
-        """Whether the session has its new slot, or wants none any more."""
+        """Whether the session has its new slot, or no longer wants one."""
         session = self._store.session_by_uid(renewed.session.namespace, renewed.session.name, renewed.session_uid)
         if session is None or session.deleting or session.phase not in OPEN_PHASES:
             return True

@@ -1,6 +1,6 @@
-"""Holds the cluster-wide cap: who has a place, who waits for one, and who was asked to give his up (invariant I5).
+"""Keeps the cluster-wide cap: which sessions have a place under it, wait for one, or are to be evicted (invariant I5).
 
-Everything here is synchronous: between counting and deciding no other session can get in.
+Everything here is synchronous: between counting and deciding no other session can take a place.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from escrow_operator.services.slots.waiting_list import WAIT_SECONDS, FairWaitin
 
 
 class Capacity:
-    """Places are held by sessions with slots, and by sessions whose claim is under way."""
+    """Places under the cap are held by sessions with slots, and by sessions whose claim is under way."""
 
     def __init__(self, ctx: Context) -> None:
         self._store, self._clock, self._wakeups = ctx.store, ctx.clock, ctx.wakeups
         self._max_active = ctx.settings.sessions.max_active
         self._min_stay = ctx.settings.sessions.min_stay
         self._claiming: dict[str, str] = {}
-        """Namespaces by uid."""
+        """Namespaces of the sessions whose claim is under way, by uid."""
         self._waiting = FairWaitingList()
         self._evicting: set[str] = set()
 
@@ -41,7 +41,7 @@ class Capacity:
         return uid in self._claiming or self._store.is_holder(uid)
 
     def is_waiting(self, key: SessionKey) -> bool:
-        """Whether a session has asked for a place and not got it yet."""
+        """Whether a session is on the waiting list for a place."""
         return key in self._waiting
 
     def has_room(self, session: Session) -> bool:
@@ -51,10 +51,10 @@ class Capacity:
         return self.count_active() + self._waiting.ahead(session, self._places()) < self._max_active
 
     def ask(self, session: Session) -> None:
-        """Stand in the line for a place, and return when there is one: it is kept until ``admit`` or ``leave``.
+        """Join the waiting list for a place; return if there is one, which is kept until ``admit`` or ``leave``.
 
         Places are given to the namespace that has fewest, within it first come, first served. Raises Blocked
-        (AtCapacity) when there is none, after asking as many sessions to give way as are needed.
+        (AtCapacity) when there is none, after choosing as many sessions to evict as are needed.
         """
         if self.is_active(session.uid):
             return
@@ -69,16 +69,16 @@ class Capacity:
         self._claiming[session.uid] = session.key.namespace
 
     def settle_claim(self, session: Session) -> None:
-        """The claim is over: from now on the slots it has, or has not, say whether it holds a place."""
+        """End a claim: from now on the session has a place if it holds slots."""
         self._claiming.pop(session.uid, None)
 
     def leave(self, key: SessionKey) -> None:
-        """The session no longer wants a place. One that has one keeps it until its slots are gone."""
+        """Take a session off the waiting list. A session that has a place keeps it until its slots are gone."""
         if self._waiting.leave(key):
             self.wake_waiting()
 
     def must_be_evicted(self, session: Session) -> bool:
-        """Whether the session was chosen to give way, and still may; the next look of who waits chooses anew."""
+        """Whether the session was chosen for eviction and may still be evicted; else waiting sessions choose anew."""
         if session.uid not in self._evicting:
             return False
         if self._waiting and self.is_active(session.uid) and is_evictable(session):
@@ -88,14 +88,14 @@ class Capacity:
         return False
 
     def wake_waiting(self) -> None:
-        """A place may have become free: let as many look again as may find one, longest first.
+        """Requeue as many waiting sessions as may find a place, in the order of the waiting list.
 
-        At least one: when nobody gives way, it is for the first in the line to choose.
+        At least one: while no session is being evicted, the first on the waiting list has to choose one.
         """
         if not self._waiting:
             return
         room = max(1, self._max_active - self.count_active())
-        # Whoever is woken may look, and leave the line, at once.
+        # A requeued session may be reconciled, and leave the waiting list, at once.
         for key in list(islice(self._waiting.in_order(self._places()), room)):
             self._wakeups.session(key)
 
@@ -114,7 +114,7 @@ class Capacity:
         )
 
     def _evict_for_those_who_wait(self) -> None:
-        """Ask sessions to give way to those who wait, each to one whose namespace may take its place."""
+        """Choose sessions to evict, each for a waiting session whose namespace may take its place. Raises Blocked."""
         active, places = self.count_active(), Counter(self._places())
         self._evicting = {uid for uid in self._evicting if self._store.is_holder(uid)}
         leaving = self._evicting | self._store.leaving
@@ -123,7 +123,7 @@ class Capacity:
         needed = evictions_needed(
             max_active=self._max_active, active=active, waiting=len(self._waiting), evicting=len(leaving)
         )
-        # Those before them get the places that are free, or about to be.
+        # The first on the waiting list get the places that are free, or about to be.
         served = max(0, self._max_active - active + len(leaving))
         line = self._waiting.in_order(self._places())
         places.update(newcomer.namespace for newcomer in islice(line, served))
@@ -149,9 +149,9 @@ class Capacity:
             "AtCapacity",
             f"{active} of {self._max_active} sessions are active in the cluster"
             + (
-                "; one is giving way."
+                "; one is being evicted."
                 if leaving
-                else " and none of them may give way now. The session goes on when one closes or may give way;"
+                else " and none of them may be evicted now. The session goes on when one closes or may be evicted;"
                 " sessions.maxActive is the operator's setting."
             ),
             retry_after=WAIT_SECONDS,

@@ -16,12 +16,12 @@ from escrow_operator.models.session import OPEN_PHASES, Session, SessionKey
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.context import Context
 from escrow_operator.services.runtime.gather import gather_all
-from escrow_operator.services.runtime.outcomes import RETRY_SECONDS, Blocked, no_pool
+from escrow_operator.services.runtime.outcomes import RECHECK_SECONDS, RETRY_SECONDS, Blocked, no_pool
 from escrow_operator.services.slots.capacity import Capacity
 from escrow_operator.services.slots.waiting_list import WAIT_SECONDS, WaitingList
 
 ADOPTION_TRIES = 3
-"""Kubelet's own status updates move a pod's version: a look at the newer version settles that."""
+"""Kubelet's status updates change a pod's resourceVersion: reading the newer version and retrying settles that."""
 
 POOL_TROUBLE = frozenset(
     {
@@ -34,20 +34,20 @@ POOL_TROUBLE = frozenset(
         "StorageClassNotFound",
     }
 )
-"""Reasons of a pool that its waiting sessions tell as well."""
+"""Reasons of a pool's Ready condition whose message its waiting sessions report as well."""
 
 CONTENTION_SECONDS = 1.0
-"""Until the next try after a slot went away under a claim."""
+"""Requeue delay in seconds after a slot went away during a claim."""
 
 STARTING_SECONDS = 120.0
-"""For which a place at the cap is kept for a session whose slots are being started. A pod that takes longer may never
-start, and the place is others' until there are slots."""
+"""Seconds for which a place under the cap is kept for a session whose slots are being started. A pod that takes longer
+may never start, and the place is free for other sessions until there are slots."""
 
 Slots = dict[Role, Slot]
 
 
 class SlotClaims:
-    """Knows who holds and who waits. Slots are chosen and reserved with no await in between."""
+    """Knows which sessions hold slots and which wait. Slots are chosen and reserved with no await in between."""
 
     def __init__(self, ctx: Context, capacity: Capacity) -> None:
         self._kube, self._store, self._clock, self._wakeups = ctx.kube, ctx.store, ctx.clock, ctx.wakeups
@@ -57,7 +57,7 @@ class SlotClaims:
         self._taking: dict[tuple[PoolKey, Role, str], SessionKey] = {}
 
     def held(self, session: Session) -> Slots:
-        """The living slots of a session. Of two for one role the one that its status names, else the older."""
+        """A session's slots by role, none ending or finished. Of two the one that its status names, else the older."""
         named = {
             role: wallet.get("pod")
             for role, wallet in (session.status.get("wallets") or {}).items()
@@ -73,11 +73,11 @@ class SlotClaims:
         return slots
 
     def waiting(self, pool: PoolKey) -> list[SessionKey]:
-        """Sessions that wait for slots of a pool, longest first."""
+        """Sessions that wait for slots of a pool, the longest waiting first."""
         return self._waiting[pool].in_order()
 
     def wake_waiting(self, pool: PoolKey) -> None:
-        """A slot became free: let as many of those who wait look again as may find one, longest first."""
+        """Requeue as many sessions that wait for slots of a pool as may find one, the longest waiting first."""
         for session in self.waiting(pool)[: self._store.count_free(pool)]:
             self._wakeups.session(session)
 
@@ -86,7 +86,7 @@ class SlotClaims:
         return any(taken_pool == pool for taken_pool, _, _ in self._taking)
 
     def stop_waiting(self, session: SessionKey, pool: PoolKey) -> None:
-        """A session has what it wanted, or no longer wants it."""
+        """Take a session off the waiting list of a pool: it has its slots, or no longer wants any."""
         self._waits_since.pop(session, None)
         if pool in self._waiting and self._waiting[pool].leave(session):
             if not self._waiting[pool]:
@@ -94,32 +94,32 @@ class SlotClaims:
             self._wakeups.pool(pool)
 
     def wait(self, session: Session, pool: Pool) -> None:
-        """Have slots started for a session that has its three and is to get others."""
+        """Put a session that has three slots on the waiting list, so that the pool starts slots to replace them."""
         if self._waiting[pool.key].join(session):
             self._wakeups.pool(pool.key)
 
     def forget(self, session: SessionKey) -> None:
-        """The session is gone: it waits for nothing, whatever pool it named."""
+        """Take a session off all waiting lists, whatever pool it named."""
         self._capacity.leave(session)
         for pool in [pool for pool, line in self._waiting.items() if session in line]:
             self.stop_waiting(session, pool)
         self._waits_since.pop(session, None)
 
     def has_room(self, session: Session) -> bool:
-        """Whether the session has a place at the cap, or would get one without anybody giving way."""
+        """Whether the session has a place under the cap, or would get one without an eviction."""
         return self._capacity.has_room(session)
 
     def must_still_wait(self, session: Session, pool: Pool) -> None:
-        """Who waits already, and still would, need not prepare anything. Raises Blocked (AtCapacity, PoolEmpty)."""
+        """Raises Blocked (AtCapacity, PoolEmpty) for a session that still has to wait: it need not prepare anything."""
         if session.key in self._waiting[pool.key] or self._capacity.is_waiting(session.key):
             self.must_have_room(session, pool)
 
     def must_have_room(self, session: Session, pool: Pool, files: Mapping[Role, str] | None = None) -> None:
-        """Whether a claim would succeed now; called before anything is written for the session.
+        """Check that a claim would succeed now; called before anything is written for the session.
 
-        ``files`` are those of its wallets, as far as there are any. Raises Blocked: WalletInUse, AtCapacity, PoolEmpty.
-        Pods are started for sessions that have a place, not for those in the line for one; and nobody gives way for a
-        session whose pool cannot start any.
+        ``files`` are those of its wallets, as far as there are any. Raises Blocked: WalletInUse, AtCapacity, PoolEmpty,
+        PoolDeleting. Pods are started for sessions that have a place under the cap, not for those that wait for one;
+        and no session is evicted for one whose pool cannot start any pods.
         """
         held = self.held(session)
         wanted = [role for role in ROLES if role not in held]
@@ -131,6 +131,8 @@ class SlotClaims:
         if not lacking:
             self._capacity.ask(session)
             return
+        if pool.deleting:
+            raise _pool_deleting(pool, lacking)
         blocked = self._pool_empty(pool, lacking)
         since = self._waits_since.get(session.key)
         if self._trouble(pool) or (since is not None and self._clock.monotonic() - since > STARTING_SECONDS):
@@ -143,9 +145,9 @@ class SlotClaims:
         raise blocked
 
     async def ensure(self, session: Session, pool: Pool, files: Mapping[Role, str]) -> Slots:
-        """The session's three slots, claimed now where it lacks some; ``files`` are the wallets to be opened.
+        """The session's three slots by role, claimed now where it lacks some; ``files`` are the wallets to be opened.
 
-        Raises Blocked: WalletInUse, AtCapacity, PoolEmpty, Contention.
+        Raises Blocked: PoolNotFound, WalletInUse, AtCapacity, PoolEmpty, Contention.
         """
         await self._drop_surplus(session)
         held = self.held(session)
@@ -156,10 +158,10 @@ class SlotClaims:
             return held
         now = self._store.pools.get(pool.key)
         if not held and (now is None or now.deleting):
-            # Since this look began: a pool goes when no session has slots of it or is about to.
+            # Deleted since this reconciliation began: a pool goes when no session has or is claiming slots of it.
             raise no_pool(pool.key.name, pool.key.namespace, deleting=now is not None)
-        # No await between here and the end of the reservations: two sessions would choose the same slot, the same
-        # place, or the same wallet.
+        # No await from here until all is reserved: two sessions could choose the same slot, the same place, or the
+        # same wallet.
         try:
             self.must_have_room(session, pool, files)
         except Blocked:
@@ -191,7 +193,7 @@ class SlotClaims:
 
     @contextlib.contextmanager
     def _takes(self, session: Session, pool: Pool, files: Mapping[Role, str]) -> Iterator[None]:
-        """Keeps other sessions of this process off some wallet files until pods say who may hold them."""
+        """Keep other sessions of this process off some wallet files until the pods' annotations name them."""
         taken = {(pool.key, role, file): session.key for role, file in files.items()}
         self._taking |= taken
         try:
@@ -201,7 +203,7 @@ class SlotClaims:
                 del self._taking[one]
 
     async def _renote_held(self, session: Session, pool: Pool, held: Slots, files: Mapping[Role, str]) -> Slots:
-        """The slots that a session has, noted for the files that its deeds name now: somebody may have changed those.
+        """The slots that a session has, annotated with the files that its deeds name now, which may have changed.
 
         Raises Blocked (WalletInUse) like any claim to a wallet.
         """
@@ -215,7 +217,7 @@ class SlotClaims:
             return await self.renote(held, files)
 
     async def renote(self, slots: Slots, files: Mapping[Role, str]) -> Slots:
-        """Write on each slot which file it is about to hold, before it holds it; returns them as they are then."""
+        """Annotate each slot with the file that it is about to hold; returns the updated slots by role."""
         noted: Slots = {}
         for role, slot in slots.items():
             noted[role] = slot
@@ -227,7 +229,7 @@ class SlotClaims:
         return noted
 
     def _must_be_free(self, session: Session, pool: Pool, wanted: Mapping[Role, str]) -> None:
-        """Invariant I1: a wallet is opened nowhere while a pod that may hold it is still there."""
+        """Raises Blocked (WalletInUse) while a wallet may be open in a pod, or is being claimed (invariant I1)."""
         slots = (slot for file in set(wanted.values()) for slot in self._store.slots_of_file(pool.key, file))
         holders = wallet_holders(slots, wanted, session.uid)
         for role, file in wanted.items():
@@ -250,16 +252,16 @@ class SlotClaims:
         )
 
     def _pool_empty(self, pool: Pool, lacking: tuple[Role, ...]) -> Blocked:
-        more = "It is being deleted and starts none." if pool.deleting else "More are being started."
+        more = self._trouble(pool) or "More are being started."
         return Blocked(
             "PoolEmpty",
-            f"WalletPool {pool.key.name} has no free slot for {', '.join(lacking)}. {self._trouble(pool) or more}",
+            f"WalletPool {pool.key.name} has no free slot for {', '.join(lacking)}. {more}",
             retry_after=WAIT_SECONDS,
         )
 
     @staticmethod
     def _trouble(pool: Pool) -> str | None:
-        """Why the pool starts no slots, in its own words."""
+        """Why the pool starts no slots: the message of its Ready condition; None without trouble."""
         problem = pool.condition("Ready") or {}
         return problem["message"] if problem.get("reason") in POOL_TROUBLE else None
 
@@ -271,7 +273,7 @@ class SlotClaims:
                 try:
                     fresh = Slot.parse(await self._kube.get(PODS, slot.namespace, slot.name))
                 except (NotFoundError, KeyError, ValueError):
-                    # Gone, or relabelled by somebody: it is no slot any more.
+                    # Gone, or relabelled: it is no slot any more.
                     return None
                 if fresh.uid != slot.uid or not fresh.claimable:
                     return None
@@ -284,9 +286,9 @@ class SlotClaims:
         return None
 
     async def _let_go(self, session: Session) -> None:
-        """A session that opens nothing yet keeps no slots while it waits for others: two could wait for each other.
+        """Delete the slots of a session that opens nothing yet and has to wait: two sessions could wait for each other.
 
-        They are deleted and not given back, whatever the phase says: a wallet may have been open in them.
+        The slots are not given back, whatever the phase says: a wallet may have been open in them.
         """
         if session.phase in OPEN_PHASES:
             return
@@ -294,11 +296,22 @@ class SlotClaims:
             await self._kube.delete(PODS, slot.namespace, slot.name, uid=slot.uid)
 
     async def _drop_surplus(self, session: Session) -> None:
-        """Delete ended pods, and second pods for one role (a claim whose answer was lost)."""
+        """Delete finished pods, and second pods for one role (from a claim whose answer was lost)."""
         held = {slot.uid for slot in self.held(session).values()}
         for slot in self._store.slots_of_session(session.key.namespace, session.uid):
             if slot.uid not in held and not slot.terminating:
                 await self._kube.delete(PODS, slot.namespace, slot.name, uid=slot.uid)
+
+
+def _pool_deleting(pool: Pool, lacking: tuple[Role, ...]) -> Blocked:
+    """What to say of a session that lost a pod after its pool was deleted: the two wait for each other."""
+    return Blocked(
+        "PoolDeleting",
+        f"WalletPool {pool.key.name} is being deleted and starts no pods, and the session has none for"
+        f" {', '.join(lacking)} any more. Delete the session: the pool goes with the last one that holds its pods. Then"
+        " create both again, and the session's wallets are opened with their address and balance.",
+        retry_after=RECHECK_SECONDS,
+    )
 
 
 def _rank(slot: Slot, named: Mapping[str, str | None]) -> tuple[bool, str, str]:

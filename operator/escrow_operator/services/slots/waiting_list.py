@@ -1,4 +1,4 @@
-"""Lines of sessions that wait for the same thing."""
+"""Waiting lists of sessions, for the slots of a pool and for places under the cap."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from escrow_operator.models.common import parse_time
 from escrow_operator.models.session import Session, SessionKey
 
 WAIT_SECONDS = 10.0
-"""Until a session in a line looks again by itself; what it waits for wakes it at once."""
+"""Requeue delay in seconds of a session on a waiting list; it is requeued at once when it may get what it waits for."""
 
 
 class _Place(NamedTuple):
@@ -21,7 +21,7 @@ class _Place(NamedTuple):
 
 
 class WaitingList:
-    """First come, first served. Creation times order it, so that a restarted operator has the same line."""
+    """First come, first served, ordered by creation time, so that a restarted operator has the same waiting list."""
 
     def __init__(self) -> None:
         self._places: list[_Place] = []
@@ -34,18 +34,18 @@ class WaitingList:
         return key in self._of
 
     def join(self, session: Session) -> bool:
-        """Wait; False when the session did already."""
+        """Add a session; returns False when it was on the waiting list already."""
         place = _place(session)
         if self._of.get(session.key) == place:
             return False
-        # Of a session that was deleted and made again only the place of now counts.
+        # Of a session that was deleted and created again, only the present position counts.
         fresh = not self.leave(session.key)
         self._of[session.key] = place
         bisect.insort(self._places, place)
         return fresh
 
     def leave(self, key: SessionKey) -> bool:
-        """Wait no longer; False when the session did not wait."""
+        """Remove a session; returns False when it was not on the waiting list."""
         place = self._of.pop(key, None)
         if place is None:
             return False
@@ -53,27 +53,27 @@ class WaitingList:
         return True
 
     def ahead(self, session: Session) -> int:
-        """How many wait that come before a session, which may be in the line itself."""
+        """How many sessions wait before this one, which may be on the waiting list itself."""
         return bisect.bisect_left(self._places, _place(session))
 
     def is_before(self, number: int, session: Session) -> bool:
-        """Whether there is one at a position (0 is the first), and came before a session."""
+        """Whether there is a waiting session at a position (0 is the first) that comes before this one."""
         return number < len(self._places) and self._places[number] < _place(session)
 
     def in_order(self) -> list[SessionKey]:
-        """Those who wait, longest first."""
+        """The waiting sessions, the longest waiting first."""
         return [place.key for place in self._places]
 
     def ranked(self, held: int) -> Iterator[tuple[int, datetime, SessionKey]]:
-        """The same, each with the number of places that ``held`` places are before its own, and since when it waits."""
+        """The waiting sessions in order, as (``held`` plus the position, when the session was created, its key)."""
         return ((held + number, since, key) for number, (since, key) in enumerate(self._places))
 
 
 class FairWaitingList:
-    """A line for each namespace. Whose namespace has least comes first: asking more often does not help.
+    """A waiting list for each namespace. The namespace with fewest places comes first: asking more often does not help.
 
-    ``held`` in the methods says how many places each namespace holds already. The n-th of a line waits for the place
-    that would be its namespace's (held + n)-th; lower ones come first, of equals the one that has waited for longest.
+    ``held`` in the methods is how many places each namespace holds already. The n-th session of a namespace waits for
+    that namespace's (held + n)-th place; lower numbers come first, of equal ones the session that was created first.
     """
 
     def __init__(self) -> None:
@@ -86,11 +86,11 @@ class FairWaitingList:
         return key.namespace in self._lines and key in self._lines[key.namespace]
 
     def join(self, session: Session) -> bool:
-        """Wait; False when the session did already."""
+        """Add a session; returns False when it was on the waiting list already."""
         return self._lines.setdefault(session.key.namespace, WaitingList()).join(session)
 
     def leave(self, key: SessionKey) -> bool:
-        """Wait no longer; False when the session did not wait."""
+        """Remove a session; returns False when it was not on the waiting list."""
         line = self._lines.get(key.namespace)
         if line is None or not line.leave(key):
             return False
@@ -99,7 +99,7 @@ class FairWaitingList:
         return True
 
     def ahead(self, session: Session, held: Mapping[str, int]) -> int:
-        """How many wait that come before a session, which may be in the line itself."""
+        """How many sessions get a place before this one, which may be on the waiting list itself."""
         own = session.key.namespace
         mine = self._lines[own].ahead(session) if own in self._lines else 0
         level = held.get(own, 0) + mine
@@ -108,18 +108,18 @@ class FairWaitingList:
             if namespace != own:
                 lower = max(0, level - held.get(namespace, 0))
                 before += min(lower, len(line))
-                # The one that waits for the same number of places as this session.
+                # The session of that namespace that waits for a place of the same number as this session.
                 same_level = level >= held.get(namespace, 0)
                 before += same_level and line.is_before(lower, session)
         return before
 
     def in_order(self, held: Mapping[str, int]) -> Iterator[SessionKey]:
-        """Those who wait, in the order in which they get places; who asks for few pays for few."""
+        """The waiting sessions, in the order in which they get places; lazy, so that the first few are cheap."""
         ranked = (line.ranked(held.get(namespace, 0)) for namespace, line in self._lines.items())
         return (key for _, _, key in heapq.merge(*ranked))
 
     def namespaces(self) -> Set[str]:
-        """Those of which somebody waits."""
+        """The namespaces of waiting sessions."""
         return self._lines.keys()
 
 

@@ -1,1 +1,1 @@
-"""What the operator last saw of the cluster, and what it is looked up by."""
+"""The last known state of the cluster, with indexes."""

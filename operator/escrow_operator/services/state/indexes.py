@@ -1,4 +1,4 @@
-"""What the store looks things up by, so that no decision reads all there is."""
+"""Indexes of the store, so that no decision reads all objects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ V = TypeVar("V", bound=Hashable)
 
 
 class Index(Generic[K, V]):
-    """Sets of values by key; an empty set takes no room."""
+    """Sets of values by key; empty sets are dropped."""
 
     def __init__(self) -> None:
         self._sets: dict[K, set[V]] = {}
@@ -37,11 +37,11 @@ class Index(Generic[K, V]):
         return self._sets.get(key, frozenset())
 
     def add(self, key: K, value: V) -> None:
-        """Put a value in."""
+        """Add a value to the set of a key."""
         self._sets.setdefault(key, set()).add(value)
 
     def discard(self, key: K, value: V) -> None:
-        """Take a value out, if it is there."""
+        """Remove a value from the set of a key, if it is there."""
         values = self._sets.get(key)
         if values is not None:
             values.discard(value)
@@ -52,7 +52,7 @@ class Index(Generic[K, V]):
 class Holders(Index[str, tuple[str, str]]):
     """Which pods (namespace, name) a session holds, by its uid; and how many sessions of each namespace hold some.
 
-    Pods of one uid in two namespaces are somebody's who made them up; each namespace counts its own.
+    If pods in two namespaces name one uid, their labels were forged; each namespace counts its own.
     """
 
     def __init__(self) -> None:
@@ -60,13 +60,13 @@ class Holders(Index[str, tuple[str, str]]):
         self.namespaces: Counter[str] = Counter()
 
     def add(self, key: str, value: tuple[str, str]) -> None:
-        """A session has a pod."""
+        """Note that a session holds a pod."""
         if not self._is_in(key, value[0]):
             self.namespaces[value[0]] += 1
         super().add(key, value)
 
     def discard(self, key: str, value: tuple[str, str]) -> None:
-        """A session has a pod no more."""
+        """Note that a session no longer holds a pod."""
         known = self._is_in(key, value[0])
         super().discard(key, value)
         if known and not self._is_in(key, value[0]):
@@ -75,7 +75,7 @@ class Holders(Index[str, tuple[str, str]]):
                 del self.namespaces[value[0]]
 
     def is_elsewhere(self, key: str, namespace: str) -> bool:
-        """Whether a session has pods in another namespace than this."""
+        """Whether a session holds pods in another namespace than this."""
         return any(pod[0] != namespace for pod in self.get(key))
 
     def _is_in(self, key: str, namespace: str) -> bool:
@@ -88,10 +88,10 @@ class _Entry(NamedTuple):
 
 
 class LeastRecentlyUsed:
-    """A heap of some sessions, the least recently used one first: O(log n) for each note and choice.
+    """A heap of sessions, the least recently used one first: O(log n) for each note and choice.
 
-    ``belongs`` says of which. An entry tells when a session had been used at the time of the note. That only grows, so
-    the entry on top is a lower bound for all: when the session was used since, it is put back where it belongs.
+    ``belongs`` selects the sessions. An entry has a lower bound of its session's last use, which only grows. So the top
+    entry is a lower bound for all sessions: when its session was used since, it is put back with the later time.
     """
 
     def __init__(self, sessions: Mapping[SessionKey, Session], belongs: Callable[[Session], bool]) -> None:
@@ -104,29 +104,29 @@ class LeastRecentlyUsed:
         return len(self._heap)
 
     def note(self, session: Session) -> bool:
-        """A session was seen: it may belong here now. Whether it is a new one here."""
+        """Add a session if it belongs here; returns whether it was added."""
         if session.uid in self._noted or not self._belongs(session):
             return False
-        # Its first moment is bound enough, and needs no clock.
+        # The creation time is a lower bound, and needs no clock.
         created = parse_time(session.created_at)
         self._push(_Entry((created, session.created_at, session.key), session.uid))
         return True
 
     def tidy(self) -> None:
-        """Forget those that no longer belong here."""
+        """Drop the sessions that are gone or no longer belong here."""
         self._heap = [entry for entry in self._heap if self._session_of(entry)]
         heapq.heapify(self._heap)
         self._noted = {entry.uid for entry in self._heap}
 
     def first(self, *, may_go: Callable[[Session], bool], now: datetime) -> Session | None:
-        """The least recently used session that may go; None when there is none."""
+        """The least recently used session for which ``may_go`` is true; None when there is none."""
         passed = []
         found = None
         while self._heap and found is None:
             entry = heapq.heappop(self._heap)
             session = self._session_of(entry)
             if session is None:
-                # Noted again when it belongs here again.
+                # ``note`` adds it when it belongs here again.
                 self._noted.discard(entry.uid)
                 continue
             true = _Entry(use_order(session, now=now), entry.uid)
@@ -141,7 +141,7 @@ class LeastRecentlyUsed:
         return found
 
     def _session_of(self, entry: _Entry) -> Session | None:
-        """The session of an entry; None when it is gone, or belongs here no longer."""
+        """The session of an entry; None when it is gone, or no longer belongs here."""
         session = self._sessions.get(entry.order[2])
         return session if session and session.uid == entry.uid and self._belongs(session) else None
 
@@ -151,12 +151,12 @@ class LeastRecentlyUsed:
 
 
 TIDY_AFTER = 1_000
-"""Notes more than there are sessions, after which what is over is forgotten: where the cap is never reached nobody asks
-who is first, and finds it."""
+"""How many more notes than sessions there may be before stale entries are dropped: where the cap is never reached,
+``first`` is not called and finds none of them."""
 
 
 class Candidates:
-    """The sessions that may give way: those without money first, then by their last use."""
+    """The sessions that may be evicted: those without money first, then by their last use."""
 
     def __init__(self, sessions: Mapping[SessionKey, Session]) -> None:
         self._sessions = sessions
@@ -164,7 +164,7 @@ class Candidates:
         self._notes = 0
 
     def note(self, session: Session) -> None:
-        """A session was seen: it may have become one."""
+        """Note a session, if it may be evicted now."""
         if not is_evictable(session):
             return
         money = may_hold_money(session)
@@ -179,7 +179,7 @@ class Candidates:
             self._tidy()
 
     def first(self, namespaces: Iterable[str], *, may_go: Callable[[Session], bool], now: datetime) -> Session | None:
-        """The one that goes first of those in some namespaces that may go; None when there is none."""
+        """The session to evict first of those in some namespaces for which ``may_go`` is true; None without any."""
         wanted = list(namespaces)
         for money in (False, True):
             heaps = [heap for namespace in wanted if (heap := self._heaps.get((namespace, money)))]

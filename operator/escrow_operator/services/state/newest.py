@@ -1,9 +1,9 @@
-"""Of all that is heard of one kind of object, the newest version, and what is gone stays gone.
+"""Keeps the newest version of each object of one kind; a deleted object stays deleted.
 
-Watch events, pages of lists and answers to own writes come late, twice and in any order. What decides is the resource
-version alone, also between objects of one name with different uids: versions of one kind compare as numbers (documented
-by Kubernetes since 1.35, true long before), one that is made anew has a higher one than its predecessor ever had, and
-the event of a deletion carries the version of the deletion.
+Watch events, pages of lists and answers to own writes come late, twice and in any order. The resourceVersion alone
+decides, also between objects of one name with different uids: versions of one kind compare as numbers (documented by
+Kubernetes since 1.35, true long before), a recreated object has a higher one than its predecessor ever had, and the
+event of a deletion carries the version of the deletion.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Set
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 TOMBSTONES = 10_000
-"""Names to remember of what was deleted after the last full list, which vouches for all that went before it."""
+"""Names to remember of objects deleted after the last full list; the list itself covers earlier deletions."""
 
 
 class Listed(NamedTuple):
-    """What a full list of a namespace (None: of the cluster) contained, and as of which version."""
+    """The uids in a full list of a namespace (None: of the cluster), and the version of the list."""
 
     namespace: str | None
     uids: Set[str]
@@ -25,11 +25,11 @@ class Listed(NamedTuple):
 
 
 class Versioned(Protocol):
-    """An object as it was at one version."""
+    """An object at one version."""
 
     @property
     def uid(self) -> str:
-        """Another one for another object of the same name."""
+        """Differs between objects of the same name."""
 
     @property
     def resource_version(self) -> str:
@@ -41,7 +41,7 @@ R = TypeVar("R", bound=Versioned)
 
 
 class Newest(Generic[K, R]):
-    """Keys are (namespace, name)."""
+    """The known objects of one kind and the deleted ones, by (namespace, name)."""
 
     def __init__(self) -> None:
         self.known: dict[K, R] = {}
@@ -49,28 +49,28 @@ class Newest(Generic[K, R]):
         self._complete: dict[str | None, int] = {}
 
     def is_known(self, key: K, version: str) -> bool:
-        """Whether this very version is the one that is known."""
+        """Whether exactly this version is the known one."""
         known = self.known.get(key)
         return known is not None and known.resource_version == version
 
     def is_news(self, key: K, seen: R) -> bool:
-        """Whether this version is newer than all that was heard of its name."""
+        """Whether this version is newer than all that is known of its name, deletions included."""
         version = int(seen.resource_version)
         known = self.known.get(key)
         if known is not None:
             return version > int(known.resource_version)
-        # An object that is not known although a full list is newer than it was deleted before that list, or since.
+        # An unknown object with an older version than a full list was deleted before that list, or since.
         return version > max(self._gone.get(key, 0), self._complete.get(None, 0), self._complete.get(key[0], 0))
 
     def note(self, key: K, seen: R) -> R | None:
-        """Keep a version that is news; what was known of the name before."""
+        """Keep a version that is news; returns the object known by this name before, or None."""
         former = self.known.get(key)
         self.known[key] = seen
         self._gone.pop(key, None)
         return former
 
     def drop(self, key: K, version: str) -> R | None:
-        """At this version there was no object of the name; what was known of it, unless that is newer."""
+        """Note that no object of a name exists at a version; returns the dropped object, None if unknown or newer."""
         known = self.known.get(key)
         if known is not None and int(known.resource_version) > int(version):
             return None
@@ -80,7 +80,7 @@ class Newest(Generic[K, R]):
         return self.known.pop(key, None)
 
     def absent(self, listed: Listed) -> list[K]:
-        """What a full list does not contain, to be dropped at its version; what was seen since is not counted."""
+        """Keys of known objects that a full list does not contain, to be dropped at its version; newer objects stay."""
         version = int(listed.version)
         self._complete[listed.namespace] = max(version, self._complete.get(listed.namespace, 0))
         return [

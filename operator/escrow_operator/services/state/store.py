@@ -1,7 +1,7 @@
-"""What the operator last saw of the cluster, with indexes.
+"""The last known state of the cluster, with indexes.
 
-Watch events, lists and the answers to the operator's own writes all end here; of two versions the newer one stays
-(escrow_operator.services.state.newest), so a late watch event never hides a claim that was just made.
+Watch events, lists and the answers to the operator's own writes are all recorded here; of two versions the newer one
+stays (escrow_operator.services.state.newest), so a late watch event never hides a claim that was just made.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SlotKey = tuple[str, str]
 class Store:
     """Sessions, pools and slots. Not thread-safe: it lives in the event loop.
 
-    ``memory`` is told of each object that comes or goes.
+    ``memory`` is notified of each object that appears or is gone.
     """
 
     def __init__(self, memory: Memory | None = None) -> None:
@@ -49,16 +49,16 @@ class Store:
         self._by_session = Holders()
         self._by_file: Index[tuple[PoolKey, str], SlotKey] = Index()
         self.leaving: set[str] = set()
-        """Uids of the sessions that hold slots and are about to free them, those that are gone included."""
+        """Uids of the sessions that hold slots and are about to free them, deleted sessions included."""
         self.tallies = Tallies()
         self._reserved: set[str] = set()
         self.ending: set[str] = set()
-        """Namespaces that are being deleted, of those that are served by name: what is in them ends."""
+        """Namespaces served by name that are being deleted: their sessions and pools are ended."""
 
     def see_session(self, body: dict[str, Any]) -> bool:
-        """Note an EscrowSession; False when nothing newer was said."""
+        """Record an EscrowSession; returns whether it was news."""
         if self._newest_sessions.is_known(session_key(body), _version(body)):
-            # Most of what a full list says; parsing it would be most of its cost.
+            # True of most objects in a full list; parsing them would be most of its cost.
             return False
         session = _parse(Session, body)
         if session is None or not self._newest_sessions.is_news(session.key, session):
@@ -76,11 +76,11 @@ class Store:
         return True
 
     def drop_session(self, body: dict[str, Any]) -> bool:
-        """Forget a session that was deleted, by the event that says so; False when nothing newer was said."""
+        """Drop a session, given the event of its deletion; returns whether it was known and not newer."""
         return self._drop_session(session_key(body), _version(body)) is not None
 
     def see_pool(self, body: dict[str, Any]) -> bool:
-        """Note a WalletPool; False when nothing newer was said."""
+        """Record a WalletPool; returns whether it was news."""
         pool = _parse(Pool, body)
         if pool is None or not self._newest_pools.is_news(pool.key, pool):
             return False
@@ -88,12 +88,12 @@ class Store:
         return True
 
     def drop_pool(self, body: dict[str, Any]) -> bool:
-        """The same as ``drop_session`` for a pool."""
+        """Drop a pool, given the event of its deletion; returns whether it was known and not newer."""
         meta = body["metadata"]
         return self._drop_pool(PoolKey(meta["namespace"], meta["name"]), _version(body)) is not None
 
     def see_slot(self, body: dict[str, Any]) -> Slot | None:
-        """Note a wallet-rpc pod; None when nothing newer was said, or when it is no slot."""
+        """Record a wallet-rpc pod; returns the slot, or None when it is not news or not a slot."""
         try:
             slot = Slot.parse(body)
         except (ValidationError, KeyError, ValueError):
@@ -117,31 +117,31 @@ class Store:
         return slot
 
     def drop_slot(self, body: dict[str, Any]) -> Slot | None:
-        """The same as ``drop_session`` for a pod; returns what was known of it."""
+        """Drop a pod, given the event of its deletion; returns the slot, or None when it was unknown or is newer."""
         meta = body["metadata"]
         return self._drop_slot((meta["namespace"], meta["name"]), _version(body))
 
     def drop_absent_sessions(self, listed: Listed) -> list[SessionKey]:
-        """Forget the sessions that a full list did not contain; which those were."""
+        """Drop sessions that a full list did not contain; returns their keys."""
         gone = self._newest_sessions.absent(listed)
         for key in gone:
             self._drop_session(key, listed.version)
         return gone
 
     def drop_absent_pools(self, listed: Listed) -> list[PoolKey]:
-        """The same for pools."""
+        """Drop pools that a full list did not contain; returns their keys."""
         gone = self._newest_pools.absent(listed)
         for key in gone:
             self._drop_pool(key, listed.version)
         return gone
 
     def drop_absent_slots(self, listed: Listed) -> list[Slot]:
-        """The same for slots."""
+        """Drop slots that a full list did not contain; returns them."""
         dropped = (self._drop_slot(key, listed.version) for key in self._newest_slots.absent(listed))
         return [slot for slot in dropped if slot]
 
     def forget_namespace(self, namespace: str) -> tuple[list[SessionKey], list[PoolKey]]:
-        """Forget all that is in a namespace, because it is gone itself; what was known of it."""
+        """Drop all objects of a namespace that is gone; returns the keys of its sessions and of its pools."""
         sessions = [(key, one.resource_version) for key, one in self.sessions.items() if key.namespace == namespace]
         pools = [(key, one.resource_version) for key, one in self.pools.items() if key.namespace == namespace]
         slots = [(key, one) for key, one in self._slots.items() if key[0] == namespace]
@@ -170,7 +170,7 @@ class Store:
         return [self._slots[key] for key in self._by_session.get(uid) if key[0] == namespace]
 
     def slots_of_file(self, pool: PoolKey, file: str) -> list[Slot]:
-        """The pods of a pool, of any role and terminating ones included, that a wallet file was noted on."""
+        """The pods of a pool that are annotated with a wallet file, of any role and terminating ones included."""
         return [self._slots[key] for key in self._by_file.get((pool, file))]
 
     def count_holders(self, others: Collection[str] = ()) -> int:
@@ -182,7 +182,7 @@ class Store:
         return self._by_session.namespaces
 
     def namespace_of(self, uid: str) -> str | None:
-        """The namespace of a session that has adopted slots."""
+        """The namespace of a session that has adopted slots; None for any other."""
         return next((namespace for namespace, _ in self._by_session.get(uid)), None)
 
     def orphans(self) -> list[Slot]:
@@ -199,16 +199,16 @@ class Store:
         return set(self._by_session)
 
     def free_slots(self, pool: PoolKey) -> list[Slot]:
-        """Slots that nobody has adopted or is about to adopt."""
+        """Slots that no session has adopted or is about to adopt."""
         slots = (self._slots[key] for role in ROLES for key in self._free.get((pool, role)))
         return [slot for slot in slots if slot.uid not in self._reserved]
 
     def count_free(self, pool: PoolKey) -> int:
-        """How many sessions could find a slot at most: the free ones of the role that has most, reserved or not."""
+        """How many sessions could get a slot at most: the free slots of the role that has most, reserved or not."""
         return max(len(self._free.get((pool, role))) for role in ROLES)
 
     def gated_slots(self, pool: PoolKey) -> list[Slot]:
-        """Pods that are not started yet, oldest first."""
+        """Pods that still have the scheduling gate, oldest first."""
         return sorted((self._slots[key] for key in self._gated.get(pool)), key=lambda slot: slot.created_at)
 
     def reserve(self, slots: Iterable[Slot]) -> None:
@@ -220,7 +220,7 @@ class Store:
         self._reserved.difference_update(slot.uid for slot in slots)
 
     def session_by_uid(self, namespace: str, name: str | None, uid: str | None) -> Session | None:
-        """The living session that a slot's labels name, or None."""
+        """The existing session that a slot's labels name, or None."""
         session = self.sessions.get(SessionKey(namespace, name or ""))
         return session if session and session.uid == uid else None
 
@@ -289,7 +289,7 @@ R = TypeVar("R", Session, Pool)
 
 
 def _parse(kind: type[R], body: dict[str, Any]) -> R | None:
-    """The object, or None (and a log line) when no schema can have let it through."""
+    """The parsed object; None (logged) when it does not fit the schema."""
     try:
         return kind.parse(body)
     except (ValidationError, KeyError, ValueError):

@@ -1,4 +1,4 @@
-"""Numbers of what the store holds, kept while it changes: whoever asks for them costs no walk over all objects."""
+"""Counts of the objects in the store, updated with each change: reading them needs no pass over all objects."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Key = TypeVar("Key")
 
 
 class Tallies:
-    """Fed by the store. Numbers that became 0 take no room."""
+    """Updated by the store. Counts that reach 0 are dropped."""
 
     def __init__(self) -> None:
         self.phases: Counter[tuple[str, Phase]] = Counter()
@@ -26,21 +26,21 @@ class Tallies:
         self._sum = 0
 
     def session(self, old: Session | None, new: Session | None) -> None:
-        """A session is known in another version; None where it was not known, or no longer is."""
+        """Count a session's change; ``old`` is None when it was not known, ``new`` is None when it is gone."""
         if new:
             self.phases[new.key.namespace, new.phase] += 1
         if old:
             _take(self.phases, (old.key.namespace, old.phase))
 
     def slot(self, old: Slot | None, new: Slot | None) -> None:
-        """The same of a slot."""
+        """Count a slot's change; ``old`` is None when it was not known, ``new`` is None when it is gone."""
         if new:
             self.slots[new.pool, new.role, count_of(new)] += 1
         if old:
             _take(self.slots, (old.pool, old.role, count_of(old)))
 
     def holder(self, uid: str, session: Session | None) -> None:
-        """A session holds slots; with None it does not, or is gone."""
+        """Count the session with this uid as a holder of slots; None when it holds none, or is gone."""
         self._sum -= self._opened.pop(uid, 0)
         opened = session.status.get("openedAt") if session else None
         if opened:

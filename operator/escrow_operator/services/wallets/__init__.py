@@ -1,1 +1,1 @@
-"""The wallets in the slots: deeds, connections, key exchange, opening, reading, closing."""
+"""The wallets in the slots: deeds, connections, key exchange; opening, reading and closing wallets."""

@@ -1,4 +1,4 @@
-"""Connections to the slots' wallet-rpc, and the login keys from which their logins derive."""
+"""Clients of the slots' wallet-rpc, and the login keys from which their logins derive."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from escrow_operator.services.context import Context
 from escrow_operator.services.runtime.outcomes import NotOurs, SlotBroken
 
 RECENT = 1_024
-"""Clients kept although nobody uses them. One that is made anew costs a digest challenge, which it would cost anyhow
-after the seconds for which an idle connection is kept; 10,000 sessions would keep 50 MB of them."""
+"""Clients kept while not in use. A new client costs a digest challenge, but so does an old one once its idle connection
+was closed; the clients of 10,000 sessions would take 50 MB."""
 
 
 class _LoginKey(NamedTuple):
-    """A pool's login key, and the uid of the pool whose own it was seen to be."""
+    """A pool's login key, and the uid of the pool that was verified to own it, None if that was not verified."""
 
     pool_uid: str | None
     key: str
@@ -43,9 +43,9 @@ class _LoginKey(NamedTuple):
 
 @dataclass
 class _Connected:
-    """A slot's client, as long as somebody keeps it, and the IP address that it calls.
+    """A weak reference to a slot's client, and the IP address that it calls.
 
-    A pod whose sandbox was made anew is the same pod, somewhere else.
+    A pod whose sandbox was recreated is the same object with another address.
     """
 
     ip: str = ""
@@ -53,9 +53,9 @@ class _Connected:
 
 
 class WalletClients:
-    """One client per slot at a time: a digest nonce is tied to its connection, and a wallet has one thread.
+    """Keeps one client per slot: a digest nonce is tied to its connection, and a wallet has one thread.
 
-    They share a pool of connections, made by ``connect``, in which each slot's address has its own.
+    The clients share one session, made by ``connect``, in which each slot's address has its own connection.
     """
 
     def __init__(self, ctx: Context, connect: Callable[[], aiohttp.ClientSession] = rpc_session) -> None:
@@ -67,9 +67,9 @@ class WalletClients:
         self._session: aiohttp.ClientSession | None = None
 
     async def ensure_login_key(self, pool: Pool) -> str:
-        """The id of the pool's login key, made when there is none; looked for once, until ``forget_login_key``.
+        """The id of the pool's login key, which is created if there is none; cached until ``forget_login_key``.
 
-        Raises NotOurs for a Secret of that name that is not the pool's.
+        Raises NotOurs for a Secret of that name that is not the pool's, or has no key.
         """
         known = self._keys.get(pool.key)
         if known is not None and known.pool_uid == pool.uid:
@@ -84,7 +84,7 @@ class WalletClients:
                 secret = await self._kube.get(SECRETS, pool.key.namespace, login_key_name(pool.key))
         problem = object_problem(pool, "Secret", secret)
         if problem:
-            # Whoever made it knows the key, and with it the login of every slot.
+            # Its creator knows the key, and with it the login of every slot.
             raise NotOurs(problem)
         try:
             key = secret_data(secret, "key").get("key")
@@ -98,16 +98,16 @@ class WalletClients:
         return key_id(key)
 
     def forget_login_key(self, pool: PoolKey) -> None:
-        """Read the pool's login key again when it is needed next: somebody may have deleted it."""
+        """Drop the cached login key of a pool, whose Secret may have been deleted; it is read again when needed."""
         self._keys.pop(pool, None)
 
     def notice(self, pool: PoolKey, slots: Iterable[Slot]) -> None:
-        """Read the login key again when a pod waits for its Secret: it is not there, whatever was read before."""
+        """Drop the cached login key if one of the slots waits for its Secret, which then does not exist any more."""
         if any(_misses_login_key(slot) for slot in slots):
             self.forget_login_key(pool)
 
     async def login(self, slot: Slot) -> Login:
-        """The slot's RPC login. Raises SlotBroken when its key is no longer there."""
+        """The slot's RPC login. Raises SlotBroken if the pool no longer has the key that it derives from."""
         known = self._keys.get(slot.pool)
         key = known.key if known else None
         if key is None or key_id(key) != slot.login_key:
@@ -120,7 +120,7 @@ class WalletClients:
         return derive_login(key, slot.uid)
 
     async def _read_key(self, slot: Slot) -> str | None:
-        """The key in the pool's Secret. Those who ask meanwhile wait for the answer to the first."""
+        """The key in the pool's Secret, or None. Concurrent calls for one pool share one request."""
         async with self._reading[slot.pool]:
             known = self._keys.get(slot.pool)
             if known is not None and key_id(known.key) == slot.login_key:
@@ -130,12 +130,12 @@ class WalletClients:
                 key = secret_data(secret, "key")["key"]
             except (NotFoundError, KeyError, SecretDataError):
                 return None
-            # Whose it is was not looked at: who can label a pod as a slot can make a Secret as well.
+            # Ownership is not verified here: a tenant who can label a pod as a slot can create the Secret as well.
             self._keys[slot.pool] = _LoginKey(None, key)
             return key
 
     async def client(self, slot: Slot) -> WalletRpc:
-        """The client of a slot, where it is now.
+        """The client of a slot at its present address.
 
         Raises SlotBroken like ``login``, and WalletUnreachable for a pod without an address.
         """
@@ -149,7 +149,7 @@ class WalletClients:
             if self._session is None:
                 self._session = self._connect()
             count = self._meters.wallet_requests.inc
-            # Another task may have made it while the login was read.
+            # Another task may have made the client while the login was read.
             found = connected.client() if connected.ip == slot.ip else None
             if found is None:
                 found = WalletRpc(f"http://{host}:{RPC_PORT}", login, session=self._session, on_request=count)
@@ -158,12 +158,12 @@ class WalletClients:
         return found
 
     async def close(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         if self._session is not None:
             await self._session.close()
 
 
 def _misses_login_key(slot: Slot) -> bool:
-    """Whether kubelet says of a pod that there is no such Secret."""
+    """Whether kubelet reports that the Secret with a pod's login key does not exist."""
     reason, message = slot.trouble or ("", "")
     return reason == "CreateContainerConfigError" and f'"{login_key_name(slot.pool)}" not found' in message

@@ -1,4 +1,4 @@
-"""Closes a session's wallets and gives its slots up: the one way out for every ending."""
+"""Closes a session's wallets and deletes its slots; used whenever a session ends, for whatever reason."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from escrow_operator.adapters.kube import ENDPOINT_SLICES, PODS, SECRETS, SESSIONS
+from escrow_operator.adapters.kube import ENDPOINT_SLICES, PODS, SECRETS
 from escrow_operator.adapters.kube_errors import ConflictError, KubeError, NotFoundError
 from escrow_operator.core.manifests.common import BASE_LABELS, connection_name, endpoint_slice_name
 from escrow_operator.core.manifests.session import withdrawal
@@ -21,33 +21,34 @@ from escrow_operator.services.runtime.gather import gather_all
 from escrow_operator.services.runtime.outcomes import Blocked
 from escrow_operator.services.wallets.clients import WalletClients
 from escrow_operator.services.wallets.opener import WalletOpener
+from escrow_operator.services.writing import patch_session
 
 _LOG = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 30.0
-"""For storing and closing one wallet by RPC. Past it the pod gets SIGTERM, at which wallet-rpc stores as well, and the
-session waits until the pod is gone."""
+"""Deadline for storing and closing one wallet by RPC. After it the pod gets SIGTERM, on which wallet-rpc stores as
+well, and the session waits until the pod is gone."""
 
 
 @dataclass
 class _Stale:
-    """Whether a closed session can still be connected to."""
+    """Whether a closed session still has published connections."""
 
     found: bool = False
 
 
 class WalletCloser:
-    """Store, close, verify, delete the pod."""
+    """Stores and closes wallets, verifies that, and deletes their pods."""
 
     def __init__(self, ctx: Context, wallets: WalletClients, opener: WalletOpener) -> None:
-        self._kube, self._store, self._memory = ctx.kube, ctx.store, ctx.memory
+        self._ctx, self._kube, self._store, self._memory = ctx, ctx.kube, ctx.store, ctx.memory
         self._wallets = wallets
         self._opener = opener
 
     async def release(self, session: Session) -> bool:
         """Close all wallets of a session and delete its pods.
 
-        True when none of them can hold a wallet any more: each was closed, or its pod is gone (invariant I1).
+        True when no pod can hold a wallet any more: each wallet was closed, or its pod has ended (invariant I1).
         """
         slots = self._store.slots_of_session(session.key.namespace, session.uid)
         closed = await asyncio.gather(*(self._close(slot) for slot in slots))
@@ -61,15 +62,15 @@ class WalletCloser:
         return all(closed)
 
     async def withdraw_endpoints(self, session: Session) -> None:
-        """Take away what clients connect with, of a session that ends but stays as an object.
+        """Withdraw the connection Secrets and host names of a session that ends but stays as an object.
 
-        It does not raise KubeError: wallets are closed whether or not this can be done, and what is left is found by
-        ``find_stale``.
+        It does not raise KubeError: wallets are closed whether or not this succeeds, and ``find_stale`` finds what is
+        left.
         """
         key = session.key
         try:
             await gather_all(self._withdraw_connection(session, role) for role in ROLES)
-            # Last: as long as it is there, what else is left is found.
+            # Last, since find_stale finds a session by its EndpointSlice.
             await self._kube.delete(ENDPOINT_SLICES, key.namespace, endpoint_slice_name(key))
         except KubeError as error:
             _LOG.warning("the connections of session %s could not be withdrawn: %s", key, error)
@@ -77,10 +78,10 @@ class WalletCloser:
             self._memory.drop(session.uid, _Stale)
 
     async def find_stale(self, namespace: str | None) -> list[SessionKey]:
-        """The closed sessions of a namespace (None: of the cluster) that can still be connected to.
+        """The closed sessions of a namespace (None: of the cluster) that still have an EndpointSlice.
 
-        A crash, or an API server that was away, may have left what leads clients to the address of a former pod, which
-        another pod may have by now. Each one's next look withdraws it: only there nobody publishes it meanwhile.
+        A crash, or an unreachable API server, may have left it, with the address of a former pod, which another pod may
+        have by now. The session's next reconciliation withdraws it, since only there nothing publishes it concurrently.
         """
         found: list[Session] = []
         async for page in self._kube.pages(ENDPOINT_SLICES, namespace, labels=BASE_LABELS):
@@ -90,13 +91,13 @@ class WalletCloser:
         return [session.key for session in found]
 
     def is_stale(self, session: Session) -> bool:
-        """Whether it was found to be without slots and not withdrawn."""
+        """Whether ``find_stale`` found the session, and its connections have not been withdrawn since."""
         return self._memory.of(session.uid, _Stale).found
 
     def _closed_owner(self, endpoint_slice: dict[str, Any]) -> Session | None:
-        """The session of an EndpointSlice, when it is a closed one without slots.
+        """The session of an EndpointSlice if it is in an ending phase, else None.
 
-        What a deleted session leaves goes by garbage collection.
+        Garbage collection removes the EndpointSlice of a deleted session.
         """
         meta = endpoint_slice["metadata"]
         session = self._store.sessions.get(SessionKey(meta["namespace"], meta["labels"].get(Label.SESSION, "")))
@@ -106,30 +107,34 @@ class WalletCloser:
         return session if meta["name"] == endpoint_slice_name(session.key) else None
 
     async def _withdraw_connection(self, session: Session, role: Role) -> None:
-        """Empty a connection Secret; it goes with the session.
+        """Empty a connection Secret, which is deleted with the session.
 
-        It is not deleted: the right to delete Secrets would be one to delete deeds.
+        The operator does not delete it: the right to delete Secrets would include deeds.
         """
         name = connection_name(session.key, role)
         with contextlib.suppress(NotFoundError, ConflictError):
             await self._kube.patch(SECRETS, session.key.namespace, name, withdrawal())
 
     async def drop_finalizer(self, session: Session) -> None:
-        """Let a deleted session go. Raises ConflictError when it changed in between."""
+        """Remove the operator's finalizer from a deleted session.
+
+        Raises ConflictError if the finalizer's position has changed, or the session is gone.
+        """
         index = session.finalizers.own
-        body = await self._kube.patch(
-            SESSIONS,
-            session.key.namespace,
-            session.key.name,
+        await patch_session(
+            self._ctx,
+            session,
             [
                 {"op": "test", "path": f"/metadata/finalizers/{index}", "value": FINALIZER},
                 {"op": "remove", "path": f"/metadata/finalizers/{index}"},
             ],
         )
-        self._store.see_session(body)
 
     async def _close(self, slot: Slot) -> bool:
-        """Whether the slot's process holds no wallet now. It never raises: the pod is deleted in any case."""
+        """Close the slot's wallet; returns whether its process certainly has none open.
+
+        Errors of the wallet are only logged: the pod is deleted in any case.
+        """
         self._opener.forget(slot)
         if slot.finished:
             return True

@@ -1,4 +1,4 @@
-"""Makes the three wallets of a new escrow, with no more files than it takes: wallet-rpc cannot delete any."""
+"""Makes the three wallets of a new escrow with as few files as possible: wallet-rpc cannot delete any."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from escrow_operator.services.wallets.opener import not_ready, storage_error
 
 
 class WalletCreator:
-    """Goes on where an earlier attempt ended. Only files that no address was published of come here."""
+    """Makes wallets, going on where an earlier attempt ended. For deeds without an address only."""
 
     def __init__(self, *, claims: SlotClaims, deeds: DeedStore, wallets: WalletClients) -> None:
         self._claims = claims
@@ -34,9 +34,10 @@ class WalletCreator:
     async def make(
         self, session: Session, slots: Slots, deeds: Mapping[Role, Deed], height: int
     ) -> tuple[Deeds, Slots, str]:
-        """The deeds and slots as they are then, and the address of the wallets, which are stored and closed.
+        """Make the wallets, store and close them; returns the updated deeds and slots, and the address.
 
-        Raises NotOpened (to be tried again), SlotBroken, or Failed when too many files were begun.
+        ``height`` is the restore height for new files. Raises NotOpened (to be retried), SlotBroken, or Failed if too
+        many files were begun.
         """
         for slot in slots.values():
             if not slot.usable:
@@ -56,7 +57,7 @@ class WalletCreator:
             raise NotOpened("KeyExchangeInterrupted", _interrupted(error)) from None
 
     async def _make(self, session: Session, slots: Slots, deeds: Deeds, height: int) -> tuple[Deeds, Slots, str]:
-        # A deed that names another file than one of the operator's is not a reason to convert that one.
+        # A file that a deed names but whose name the operator did not choose must not be converted.
         foreign = [role for role, deed in deeds.items() if not is_own_file(session, deed.file)]
         deeds, slots = await self._renew(session, slots, deeds, height, foreign)
         clients = {role: await self._wallets.client(slots[role]) for role in ROLES}
@@ -75,7 +76,7 @@ class WalletCreator:
     async def _renew(
         self, session: Session, slots: Slots, deeds: Deeds, height: int, roles: Iterable[Role]
     ) -> tuple[Deeds, Slots]:
-        """Other files for some roles; each slot says which one before it holds it."""
+        """Other files for some roles, recorded on the slots before they open them."""
         roles = tuple(roles)
         if not roles:
             return deeds, slots

@@ -1,7 +1,7 @@
-"""What opens the wallets: the operator's own deeds (setup Create) or the user's Secrets (setup Open).
+"""Reads and writes deeds: the operator's own (setup Create), or ones built from the user's Secrets (setup Open).
 
-Nothing here deletes a Secret, and no password that an address may depend on is ever overwritten (invariant I4). People
-who may not read a Secret read the status: it says that the Secret is not what was asked for, and nothing that is in it.
+No Secret is ever deleted, and no password that an address may depend on is ever overwritten (invariant I4). Users who
+may not read a Secret may read the status, so it reports that a Secret is not as required, but nothing of its data.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from escrow_operator.services.runtime.outcomes import RECHECK_SECONDS, Blocked, 
 Deeds = dict[Role, Deed]
 
 MAX_ATTEMPTS = 10
-"""Sets of files in which the key exchange of one session is begun: each may leave three files for ever."""
+"""Most sets of files in which the key exchange of one session is begun: each may leave three files for ever."""
 
 SUFFIX_BYTES = 4
-"""Of the random part of a file name."""
+"""Length of the random part of a file name, in bytes."""
 
 
 def must_name_secrets(session: Session) -> None:
-    """Raise Failed (SecretNameInvalid) for a session of before the schema said what a Secret can be called.
+    """Raise Failed (SecretNameInvalid) for a session older than the schema's rule for names of Secrets.
 
-    Also of one that is open: what it was opened with may be another namespace's.
+    This includes sessions that are open: their wallets may have been opened with a Secret of another namespace.
     """
     for role in ROLES:
         name = _secret_name(session, role)
@@ -58,9 +58,9 @@ class DeedStore:
         self._kube = ctx.kube
 
     async def resolve(self, session: Session, height: int) -> Deeds:
-        """The three deeds of a session; those of setup Create are made when there are none yet.
+        """The three deeds of a session; with setup Create, missing ones are made.
 
-        ``height`` is the chain's, which fresh wallets note as their restore height. Raises Blocked with a reason that
+        ``height`` is the chain's, which new deeds record as the restore height. Raises Blocked with a message that
         names the Secret at fault.
         """
         found = await self.find(session)
@@ -70,7 +70,7 @@ class DeedStore:
         return {role: deed for role, deed in found.items() if deed} | {deed.role: deed for deed in made}
 
     async def find(self, session: Session) -> dict[Role, Deed | None]:
-        """What there is of the three deeds; nothing is written. Raises Blocked like ``resolve``."""
+        """The three deeds, None for missing ones; nothing is written. Raises Blocked like ``resolve``."""
         if session.spec.setup is Setup.OPEN:
             return dict(await self._given(session))
         found = dict(await asyncio.gather(*(self._made(session, role) for role in ROLES)))
@@ -79,7 +79,7 @@ class DeedStore:
         return found
 
     def _must_not_be_settled(self, session: Session, found: Mapping[Role, Deed | None]) -> None:
-        """Refuse to hand the wallets of a trade that is over to the next one: its parties may hold their keys."""
+        """Raise Blocked rather than use the wallets of a trade that is over again: its parties may hold their keys."""
         settled = next((deed.settled for deed in found.values() if deed and deed.settled), None)
         if settled is None or session.spec.reuse_settled_wallets or session.status.get("address"):
             return
@@ -91,7 +91,7 @@ class DeedStore:
         )
 
     async def mark_settled(self, session: Session, text: str) -> None:
-        """Write into the deeds that their trade is over, before the session says so. Deeds that users gave stay."""
+        """Record on the deeds that their trade is over, before the status does. Users' own Secrets stay unchanged."""
         if session.spec.setup is Setup.OPEN:
             return
         await gather_all(self._mark(session, role, text) for role in ROLES)
@@ -100,13 +100,13 @@ class DeedStore:
         name = deed_name(session.key, role)
         secret = await self._find(session.key.namespace, name)
         if secret is None or settled_mark(secret) == text:
-            # One that was lost says nothing to anybody: without it the wallet is not opened again.
+            # A lost deed needs no mark: without it the wallet is not opened again.
             return
         patch = settled_patch(secret, text)
         await self._kube.patch(SECRETS, session.key.namespace, name, patch)
 
     def _must_agree(self, session: Session, found: Mapping[Role, Deed | None]) -> None:
-        """Refuse to make fresh wallets beside ones that money may have been paid to."""
+        """Raise Blocked rather than make new wallets beside existing ones to which money may have been paid."""
         addresses = {deed.address for deed in found.values() if deed and deed.address}
         if session.status.get("address"):
             addresses.add(session.status["address"])
@@ -146,9 +146,9 @@ class DeedStore:
             )
 
     async def record_address(self, session: Session, deeds: Mapping[Role, Deed], address: str) -> None:
-        """Write the proven address, and what it is for, into every deed that lacks it, before it is published; seal it.
+        """Write the verified address and its terms into every deed that lacks them, and seal it, before publication.
 
-        From then on money may depend on what the deed says: nobody overwrites it, not even with the operator's rights.
+        From then on money may depend on the deed: a sealed Secret cannot be changed, even with the operator's rights.
         """
         if session.spec.setup is Setup.OPEN:
             return
@@ -163,9 +163,9 @@ class DeedStore:
     async def renew_files(
         self, session: Session, deeds: Mapping[Role, Deed], height: int, roles: Collection[Role]
     ) -> Deeds:
-        """Fresh file names for some roles, for a key exchange that starts over; the passwords and the old files stay.
+        """Write new file names for some roles, for a key exchange that starts over; returns all deeds.
 
-        Raises Failed after as many as one session may leave: no operator may fill a volume.
+        Passwords and old files stay. Raises Failed after ``MAX_ATTEMPTS``, so that no session fills a volume.
         """
         attempt = max(deed.attempt for deed in deeds.values()) + 1
         if attempt > MAX_ATTEMPTS:
@@ -186,7 +186,7 @@ class DeedStore:
         return dict(deeds) | {deed.role: deed for deed in await gather_all(self._write(session, d) for d in fresh)}
 
     async def versions(self, session: Session) -> str:
-        """The resource versions of the Secrets a session opens with: changes when the user mends one."""
+        """The resource versions of the Secrets that a session opens with, as one text that changes with any of them."""
         names = [_secret_name(session, role) for role in ROLES]
         return "/".join(await asyncio.gather(*(self._version(session.key.namespace, name) for name in names)))
 
@@ -198,7 +198,7 @@ class DeedStore:
         return version
 
     async def _given(self, session: Session) -> Deeds:
-        """The wallets of setup Open. A Secret that has the passwords of several is read once."""
+        """The deeds of setup Open. A Secret with the passwords of several wallets is read once."""
         names = list(dict.fromkeys(_secret_name(session, role) for role in ROLES))
         found = await gather_all(self._find(session.key.namespace, name) for name in names)
         secrets_by_name = dict(zip(names, found, strict=True))
@@ -255,11 +255,11 @@ class DeedStore:
 
 
 RETRY_AFTER_SECRET = 5.0
-"""Seconds. Secrets are not watched: watching would show the operator every Secret of the cluster."""
+"""Requeue delay in seconds. Secrets are not watched, since that takes the right to read every Secret of the cluster."""
 
 
 def _given_deed(session: Session, role: Role, secret: dict[str, Any] | None) -> Deed:
-    """The deed of a wallet that the spec names. Raises Blocked with what its Secret lacks."""
+    """The deed of a wallet that the spec names. Raises Blocked with what is wrong with its Secret."""
     assert session.spec.wallets is not None  # noqa: S101 - the schema's CEL rule says so
     wallet = session.spec.wallets.of(role)
     ref = wallet.secret_ref
@@ -271,7 +271,7 @@ def _given_deed(session: Session, role: Role, secret: dict[str, Any] | None) -> 
             retry_after=RETRY_AFTER_SECRET,
         )
     if not is_marked(secret, SecretUse.WALLET_PASSWORD):
-        # Before anything that it has could be told or used (invariant I11).
+        # This check comes before any use or report of the Secret's data (invariant I11).
         raise Blocked(
             SECRET_NOT_MARKED,
             how_to_mark(session.key.namespace, ref.name, SecretUse.WALLET_PASSWORD),
@@ -302,7 +302,7 @@ def _given_deed(session: Session, role: Role, secret: dict[str, Any] | None) -> 
 
 
 def terms_of(session: Session) -> str:
-    """What cannot change once the address is known, not by another session of the same name either."""
+    """The terms that cannot change once the address is known, not even by another session of the same name."""
     return f"{format_xmr(parse_xmr(session.spec.amount))} XMR, {session.spec.confirmations} confirmations"
 
 
@@ -313,12 +313,12 @@ def _secret_name(session: Session, role: Role) -> str:
 
 
 def _file_name(session: Session, suffix: str) -> str:
-    """Unique in the pool's storage for ever, and legible: namespaces and session names are DNS labels."""
+    """A file name, unique in the pool's storage for ever and legible: namespaces and session names are DNS labels."""
     return f"{session.key.namespace}.{session.key.name}.{suffix}"
 
 
 def is_own_file(session: Session, file: str) -> bool:
-    """Whether the operator chose this name, for a session of this name."""
+    """Whether the operator chose this file name, for a session of this namespace and name."""
     prefix = _file_name(session, "")
     suffix = file.removeprefix(prefix)
     return file.startswith(prefix) and re.fullmatch(rf"[0-9a-f]{{{2 * SUFFIX_BYTES}}}", suffix) is not None

@@ -1,8 +1,8 @@
-"""The 2-of-3 key exchange: makes three fresh wallets of one multisig, each in its own slot.
+"""The 2-of-3 key exchange: turns three new wallets, each in its own slot, into one multisig.
 
-https://docs.getmonero.org/multisignature/ describes the rounds. An exchange that was interrupted is never taken up in
-the middle: a wallet that took part in one is of no use, and gets another file. wallet-rpc deletes no files, so a file
-in which the exchange had not begun is used again, and three wallets that had come to its end are just taken.
+https://docs.getmonero.org/multisignature/ describes the rounds. An interrupted exchange is never resumed in the middle:
+a wallet that took part in one is useless and is replaced by one in another file. wallet-rpc deletes no files, so a file
+in which the exchange had not begun is used again, and three wallets that had completed it are used as they are.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ THRESHOLD = 2
 PARTIES = 3
 
 EXCHANGE_ROUNDS = 2
-"""Calls of exchange_multisig_keys that complete a 2-of-3; one more errors."""
+"""Calls of exchange_multisig_keys that complete a 2-of-3; a further one fails."""
 
 ESCROW = MultisigInfo(multisig=True, ready=True, threshold=THRESHOLD, total=PARTIES)
-"""What is_multisig says of each wallet when the exchange is complete."""
+"""The is_multisig answer of each wallet once the exchange is complete."""
 
 Wallets = Mapping[Role, WalletRpc]
 Deeds = Mapping[Role, Deed]
@@ -45,7 +45,7 @@ class ExchangeIncomplete(WalletError):
 
 
 class RoleError(WalletError):
-    """A wallet's error, with whose wallet it is."""
+    """A wallet's error, with the role whose wallet it is."""
 
     def __init__(self, role: Role, error: WalletError) -> None:
         super().__init__(f"{role} wallet: {error}", code=error.code)
@@ -54,29 +54,29 @@ class RoleError(WalletError):
 
 
 class Begun(StrEnum):
-    """What is in the file of a deed, which is open then unless it is of no use."""
+    """The state of a deed's file. Unless it is useless, its wallet is open."""
 
     BLANK = "Blank"
-    """A wallet with which the exchange can begin."""
+    """A wallet with which an exchange can begin."""
     COMPLETE = "Complete"
     """A wallet of a complete 2-of-3."""
     USELESS = "Useless"
-    """A wallet whose exchange was interrupted, a file that does not open, or a wallet that somebody uses."""
+    """A wallet whose exchange was interrupted, a file that does not open, or a wallet that is in use or has money."""
 
 
 async def begin(wallets: Wallets, deeds: Deeds) -> dict[Role, Begun]:
-    """Make the wallet of each deed, or open the one that an earlier attempt left; what there is then.
+    """Create the wallet of each deed, or open the one that an earlier attempt left; returns the states by role.
 
-    Raises RoleError when a wallet does not say.
+    Raises RoleError if a state cannot be determined.
     """
     found = await gather_all(_of(role, _begin(wallets[role], deed)) for role, deed in deeds.items())
     return dict(zip(deeds, found, strict=True))
 
 
 async def common_address(wallets: Wallets) -> str | None:
-    """Close three wallets whose exchange is complete; their address, None when they have not the same.
+    """Close three wallets whose exchange is complete; returns their address.
 
-    Raises RoleError.
+    If their addresses differ, returns None and leaves them open. Raises RoleError.
     """
     addresses = set(await _all((role, wallets[role].address()) for role in ROLES))
     if len(addresses) != 1:
@@ -117,7 +117,7 @@ async def _begin(wallet: WalletRpc, deed: Deed) -> Begun:
 
 
 async def _look_into(wallet: WalletRpc, deed: Deed) -> Begun:
-    """Whether a file that is there can be used: it may have been left half written, or be somebody's in truth."""
+    """The state of an existing file, which may be half written, or a user's own wallet."""
     try:
         await wallet.open_wallet(deed.file, deed.password)
     except (InvalidPassword, WalletFileDamaged, WalletFileNotFound):

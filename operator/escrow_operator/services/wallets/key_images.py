@@ -12,9 +12,9 @@ from escrow_operator.services.runtime.gather import gather_all
 
 
 async def exchange(wallets: Mapping[Role, WalletRpc]) -> bool:
-    """Give each of the wallets the others' key images; False if fewer than two gave theirs.
+    """Give each wallet the key images of the others; returns False if fewer than two exported theirs.
 
-    One that gives none, or what another does not accept, keeps the rest from nothing: two of three are enough.
+    A wallet that exports none, or what another does not accept, does not stop the others: two of three are enough.
     """
     infos = {
         role: info for role, info in zip(wallets, await gather_all(map(_export, wallets.values())), strict=True) if info
@@ -42,5 +42,5 @@ async def _import(wallet: WalletRpc, infos: list[str]) -> None:
             for info in infos:
                 await _import(wallet, [info])
     except WalletError:
-        # Its next look says what is wrong with it.
+        # The next reading reports what is wrong with this wallet.
         return

@@ -1,4 +1,4 @@
-"""Asks a session's wallets what they hold. Reading is no activity (invariant I6): nothing here touches the clocks."""
+"""Reads what a session's wallets hold. Reading is no activity (invariant I6): it does not delay ttl or eviction."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ from escrow_operator.services.wallets.key_images import exchange
 from escrow_operator.services.wallets.opener import WalletOpener
 
 REFRESH_SECONDS = 20.0
-"""For one look. A wallet that has more to scan goes on scanning; the session says WalletSyncing meanwhile."""
+"""Deadline of the refresh in one reading. A wallet with more blocks to scan goes on; the reason is WalletSyncing."""
 
 STRAGGLER_SECONDS = 5.0
-"""To wait for the third wallet when two have said what they hold. They differ by milliseconds, unless one waits for a
-connection to monerod that is gone: Monero does so for minutes."""
+"""Seconds to wait for the third wallet once two have answered. Wallets differ by milliseconds, unless one waits for a
+lost connection to monerod, which Monero does for minutes."""
 
 CUT_OFF = (
     "monerod answers the operator, but not the wallets. Each open wallet holds an RPC connection: see that monerod's"
     " --rpc-max-connections (100 when not set) and --rpc-max-connections-per-private-ip (25) or -per-public-ip (3)"
     " allow as many, and that no NetworkPolicy is in their way."
 )
-"""The limits are those of monerod since 0.18.4: a connection above them is closed, which tells the wallet nothing."""
+"""The limits are those of monerod since 0.18.4, which closes further connections without telling the wallet why."""
 
 FULL_LOOK_EVERY = 10
-"""Looks of which one reads all that a wallet holds, whatever seems unchanged. No multiple of three, so that each of the
-three gets such a turn."""
+"""One of so many readings reads all that a wallet holds, even if nothing seems changed. It is not a multiple of three,
+so that each of the three wallets has its turn."""
 
 SYNCING_SECONDS = 1.0
-"""Until the next look at wallets that trail monerod."""
+"""Requeue delay in seconds of a session whose wallets trail monerod."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Survey:
-    """What a session's wallets hold, as of a height; ``trouble`` is what is wrong with one that does not join in.
+    """What a session's wallets hold, as of a height; ``trouble`` is why a wallet was left out, if one was.
 
-    Two surveys are never equal: one is the very one of before, or there may be news.
+    Surveys compare by identity: if the object is not the one of the previous reading, something may have changed.
     """
 
     money: Money
@@ -63,7 +63,7 @@ class Survey:
 
 @dataclasses.dataclass
 class _Known:
-    """What the last look at a session found, as of when, and what each wallet that was asked said."""
+    """The result of a session's last reading, the chain that it is of, and the view of each wallet that was queried."""
 
     wallets: tuple[str, ...]
     chain: ChainMark
@@ -73,13 +73,13 @@ class _Known:
 
     @property
     def at_odds(self) -> bool:
-        """Whether the wallets that were asked did not all say the same."""
+        """Whether the views of the wallets that were queried differ."""
         return len({(view.mined, view.announced) for view in self.views.values()}) > 1
 
 
 @dataclasses.dataclass
 class _Watched:
-    """What the monitor remembers of a session. ``doubted``: the next look asks all three wallets."""
+    """What the monitor remembers of a session. ``doubted``: the next reading queries all three wallets."""
 
     known: _Known | None = None
     exchange: Exchange | None = None
@@ -87,11 +87,11 @@ class _Watched:
 
 
 class WalletMonitor:
-    """Reads one session at a time; the caller holds the session.
+    """Reads the wallets of sessions; the caller must not read the same session concurrently.
 
-    A look at a session of which nothing can have changed is one request: whether one of the three wallets, each in its
-    turn, is still the one that was opened. After a block the one whose turn it is is asked what it holds; when that is
-    something else than before, all three are.
+    If nothing can have changed, a reading is one request: whether one of the three wallets, each in turn, is still the
+    one that was opened. After a block that wallet is queried for what it holds; if that differs from before, all three
+    are.
     """
 
     def __init__(self, ctx: Context, wallets: WalletClients, opener: WalletOpener) -> None:
@@ -100,14 +100,14 @@ class WalletMonitor:
         self._clock, self._memory = ctx.clock, ctx.memory
 
     def doubt(self, session_uid: str) -> None:
-        """The session was not looked at for a while: the next look asks all three wallets, not one in its turn."""
+        """Make the next reading query all three wallets, because the session was not watched for a while."""
         self._memory.of(session_uid, _Watched).doubted = True
 
     async def read(self, session_uid: str, slots: Mapping[Role, Slot], address: str, chain: ChainMark) -> Survey:
-        """What the wallets hold, as of the height they are at.
+        """Read what the wallets hold, as of the height that they are at.
 
-        ``chain`` is what monerod said last. The very survey of before is returned where it still holds.
-        Raises Blocked with what is wrong, unless two of the wallets are enough.
+        ``chain`` is of monerod's last answer. Returns the same object as before if nothing has changed. Raises Blocked
+        with the cause if fewer than two wallets can be read and agree on a height, or if the one in turn fails.
         """
         wallets = tuple(slots[role].incarnation for role in ROLES)
         watched = self._memory.of(session_uid, _Watched)
@@ -121,16 +121,16 @@ class WalletMonitor:
             known.chain = chain
         if known.survey.trouble is None:
             watched.doubted = False
-        # Around a new block, what was read may be of another one than monerod spoke of.
+        # Around a new block the wallets may be at another height than monerod's last answer.
         watched.known = known if known.survey.height == chain.height else None
         return known.survey
 
     async def share_key_images(
         self, session_uid: str, slots: Mapping[Role, Slot], reading: Reading, wanted: Wanted
     ) -> bool:
-        """Let the wallets exchange key images if it is time; False if it is not. Read again afterwards.
+        """Let the wallets exchange key images if that is due; returns whether it was. If so, read again afterwards.
 
-        Only those take part that say what the others say.
+        Only wallets that list the same outputs take part.
         """
         now = self._clock.monotonic()
         watched = self._memory.of(session_uid, _Watched)
@@ -147,10 +147,10 @@ class WalletMonitor:
         return True
 
     async def _still_holds(self, known: _Known, slots: Mapping[Role, Slot], address: str, chain: ChainMark) -> bool:
-        """Whether the wallet whose turn it is says what it said before; one not asked before must hold nothing.
+        """Whether the wallet in turn holds the same as before; one that was not queried before must hold nothing.
 
-        Where the wallets disagreed all of them are asked again when there may be news: it may have been a payment that
-        came while they were asked.
+        If the wallets disagreed, False as soon as something may have changed, so that all are queried again: a payment
+        may have come while they were queried.
         """
         role = ROLES[known.looks % len(ROLES)]
         slot, view, first = slots[role], known.views.get(role), not known.survey.height
@@ -179,7 +179,10 @@ class WalletMonitor:
     async def _survey(
         self, slots: Mapping[Role, Slot], address: str, chain: ChainMark
     ) -> tuple[Survey, dict[Role, WalletView]]:
-        """Ask all three; those at another height than two others, or than monerod, have no say."""
+        """Query all three wallets, and leave out those at another height than two others.
+
+        Raises Blocked if fewer than two are at one height.
+        """
         asked = await self._ask_all(slots, address)
         views = {role: said for role, said in asked.items() if isinstance(said, WalletView)}
         troubles = [said for said in asked.values() if isinstance(said, Blocked)]
@@ -192,7 +195,7 @@ class WalletMonitor:
         return Survey(agree(views), height, troubles[0] if troubles else None), views
 
     async def _ask_all(self, slots: Mapping[Role, Slot], address: str) -> dict[Role, WalletView | Blocked]:
-        """What each wallet says, or why it does not. One that hangs does not keep back what two others said."""
+        """The view of each wallet, or why there is none. After two answers, waits STRAGGLER_SECONDS for the third."""
         tasks = {role: asyncio.create_task(self._view(slots[role], address)) for role in ROLES}
         try:
             waits = set(tasks.values())
@@ -226,11 +229,11 @@ class WalletMonitor:
             raise self._blocked(slot, error) from None
 
     async def _must_hold(self, slot: Slot, address: str) -> None:
-        """Check that the wallet is still the one that was opened: its clients may close or replace it."""
+        """Raise Blocked unless the wallet is still the one that was opened: its clients may close or replace it."""
         try:
             current = await (await self._wallets.client(slot)).address()
         except WalletTimeout:
-            # Busy with a client's call: that is no sign of another wallet.
+            # The wallet is busy with a client's call, which is no sign of another wallet.
             return
         except WalletError as error:
             raise self._blocked(slot, error) from None

@@ -1,4 +1,4 @@
-"""Opens a session's wallets and proves that they are the right ones."""
+"""Opens a session's wallets and verifies that they are the right ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from escrow_operator.services.wallets.key_exchange import ESCROW
 
 @dataclass
 class _Opened:
-    """Which file was opened in which process, and the address that the wallet has."""
+    """Which file was opened in which process, and the address of the wallet."""
 
     incarnation: str | None = None
     file: str | None = None
@@ -40,19 +40,19 @@ class _Opened:
 
 
 class WalletOpener:
-    """Remembers which wallet it opened in which process, so that an open one costs nothing to confirm."""
+    """Opens wallets. It remembers which wallet it opened in which process, so that confirming one needs no request."""
 
     def __init__(self, ctx: Context, wallets: WalletClients) -> None:
         self._wallets = wallets
         self._memory = ctx.memory
 
     def is_open(self, slot: Slot, file: str) -> bool:
-        """Whether this operator opened the file in this very process (a restarted container is another)."""
+        """Whether this operator opened the file in the slot's present process (a restarted container is another)."""
         known = self._memory.of(slot.uid, _Opened)
         return (known.incarnation, known.file) == (slot.incarnation, file)
 
     def forget(self, slot: Slot) -> None:
-        """The slot's wallet was closed, or may be another."""
+        """Drop what is remembered of a slot, since its wallet was closed or may be another."""
         self._memory.drop(slot.uid, _Opened)
 
     def _note(self, slot: Slot, file: str, address: str) -> None:
@@ -60,7 +60,7 @@ class WalletOpener:
         opened.incarnation, opened.file, opened.address = slot.incarnation, file, address
 
     async def confirm(self, slots: Mapping[Role, Slot], address: str) -> bool:
-        """Whether the wallets that the slots are noted for are open in them, as another operator may have left them."""
+        """Whether wallets with ``address`` are open in all slots, as a previous operator process may have left them."""
         return all(await gather_all(self._confirm(slot, address) for slot in slots.values()))
 
     async def _confirm(self, slot: Slot, address: str) -> bool:
@@ -75,10 +75,10 @@ class WalletOpener:
         return current == address
 
     async def open_all(self, slots: Mapping[Role, Slot], deeds: Mapping[Role, Deed], expected: str | None) -> str:
-        """Open the three wallets in parallel; returns the address that all three were seen to have.
+        """Open the three wallets in parallel; returns the address that all three have.
 
-        ``expected`` is what they must have, None where only their agreement can be checked. Raises Failed for what
-        only a person can mend (wrong password, file, address) and NotOpened for what passes.
+        ``expected`` is the address that they must have, None if only their agreement can be checked. Raises Failed for
+        errors that only a user can mend (wrong password, file, address), SlotBroken, and NotOpened for temporary ones.
         """
         try:
             addresses = await gather_all(self._open(slots[role], deeds[role], expected) for role in ROLES)
@@ -123,8 +123,8 @@ class WalletOpener:
             current = await wallet.address()
             if expected is not None and current == expected:
                 return current
-            # Another wallet, or one nobody can vouch for (an operator died in between): opening a file twice in
-            # one process would drop its lock.
+            # Another wallet is open, or one of unknown origin (an operator died in between). It is closed first, since
+            # opening a file twice in one process would drop its lock.
             await wallet.close_wallet()
         except NoWalletOpen:
             pass
@@ -133,7 +133,7 @@ class WalletOpener:
 
 
 def not_ready(slot: Slot) -> NotOpened:
-    """What to say of a session one of whose pods cannot be called."""
+    """The error for a session one of whose pods cannot be called."""
     where = f" (node {slot.node})" if slot.node else ""
     return NotOpened(
         "SlotNotReady",
@@ -150,7 +150,7 @@ def _mismatch(message: str) -> NoReturn:
 
 
 def _explain(slot: Slot, deed: Deed, error: WalletError) -> NoReturn:
-    """Turn an error of opening into what the user should do. Raises Failed, NotOpened or SlotBroken."""
+    """Raise Failed, NotOpened or SlotBroken for an error of opening a wallet, with what the user should do."""
     wallet = f"The {slot.role} wallet {deed.file}"
     match error:
         case InvalidPassword():
@@ -194,7 +194,7 @@ def _explain(slot: Slot, deed: Deed, error: WalletError) -> NoReturn:
 
 
 def storage_error(slot: Slot, wallet: str) -> NotOpened:
-    """What to say of a volume that fails: that is no reason to take the wallet for lost."""
+    """The error for a volume that fails, which does not mean that the wallet is lost."""
     return NotOpened(
         "StorageError",
         f"{wallet}: its volume cannot be read or written in pod {slot.name} (full, read-only, or failing). See the"

@@ -1,4 +1,4 @@
-"""Finds out, before anybody gives way for a session, whether the wallet files that it names are there at all."""
+"""Checks that the wallet files that a session names exist, before another session is evicted for it."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from escrow_operator.services.wallets.clients import WalletClients
 
 @dataclass
 class _Proven:
-    """The files that were found to exist."""
+    """The files of a session that were found to exist."""
 
     files: tuple[str, ...] | None = None
 
 
 class WalletFileProber:
-    """Asks free slots to open the files with a password that nobody has.
+    """Lets free slots try to open the files with a random password.
 
     wallet-rpc looks for the file first: it answers "file not found" or "invalid password", and has no wallet open in
-    either case (measured with 0.18.5.3). So the slots stay free, and no place at the cap is needed.
+    either case (measured with 0.18.5.3). So the slots stay free, and no place under the cap is needed.
     """
 
     def __init__(self, ctx: Context, wallets: WalletClients) -> None:
@@ -42,14 +42,14 @@ class WalletFileProber:
         self._wallets = wallets
 
     async def must_exist(self, session: Session, pool: Pool, files: Mapping[Role, str]) -> None:
-        """Once for each session. Raises Failed (WalletFileNotFound), or Blocked when it cannot be found out."""
+        """Check the files, once per session. Raises Failed (WalletFileNotFound), or Blocked if the check fails."""
         named = tuple(files.get(role, "") for role in ROLES)
         if "" in named or self._memory.of(session.uid, _Proven).files == named:
-            # Of a session without deeds the wallets are made.
+            # The wallets of a session without deeds are yet to be made.
             return
         slots = {slot.role: slot for slot in self._store.free_slots(pool.key)}
         if set(slots) != set(ROLES):
-            # Without free slots nobody is asked to give way either.
+            # Without free slots no session is evicted either.
             return
         self._store.reserve(slots.values())
         try:
@@ -77,7 +77,7 @@ class WalletFileProber:
                 f"Whether the {slot.role} wallet {file} exists could not be found out: {error}. It is tried again.",
                 retry_after=RETRY_SECONDS,
             ) from None
-        # Whatever runs in it (the pool names the image), it is no slot for anybody's wallet now.
+        # The pod, whose image the pool names, does not run monero-wallet-rpc and must not get a wallet.
         raise SlotBroken(
             slot,
             f"Pod {slot.name} opened the {slot.role} wallet {file} with a password that nobody has: it is no"

@@ -75,3 +75,19 @@ async def test_a_claim_that_began_before_the_deletion_was_seen_takes_nothing() -
     del bench.store.pools[bench.pool.key]
     with pytest.raises(Blocked, match="There is no WalletPool default"):
         await bench.claims.ensure(newcomer, before, FILES)
+
+
+async def test_who_loses_a_pod_of_it_is_told_what_to_do() -> None:
+    """The pool waits for the session and starts nothing for it: nothing would ever change by itself."""
+    bench = Bench()
+    open_one = session("open", phase=Phase.ACTIVE)
+    bench.give_slots(open_one)
+    bench.see_pool(deleting=True)
+    for role in ROLES:
+        assert bench.store.drop_slot(slot_body(f"free-{role}", role))
+    assert bench.store.drop_slot(slot_body(f"open-{ROLES[1]}", ROLES[1], owner=open_one))
+    with pytest.raises(Blocked, match="Delete the session") as refused:
+        await bench.claims.ensure(open_one, bench.inspector.pool(open_one), FILES)
+    assert refused.value.reason == "PoolDeleting"
+    assert not refused.value.keeps_place
+    assert not bench.claims.waiting(bench.pool.key)

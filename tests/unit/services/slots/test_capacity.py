@@ -72,7 +72,7 @@ def test_i5_the_newcomer_waits_for_the_least_recently_used() -> None:
     cluster = Cluster(2)
     old, young = cluster.active("old", 10), cluster.active("young", 20)
     newcomer = cluster.newcomer("new")
-    with pytest.raises(Blocked, match="one is giving way"):
+    with pytest.raises(Blocked, match="one is being evicted"):
         cluster.capacity.admit(newcomer)
     assert cluster.capacity.must_be_evicted(old)
     assert not cluster.capacity.must_be_evicted(young)
@@ -114,7 +114,7 @@ def test_i5_nobody_gives_way_for_a_place_that_becomes_free_anyway() -> None:
     cluster.active("stays", 1)
     cluster.active("ends", 20)
     cluster.store.see_session(session_body("ends", phase=Phase.COMPLETED))
-    with pytest.raises(Blocked, match="one is giving way"):
+    with pytest.raises(Blocked, match="one is being evicted"):
         cluster.capacity.admit(cluster.newcomer("new"))
     assert cluster.asked() == set()
 
@@ -151,7 +151,7 @@ def test_without_a_victim_the_newcomer_waits_and_is_woken() -> None:
     cluster = Cluster(1)
     pinned = cluster.active("pinned", 1, pinned=True)
     newcomer = cluster.newcomer("new")
-    with pytest.raises(Blocked, match="none of them may give way") as blocked:
+    with pytest.raises(Blocked, match="none of them may be evicted") as blocked:
         cluster.capacity.admit(newcomer)
     assert blocked.value.reason == "AtCapacity"
     cluster.ends(pinned)
@@ -292,7 +292,7 @@ def test_a_flood_of_those_who_wait_is_not_gone_through_by_each_of_them(monkeypat
 
     ranked = WaitingList.ranked
     monkeypatch.setattr(WaitingList, "ranked", counting)
-    with pytest.raises(Blocked, match="none of them may give way"):
+    with pytest.raises(Blocked, match="none of them may be evicted"):
         cluster.capacity.ask(waiting[-1])
     cluster.capacity.wake_waiting()
     assert passed < 20
