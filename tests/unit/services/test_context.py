@@ -35,10 +35,16 @@ def test_what_the_store_drops_is_forgotten_by_all() -> None:
     ctx.store.see_session(body)
     ctx.memory.of("uid-shop-demo", Record).number = 7
     ctx.stages.begin("uid-shop-demo")
-    assert len(ctx.memory) == 1
+    ctx.memory.begin("another")
+    ctx.stages.begin("another")
+    assert len(ctx.memory) == 2
     body["metadata"]["resourceVersion"] = str(10**9)
     ctx.store.drop_session(body)
-    assert len(ctx.memory) == 0
+    assert len(ctx.memory) == 1
+    for uid in ("uid-shop-demo", "another"):
+        ctx.stages.ready(uid)
+    timed = next(iter(ctx.meters.stages.collect())).samples
+    assert {sample.value for sample in timed if sample.name.endswith("_count")} == {1}, "the one that is still there"
 
 
 def test_who_is_urgent_is_read_from_the_same_store() -> None:

@@ -158,6 +158,24 @@ def test_one_that_was_passed_over_because_it_did_not_belong_is_noted_when_it_doe
     assert heap.first(may_go=anybody, now=NOW) == subject
 
 
+def test_of_several_namespaces_the_least_recently_used_goes_and_who_holds_money_last() -> None:
+    known = Known()
+    candidates = Candidates(known)
+    for one in (
+        active("young", 30),
+        active("rich", 1, money=True),
+        active("old", 20, namespace="market"),
+        active("kept", 2, evictable=False),
+    ):
+        known.see(one)
+        candidates.note(one)
+    order = []
+    while found := candidates.first(["shop", "market"], may_go=anybody, now=NOW):
+        order.append(found.key.name)
+        del known[found.key]
+    assert order == ["old", "young", "rich"]
+
+
 SESSIONS = st.lists(
     st.tuples(
         st.sampled_from("abcdef"), st.integers(0, 50), st.sampled_from(["shop", "market"]), st.booleans(), st.booleans()
