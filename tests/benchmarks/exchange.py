@@ -68,7 +68,7 @@ async def exchange(wallets: Mapping[str, WalletRpc], file: str, password: str) -
     wanted = MultisigInfo(multisig=True, ready=True, threshold=THRESHOLD, total=len(roles))
     if any(state != wanted for state in states) or len(addresses) != 1:
         raise NoEscrow("the key exchange did not end in one shared wallet")
-    await asyncio.gather(*(wallets[role].store(deadline=DEADLINE) for role in roles))
+    await asyncio.gather(*(wallets[role].call("store", {}, DEADLINE) for role in roles))
     done("check and store")
     return steps
 
@@ -89,7 +89,7 @@ async def play(job: Mapping[str, Any]) -> list[dict[str, Any]]:
             escrows.append((escrow, clients))
         # The connections stand before the clock runs.
         await asyncio.gather(
-            *(client.version(deadline=DEADLINE) for _, clients in escrows for client in clients.values())
+            *(client.call("get_version", {}, DEADLINE) for _, clients in escrows for client in clients.values())
         )
         start = time.monotonic()
 

@@ -19,6 +19,7 @@ from harness.operator import CHART, INTERVALS, NAMESPACE, RELEASE
 from harness.place import POOL, Place
 from harness.waiting import PATIENCE, wait_for
 from harness.world import World
+from regtest.calls import version
 from testbed.helm import Helm
 from testbed.portforward import PortForward
 
@@ -127,5 +128,5 @@ async def raw_slots(place: Place) -> AsyncIterator[Mapping[Role, WalletRpc]]:
             url = await place.forward(stack, meta["name"])
             clients[role] = WalletRpc(url, derive_login(key, meta["uid"]))
             stack.push_async_callback(clients[role].aclose)
-            await clients[role].version()
+            await version(clients[role])
         yield clients

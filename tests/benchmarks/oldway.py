@@ -22,6 +22,7 @@ from harness.escrow import AMOUNT, Escrow
 from harness.place import Place, remove_places
 from harness.waiting import wait_for
 from harness.world import bring_up
+from regtest.calls import transfer_by_txid, version
 from regtest.payout import Platform
 from testbed import progress
 
@@ -194,7 +195,7 @@ async def _measure(place: Place, rounds: Rounds, *, quick: bool) -> int:
     async with raw_slots(place) as slots, escrow.wallets() as open_ones:
         old = OldWay(slots, wallets)
         # Both sides stand ready: the session's connections have their login too.
-        await asyncio.gather(*(open_ones[role].version() for role in ROLES))
+        await asyncio.gather(*(version(open_ones[role]) for role in ROLES))
         for number in range(QUICK_ROUNDS if quick else ROUNDS):
             await _reads(rounds, old, open_ones, escrow, {"old": paid, "session": txid})
             progress.say(f"reads, round {number + 1}")
@@ -252,9 +253,9 @@ async def _confirmed(wallet: WalletRpc, txid: str) -> None:
 
 async def _confirmed_by_txid(wallet: WalletRpc, txid: str) -> None:
     """``get_transfer_by_txid``, for which wallet-rpc asks monerod for its mempool first."""
-    transfer = await wallet.transfer_by_txid(txid)
+    transfer = await transfer_by_txid(wallet, txid)
     assert transfer is not None
-    assert transfer.confirmations
+    assert transfer.integer("confirmations", 0)
 
 
 async def _balance_of(escrow: Escrow) -> None:

@@ -12,6 +12,7 @@ from escrow_operator.models.common import Role
 from harness.place import POOL, Place, remove_places
 from harness.secured import LOGIN, identify, log_in, own_monerod, plain_daemon, secured_daemon, vouch
 from harness.world import World, bring_up
+from regtest.calls import transfer_by_txid, version
 from testbed import progress
 
 from .measuring import raw_slots, summary, timed
@@ -26,7 +27,7 @@ CALLS: Mapping[str, Callable[[WalletRpc, str], Awaitable[object]]] = {
     "get_balance": lambda wallet, _: wallet.balance(),
     "get_transfers (in)": lambda wallet, _: wallet.transfers(incoming=True),
     "get_transfers (in, pool)": lambda wallet, _: wallet.transfers(incoming=True, pool=True),
-    "get_transfer_by_txid": lambda wallet, txid: wallet.transfer_by_txid(txid),
+    "get_transfer_by_txid": transfer_by_txid,
     "refresh": lambda wallet, _: wallet.refresh(),
 }
 
@@ -107,7 +108,7 @@ async def _side(world: World, link: str) -> AsyncIterator[_Side]:
 
 async def _round(side: _Side, seconds: Mapping[str, list[float]]) -> None:
     # The first call after a pause pays for a login challenge.
-    await side.wallet.version()
+    await version(side.wallet)
     for name, call in CALLS.items():
         seconds[name].append(await timed(call(side.wallet, side.txid)))
     file, password = side.wallets.spec[Role.ARBITER.value]["file"], side.wallets.passwords[Role.ARBITER]

@@ -16,6 +16,7 @@ from harness.chain import Chain
 from harness.escrow import AMOUNT, Escrow, condition
 from harness.place import Place
 from harness.waiting import wait_for
+from regtest.calls import transfer_by_txid
 from regtest.payout import Platform
 
 PAYOUT = "0.2"
@@ -134,8 +135,8 @@ async def test_two_wallets_pay_out_and_the_money_arrives(funded: list[Body], tra
 
     async def arrived() -> int:
         await chain.customer_wallet.refresh()
-        transfer = await chain.customer_wallet.transfer_by_txid(txid)
-        return transfer.amount if transfer and transfer.confirmations else 0
+        transfer = await transfer_by_txid(chain.customer_wallet, txid)
+        return transfer.integer("amount") if transfer and transfer.integer("confirmations", 0) else 0
 
     assert await wait_for(arrived, what="the payout to arrive") == parse_xmr(PAYOUT)
     status = await trade.until(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from escrow_operator.adapters.wallet_rpc import FILE_DEADLINE
 from escrow_operator.errors import (
     InvalidPassword,
     NotMultisig,
@@ -13,6 +14,7 @@ from escrow_operator.errors import (
     WalletRpcError,
 )
 from escrow_operator.models.monero import MultisigInfo
+from regtest.calls import transfer_by_txid, version
 
 from .bench import PASSWORD, Bench
 
@@ -22,10 +24,10 @@ class FilesContract:
 
     async def test_with_no_wallet_open_it_says_so_to_everything_but_the_version(self, bench: Bench) -> None:
         wallet = bench.wallet
-        assert await wallet.version() >> 16 == 1
+        assert await version(wallet) >> 16 == 1
         for call in (
             wallet.close_wallet,
-            wallet.store,
+            lambda: wallet.call("store", {}, FILE_DEADLINE),
             wallet.address,
             wallet.height,
             wallet.balance,
@@ -41,7 +43,7 @@ class FilesContract:
         with pytest.raises(NoWalletOpen):
             await wallet.transfers(pool=True)
         with pytest.raises(NoWalletOpen):
-            await wallet.transfer_by_txid("a" * 64)
+            await transfer_by_txid(wallet, "a" * 64)
 
     async def test_a_method_that_there_is_not(self, bench: Bench) -> None:
         with pytest.raises(WalletRpcError) as caught:

@@ -15,6 +15,7 @@ from demo.names import CUSTOMER, MANIFESTS, NAMESPACE, POD_SECONDS, PURSE, VENDO
 from escrow_operator.adapters.wallet_rpc import WalletRpc
 from escrow_operator.errors import NoWalletOpen
 from escrow_operator.models.monero import Login
+from regtest.calls import sent
 from regtest.customer import FIRST_BLOCKS, Customer
 from regtest.daemon import RegtestDaemon
 from regtest.payout import Platform
@@ -170,7 +171,6 @@ async def _open(wallet: WalletRpc, person: Customer) -> str:
 async def _release(wallets: Sequence[WalletRpc], address: str) -> str:
     for wallet in wallets:
         await wallet.refresh()
-        sent = await wallet.transfers(outgoing=True, pending=True)
-        if sent:
-            return sent[-1].txid
+        if txids := await sent(wallet):
+            return txids[-1]
     return (await Platform(*wallets).sweep(address))[0]

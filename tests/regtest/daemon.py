@@ -15,6 +15,7 @@ from escrow_operator.errors import (
     DaemonUnreachable,
 )
 from escrow_operator.models.monero import DaemonInfo, Login
+from regtest.calls import texts
 
 MINING_DEADLINE = 180.0
 """Seconds: 100 blocks take 6 to 10 s on two idle cores, several times that on busy ones."""
@@ -75,7 +76,7 @@ class RegtestDaemon:
 
     async def mempool(self) -> list[str]:
         """Ids of the transactions in the pool."""
-        return (await self._post("/get_transaction_pool_hashes", {})).texts("tx_hashes")
+        return texts(await self._post("/get_transaction_pool_hashes", {}), "tx_hashes")
 
     async def flush_mempool(self) -> None:
         """Drop every transaction from the pool, as if they had expired or lost a double spend."""

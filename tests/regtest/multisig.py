@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
-from escrow_operator.adapters.wallet_rpc import WalletRpc
+from escrow_operator.adapters.wallet_rpc import FILE_DEADLINE, WalletRpc
 from escrow_operator.models.monero import MultisigInfo
 
 THRESHOLD = 2
@@ -32,7 +32,7 @@ async def make_escrow(wallets: Mapping[str, WalletRpc], file: str, passwords: Ma
     expected = MultisigInfo(multisig=True, ready=True, threshold=THRESHOLD, total=len(roles))
     if any(state != expected for state in states) or len(addresses) != 1:
         raise RuntimeError("the key exchange did not end in one shared wallet")
-    await asyncio.gather(*(wallets[role].store() for role in roles))
+    await asyncio.gather(*(wallets[role].call("store", {}, FILE_DEADLINE) for role in roles))
     return addresses.pop()
 
 

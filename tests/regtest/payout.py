@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from escrow_operator.adapters.answer import Answer
 from escrow_operator.adapters.wallet_rpc import WalletRpc
 from escrow_operator.errors import StaleMultisigNonces
+from regtest.calls import texts
 
 MAX_ROUNDS = 3
 """Rounds tried when another client's export makes the nonces of ours stale."""
@@ -65,7 +66,7 @@ class Platform:
         submitted = await self._cosigner.call(
             "submit_multisig", {"tx_data_hex": signed.text("tx_data_hex")}, SIGN_DEADLINE
         )
-        return submitted.texts("tx_hash_list")
+        return texts(submitted, "tx_hash_list")
 
     async def _exchange_exports(self) -> None:
         await asyncio.gather(self._initiator.refresh(), self._cosigner.refresh())

@@ -87,13 +87,6 @@ class Answer:
         except ValueError:
             raise self.unexpected(name) from None
 
-    def texts(self, name: str) -> list[str]:
-        """A list of strings; a missing one is empty, as Monero leaves empty lists out."""
-        values = self._fields.get(name, [])
-        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-            raise self.unexpected(name)
-        return list(values)
-
     def integers(self, name: str) -> list[int]:
         """A list of unsigned 64-bit integers; a missing one is empty, as Monero leaves empty lists out."""
         values = self._fields.get(name, [])

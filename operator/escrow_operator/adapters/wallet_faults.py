@@ -28,7 +28,6 @@ from escrow_operator.errors import (
 from escrow_operator.models.common import printable
 
 UNKNOWN_ERROR = -1
-TRANSACTION_NOT_FOUND = -8
 MULTISIG_DATA_METHODS = {"make_multisig", "exchange_multisig_keys", "import_multisig_info"}
 """Methods whose remaining errors of code -1 are about the peers' messages."""
 

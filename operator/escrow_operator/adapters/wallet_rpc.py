@@ -7,14 +7,13 @@ does not document was measured on v0.18.5.3.
 """
 
 import re
-import ssl
 from collections.abc import Callable, Mapping, Sequence
 
 import aiohttp
 
 from escrow_operator.adapters.answer import Answer
 from escrow_operator.adapters.json_rpc import ErrorTypes, Fault, JsonRpcClient
-from escrow_operator.adapters.wallet_faults import TRANSACTION_NOT_FOUND, wallet_error
+from escrow_operator.adapters.wallet_faults import wallet_error
 from escrow_operator.errors import (
     InvalidWalletFileName,
     WalletAnswerTooLong,
@@ -62,7 +61,7 @@ _ERRORS = ErrorTypes(
 class WalletRpc:
     """The client of a pod; use one per pod: calls share a connection, to which digest nonces are tied.
 
-    Calls run one by one. For `tls`, `session` and `on_request` see JsonRpcClient. The `deadline` of a method is in
+    Calls run one by one. For `session` and `on_request` see JsonRpcClient. The `deadline` of a method is in
     seconds and includes waiting for earlier calls of this client; a call that exceeded it may still be running in the
     process.
     """
@@ -72,19 +71,14 @@ class WalletRpc:
         base_url: str,
         login: Login | None,
         *,
-        tls: ssl.SSLContext | None = None,
         session: aiohttp.ClientSession | None = None,
         on_request: Callable[[], None] | None = None,
     ) -> None:
-        self._rpc = JsonRpcClient(base_url, _ERRORS, login=login, tls=tls, session=session, on_request=on_request)
+        self._rpc = JsonRpcClient(base_url, _ERRORS, login=login, session=session, on_request=on_request)
 
     async def aclose(self) -> None:
         """Close the connection; the wallet stays open."""
         await self._rpc.aclose()
-
-    async def version(self, *, deadline: float = READ_DEADLINE) -> int:
-        """RPC version, major << 16 | minor. Answered without an open wallet, so usable as a readiness check."""
-        return (await self.call("get_version", {}, deadline)).integer("version")
 
     async def address(self, *, deadline: float = READ_DEADLINE) -> str:
         """Primary address of the open wallet. Raises NoWalletOpen."""
@@ -114,10 +108,6 @@ class WalletRpc:
     async def close_wallet(self, *, deadline: float = FILE_DEADLINE) -> None:
         """Store the wallet and close it; it stays open if storing fails. Raises NoWalletOpen."""
         await self.call("close_wallet", {"autosave_current": True}, deadline)
-
-    async def store(self, *, deadline: float = FILE_DEADLINE) -> None:
-        """Write the wallet's cache to its file. Raises NoWalletOpen."""
-        await self.call("store", {}, deadline)
 
     async def is_multisig(self, *, deadline: float = READ_DEADLINE) -> MultisigInfo:
         """Whether the open wallet is multisig and its key exchange complete. Raises NoWalletOpen."""
@@ -201,22 +191,15 @@ class WalletRpc:
         incoming: bool = False,
         outgoing: bool = False,
         pool: bool = False,
-        pending: bool = False,
-        failed: bool = False,
-        min_height: int | None = None,
         deadline: float = READ_DEADLINE,
     ) -> list[Transfer]:
-        """Transfers of the first account, of the chosen kinds; mined ones from block `min_height` on.
+        """Transfers of the first account, of the chosen kinds.
 
         A transaction that pays several subaddresses is listed once for each. Raises NoWalletOpen,
         WalletDaemonUnavailable.
         """
-        kinds = {"in": incoming, "out": outgoing, "pool": pool, "pending": pending, "failed": failed}
-        params: dict[str, object] = {"account_index": 0, **kinds}
-        if min_height:
-            # Monero's parameter is an exclusive bound.
-            params |= {"filter_by_height": True, "min_height": min_height - 1}
-        answer = await self.call("get_transfers", params, deadline)
+        kinds = {"in": incoming, "out": outgoing, "pool": pool}
+        answer = await self.call("get_transfers", {"account_index": 0, **kinds}, deadline)
         return [_transfer(item) for kind in kinds for item in answer.items(kind)]
 
     async def outputs(self, *, deadline: float = READ_DEADLINE) -> list[Output]:
@@ -234,25 +217,6 @@ class WalletRpc:
             )
             for found in answer.items("transfers")
         ]
-
-    async def transfer_by_txid(self, txid: str, *, deadline: float = READ_DEADLINE) -> Transfer | None:
-        """One transaction, None if the wallet does not know it; `amount` sums over its subaddresses.
-
-        A wallet that has not imported its peers' key images does not know an outgoing transaction or, if it returned
-        change, reports it as an incoming one of that amount; its confirmations are right all the same.
-        Raises ValueError if `txid` is not a transaction id, WalletDaemonUnavailable, NoWalletOpen.
-        """
-        if not _TXID.fullmatch(txid):
-            raise ValueError("a transaction id is 64 hexadecimal digits")
-        try:
-            answer = await self._rpc.call("get_transfer_by_txid", {"txid": txid}, deadline)
-        except Fault as fault:
-            if fault.code == TRANSACTION_NOT_FOUND:
-                return None
-            raise wallet_error("get_transfer_by_txid", fault, []) from None
-        first = answer.item("transfer")
-        same_kind = [t for t in answer.items("transfers") if t.text("type") == first.text("type")]
-        return _transfer(first, sum(t.integer("amount") for t in same_kind) if same_kind else None)
 
     async def call(self, method: str, params: Mapping[str, object], deadline: float) -> Answer:
         """Call any method, for callers that need more methods than the operator does."""
@@ -295,11 +259,11 @@ def _hash(answer: Answer, name: str) -> str:
     return value
 
 
-def _transfer(answer: Answer, amount: int | None = None) -> Transfer:
+def _transfer(answer: Answer) -> Transfer:
     return Transfer(
         txid=_hash(answer, "txid"),
         type=answer.choice("type", TransferType),
-        amount=answer.integer("amount") if amount is None else amount,
+        amount=answer.integer("amount"),
         fee=answer.integer("fee"),
         confirmations=answer.integer("confirmations", 0),
         height=answer.integer("height"),

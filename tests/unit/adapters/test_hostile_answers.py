@@ -257,7 +257,7 @@ async def test_a_challenge_that_made_no_sense_does_not_spoil_the_next_call() -> 
     answers = iter(
         [
             http(b"", b'WWW-Authenticate: Digest realm="a", nonce="b", algorithm=ROT13', status=b"401 Unauthorized"),
-            rpc({"version": 1}),
+            rpc({"height": 1}),
         ]
     )
 
@@ -267,8 +267,8 @@ async def test_a_challenge_that_made_no_sense_does_not_spoil_the_next_call() -> 
 
     async with wallet_of(write, login=LOGIN) as wallet:
         with pytest.raises(WalletProtocolError):
-            await wallet.version(deadline=DEADLINE)
-        assert await wallet.version(deadline=DEADLINE) == 1
+            await wallet.height(deadline=DEADLINE)
+        assert await wallet.height(deadline=DEADLINE) == 1
 
 
 NAMES = [
@@ -314,7 +314,6 @@ BODIES = st.binary() | ANSWERS.map(as_json) | DEEP
 async def _ask_wallet(wallet: WalletRpc) -> list[Any]:
     """Every question there is, answered or refused in the adapter's own words."""
     questions: list[Callable[[], Awaitable[Any]]] = [
-        lambda: wallet.version(deadline=DEADLINE),
         lambda: wallet.address(deadline=DEADLINE),
         lambda: wallet.open_wallet("f", "password", deadline=DEADLINE),
         lambda: wallet.is_multisig(deadline=DEADLINE),
@@ -326,7 +325,6 @@ async def _ask_wallet(wallet: WalletRpc) -> list[Any]:
         lambda: wallet.height(deadline=DEADLINE),
         lambda: wallet.balance(deadline=DEADLINE),
         lambda: wallet.transfers(incoming=True, outgoing=True, pool=True, deadline=DEADLINE),
-        lambda: wallet.transfer_by_txid(TXID, deadline=DEADLINE),
     ]
     return [await _outcome(question, WalletError) for question in questions]
 

@@ -50,7 +50,6 @@ MINED = IN_POOL | {"confirmations": 10, "height": 191, "locked": False, "type": 
 async def test_reads_of_an_open_wallet(wallet: MakeWallet) -> None:
     server = FakeServer(
         results={
-            "get_version": {"release": False, "version": 65568},
             "get_address": {"address": ADDRESS, "addresses": []},
             "get_height": {"height": 212},
             "refresh": {"blocks_fetched": 9, "received_money": False},
@@ -65,7 +64,6 @@ async def test_reads_of_an_open_wallet(wallet: MakeWallet) -> None:
         }
     )
     rpc = await wallet(server)
-    assert await rpc.version() == 0x10020
     assert await rpc.address() == ADDRESS
     assert await rpc.height() == 212
     assert await rpc.refresh() == 9
@@ -81,7 +79,6 @@ async def test_files_and_key_exchange(wallet: MakeWallet) -> None:
         results={
             "create_wallet": {},
             "open_wallet": {},
-            "store": {},
             "close_wallet": {},
             "prepare_multisig": {"multisig_info": INFO},
             "make_multisig": exchanged,
@@ -98,7 +95,6 @@ async def test_files_and_key_exchange(wallet: MakeWallet) -> None:
     assert await rpc.exchange_multisig_keys([INFO, INFO], PASSWORD) == KeyExchange(ADDRESS, INFO)
     assert await rpc.export_multisig_info() == "4d6f6e65726f"
     assert await rpc.import_multisig_info(["4d6f"]) == 2
-    await rpc.store()
     await rpc.close_wallet()
     assert dict(server.calls) == {
         "create_wallet": {"filename": "trade-1.buyer", "password": PASSWORD, "language": "English"},
@@ -108,7 +104,6 @@ async def test_files_and_key_exchange(wallet: MakeWallet) -> None:
         "exchange_multisig_keys": {"multisig_info": [INFO, INFO], "password": PASSWORD},
         "export_multisig_info": {},
         "import_multisig_info": {"info": ["4d6f"]},
-        "store": {},
         "close_wallet": {"autosave_current": True},
     }
 
@@ -147,46 +142,28 @@ async def test_what_no_output_says_is_refused(wallet: MakeWallet, wrong: dict[st
 
 
 async def test_a_transfer_in_the_pool_has_no_confirmations(wallet: MakeWallet) -> None:
-    server = FakeServer(results={"get_transfer_by_txid": {"transfer": IN_POOL, "transfers": [IN_POOL]}})
-    assert await (await wallet(server)).transfer_by_txid(TXID) == Transfer(
-        txid=TXID,
-        type=TransferType.POOL,
-        amount=350000000000,
-        fee=2599200000,
-        confirmations=0,
-        height=0,
-        double_spend_seen=False,
-        locked=True,
-        timestamp=1795354800,
-        unlock_time=0,
-    )
+    server = FakeServer(results={"get_transfers": {"pool": [IN_POOL]}})
+    assert await (await wallet(server)).transfers(pool=True) == [
+        Transfer(
+            txid=TXID,
+            type=TransferType.POOL,
+            amount=350000000000,
+            fee=2599200000,
+            confirmations=0,
+            height=0,
+            double_spend_seen=False,
+            locked=True,
+            timestamp=1795354800,
+            unlock_time=0,
+        )
+    ]
 
 
-async def test_a_transfer_to_several_subaddresses_is_summed(wallet: MakeWallet) -> None:
-    other = MINED | {"amount": 1, "subaddr_index": {"major": 0, "minor": 1}}
-    result = {"transfer": MINED, "transfers": [MINED, other]}
-    found = await (await wallet(FakeServer(results={"get_transfer_by_txid": result}))).transfer_by_txid(TXID)
-    assert found is not None
-    assert (found.amount, found.confirmations) == (350000000001, 10)
-
-
-async def test_an_unknown_transaction_is_not_a_daemon_that_is_down(wallet: MakeWallet) -> None:
-    server = FakeServer(errors={"get_transfer_by_txid": (-8, "Transaction not found.")})
-    assert await (await wallet(server)).transfer_by_txid(TXID) is None
-    server.errors["get_transfer_by_txid"] = (0, "")
-    with pytest.raises(errors.WalletDaemonUnavailable):
-        await (await wallet(server)).transfer_by_txid(TXID)
-    with pytest.raises(ValueError, match="64 hexadecimal"):
-        await (await wallet(server)).transfer_by_txid("zz")
-
-
-async def test_transfers_are_those_asked_for_from_a_height_on(wallet: MakeWallet) -> None:
+async def test_transfers_are_those_asked_for(wallet: MakeWallet) -> None:
     server = FakeServer(results={"get_transfers": {"in": [MINED], "pool": [IN_POOL]}})
-    found = await (await wallet(server)).transfers(incoming=True, pool=True, min_height=191)
+    found = await (await wallet(server)).transfers(incoming=True, pool=True)
     assert [t.type for t in found] == [TransferType.IN, TransferType.POOL]
-    # The process leaves out blocks up to min_height itself.
-    expected = {"in": True, "pool": True, "out": False, "filter_by_height": True, "min_height": 190}
-    assert server.calls[0][1].items() >= expected.items()
+    assert server.calls[0][1] == {"account_index": 0, "in": True, "pool": True, "out": False}
 
 
 async def test_a_wallet_without_transfers_answers_an_empty_object(wallet: MakeWallet) -> None:
@@ -204,20 +181,20 @@ async def test_a_file_name_stays_in_the_wallet_directory(name: str, wallet: Make
 
 
 async def test_digest_login_keeps_its_nonce_and_takes_a_new_one_on_a_new_connection(wallet: MakeWallet) -> None:
-    server = FakeServer(results={"get_version": {"version": 65568}}, login=LOGIN)
+    server = FakeServer(results={"get_height": {"height": 7}}, login=LOGIN)
     rpc = await wallet(server, LOGIN)
     for _ in range(3):
-        await rpc.version()
+        await rpc.height()
     assert server.challenges == 1
     server.nonce = "SeNsCNxpuRxGI8EUGAX9dg=="
-    await rpc.version()
+    await rpc.height()
     assert server.challenges == 2
 
 
 @pytest.mark.parametrize("login", [None, Login("op", "wrong")])
 async def test_a_refused_login(login: Login | None, wallet: MakeWallet) -> None:
     with pytest.raises(errors.WalletUnauthorized):
-        await (await wallet(FakeServer(login=LOGIN), login)).version()
+        await (await wallet(FakeServer(login=LOGIN), login)).height()
 
 
 @pytest.mark.parametrize(
@@ -248,7 +225,7 @@ async def test_a_process_that_is_gone() -> None:
         port = taken.getsockname()[1]
     rpc = WalletRpc(f"http://127.0.0.1:{port}", None)
     with pytest.raises(errors.WalletUnreachable):
-        await rpc.version()
+        await rpc.height()
     await rpc.aclose()
 
 
@@ -262,14 +239,14 @@ async def test_a_process_that_goes_in_the_middle_of_an_answer(wallet: MakeWallet
         return response
 
     with pytest.raises(errors.WalletUnreachable):
-        await (await wallet(go)).version()
+        await (await wallet(go)).height()
 
 
 async def test_a_process_that_cannot_be_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_rpc, "_TIMEOUT", aiohttp.ClientTimeout(total=None, sock_connect=0.01))
     rpc = WalletRpc("http://192.0.2.1", None)  # for documentation: nobody answers there
     with pytest.raises(errors.WalletUnreachable):
-        await rpc.version(deadline=5)
+        await rpc.height(deadline=5)
     await rpc.aclose()
 
 
@@ -283,13 +260,13 @@ async def test_calls_run_one_by_one_and_a_deadline_counts_the_wait(wallet: MakeW
         running += 1
         started.set()
         await released.wait()
-        return web.json_response({"result": {"version": 1}})
+        return web.json_response({"result": {"height": 1}})
 
     rpc = await wallet(slow)
-    first = asyncio.create_task(rpc.version(deadline=5))
+    first = asyncio.create_task(rpc.height(deadline=5))
     await started.wait()
     with pytest.raises(errors.WalletTimeout, match="still waiting for an earlier call"):
-        await rpc.version(deadline=0.05)
+        await rpc.height(deadline=0.05)
     assert running == 1
     released.set()
     assert await first == 1

@@ -31,11 +31,6 @@ class Wallet:
         self.closed = False
         self.made[url] = self
 
-    async def version(self, *, deadline: float) -> int:
-        assert deadline == exchange.DEADLINE
-        self.asked.append(("version",))
-        return 1
-
     async def create_wallet(self, file: str, password: str, *, deadline: float) -> None:
         assert deadline == exchange.DEADLINE
         if "taken" in self.name:
@@ -66,9 +61,10 @@ class Wallet:
         assert deadline == exchange.DEADLINE
         return "4other" if "other" in self.name else "4shared"
 
-    async def store(self, *, deadline: float) -> None:
+    async def call(self, method: str, params: dict[str, Any], deadline: float) -> None:
         assert deadline == exchange.DEADLINE
-        self.asked.append(("store",))
+        assert params == {}
+        self.asked.append((method.removeprefix("get_"),))
 
     async def aclose(self) -> None:
         self.closed = True

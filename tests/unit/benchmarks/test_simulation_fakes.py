@@ -13,6 +13,7 @@ from escrow_operator.adapters.monerod import Daemon
 from escrow_operator.adapters.wallet_rpc import WalletRpc
 from escrow_operator.errors import NoWalletOpen
 from escrow_operator.models.monero import Login, NetType
+from regtest.calls import version
 
 ADDRESS = "4" + "B" * 94
 
@@ -93,7 +94,7 @@ async def test_monerod_is_at_the_height_of_the_wallets_and_counts_are_read_and_r
     assert (info.height, info.nettype, info.synchronized) == (HEIGHT, NetType.FAKECHAIN, True)
     await daemon.aclose()
     slot = fakes.slot("slot-1")
-    await slot.version()
+    await version(slot)
     async with httpx.AsyncClient(base_url=fakes.daemon_url, trust_env=False) as client:
         report = (await client.get("/stats/reset")).json()
         assert report == {"calls": {"challenge": 1, "get_version": 1}, "tellers": 0, "connections": 1}

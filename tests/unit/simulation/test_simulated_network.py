@@ -7,6 +7,7 @@ import pytest
 from escrow_operator import errors
 from escrow_operator.adapters.wallet_rpc import WalletRpc
 from escrow_operator.models.monero import Login
+from regtest.calls import version
 from simulation.chain import Chain
 from simulation.monerod import Monerod
 from simulation.network import Network, Trouble
@@ -38,17 +39,17 @@ class Bench:
 async def test_a_login_opens_what_another_does_not() -> None:
     login = Login("slot", "secret")
     bench = Bench(login)
-    assert await bench.wallet.version()
+    assert await version(bench.wallet)
     assert bench.requests == 1
     with pytest.raises(errors.WalletUnauthorized):
-        await Bench(login, knows=Login("slot", "other")).wallet.version()
+        await version(Bench(login, knows=Login("slot", "other")).wallet)
 
 
 async def test_nobody_listens() -> None:
     bench = Bench()
     bench.network.close(ADDRESS)
     with pytest.raises(errors.WalletUnreachable, match="Connection refused"):
-        await bench.wallet.version()
+        await version(bench.wallet)
 
 
 async def test_a_partition_takes_the_time_of_a_connection_and_can_be_healed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,17 +57,17 @@ async def test_a_partition_takes_the_time_of_a_connection_and_can_be_healed(monk
     bench = Bench()
     bench.network.disturb(ADDRESS, Trouble.SILENT)
     with pytest.raises(errors.WalletUnreachable):
-        await bench.wallet.version()
+        await version(bench.wallet)
     bench.network.heal(ADDRESS)
-    assert await bench.wallet.version()
+    assert await version(bench.wallet)
 
 
 async def test_a_call_that_hangs_ends_at_its_deadline_and_goes_on_when_healed() -> None:
     bench = Bench()
     bench.network.disturb(ADDRESS, Trouble.HANG, methods=["get_version"], times=2)
     with pytest.raises(errors.WalletTimeout):
-        await bench.wallet.version(deadline=0.01)
-    waiting = asyncio.create_task(bench.wallet.version())
+        await version(bench.wallet, deadline=0.01)
+    waiting = asyncio.create_task(version(bench.wallet))
     await asyncio.sleep(0)
     bench.network.heal(ADDRESS)
     assert await waiting
@@ -76,8 +77,8 @@ async def test_garbage_is_no_answer() -> None:
     bench = Bench()
     bench.network.disturb(ADDRESS, Trouble.GARBAGE, times=1)
     with pytest.raises(errors.WalletProtocolError):
-        await bench.wallet.version()
-    assert await bench.wallet.version()
+        await version(bench.wallet)
+    assert await version(bench.wallet)
 
 
 async def test_a_dropped_answer_is_of_a_call_that_was_done() -> None:
@@ -95,7 +96,7 @@ async def test_a_call_goes_on_when_its_client_has_gone() -> None:
         await bench.wallet.create_wallet("a", "password", deadline=0.01)
     assert not bench.volume.files
     bench.process.resume()
-    assert await bench.wallet.version(), "it waits for the one thread"
+    assert await version(bench.wallet), "it waits for the one thread"
     assert list(bench.volume.files) == ["a"]
 
 
@@ -108,5 +109,5 @@ async def test_a_process_that_is_killed_breaks_the_connection() -> None:
     with pytest.raises(errors.WalletUnreachable):
         await waiting
     with pytest.raises(errors.WalletUnreachable):
-        await bench.wallet.version()
+        await version(bench.wallet)
     assert not bench.volume.files
