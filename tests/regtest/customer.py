@@ -90,5 +90,5 @@ class Customer:
             txid=answer.text("tx_hash"),
             amount=answer.integer("amount"),
             fee=answer.integer("fee"),
-            metadata=answer.text("tx_metadata", ""),
+            metadata=answer.text("tx_metadata") if do_not_relay else "",
         )

@@ -121,18 +121,12 @@ class SimKube:
         await self._read("get", resource, namespace)
         return self._server.get(resource, namespace, name)
 
-    async def list(
-        self, resource: Resource, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
-    ) -> Listing:
-        """All objects as of one version."""
-        await self._read("list", resource, namespace)
-        return Listing(self._server.select(resource, namespace, labels), str(self._server.version))
-
     async def pages(
         self, resource: Resource, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
     ) -> AsyncIterator[Listing]:
-        """The same in parts; other requests happen in between."""
-        found = await self.list(resource, namespace, labels=labels)
+        """All objects as of one version, in parts; other requests happen in between."""
+        await self._read("list", resource, namespace)
+        found = Listing(self._server.select(resource, namespace, labels), str(self._server.version))
         for start in range(0, max(1, len(found.items)), PAGE_SIZE):
             if start:
                 await self._read("list", resource, namespace)

@@ -80,18 +80,12 @@ class InstantKube:
         self._ask("get", resource, namespace if resource.namespaced else name)
         return self.server.get(resource, namespace, name)
 
-    async def list(
-        self, resource: Resource, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
-    ) -> Listing:
-        """All objects."""
-        self._ask("list", resource, namespace)
-        return Listing(self.server.select(resource, namespace, labels), str(self.server.version))
-
     async def pages(
         self, resource: Resource, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
     ) -> AsyncIterator[Listing]:
-        """All in one page."""
-        yield await self.list(resource, namespace, labels=labels)
+        """All objects in one page."""
+        self._ask("list", resource, namespace)
+        yield Listing(self.server.select(resource, namespace, labels), str(self.server.version))
 
     async def watch(self, *_: object, **__: object) -> AsyncIterator[Body]:
         """Nothing happens."""

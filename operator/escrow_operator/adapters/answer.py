@@ -64,18 +64,18 @@ class Answer:
             raise self.unexpected(name)
         return value
 
-    def text(self, name: str, default: str | None = None) -> str:
+    def text(self, name: str) -> str:
         """A string of printable ASCII, like all that Monero writes; a field in ``FORMATS`` has that format."""
-        value = self._fields.get(name, default)
+        value = self._fields.get(name)
         if not isinstance(value, str) or not (value.isascii() and value.isprintable()):
             raise self.unexpected(name)
         if name in FORMATS and not FORMATS[name].fullmatch(value):
             raise self.unexpected(name)
         return value
 
-    def flag(self, name: str, *, default: bool | None = None) -> bool:
+    def flag(self, name: str) -> bool:
         """A boolean."""
-        value = self._fields.get(name, default)
+        value = self._fields.get(name)
         if not isinstance(value, bool):
             raise self.unexpected(name)
         return value

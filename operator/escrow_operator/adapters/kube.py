@@ -130,17 +130,6 @@ class Kube:
         """Read one object. Raises NotFoundError."""
         return await self._call("GET", resource, resource.path(namespace, name))
 
-    async def list(
-        self, resource: Resource, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
-    ) -> Listing:
-        """List all objects of a namespace, or of the cluster, that have the labels."""
-        items: list[dict[str, Any]] = []
-        version = ""
-        async for page in self.pages(resource, namespace, labels=labels):
-            items += page.items
-            version = page.version
-        return Listing(items, version)
-
     async def pages(
         self, resource: Resource, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
     ) -> AsyncIterator[Listing]:

@@ -4,18 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.slot import Slot
-
-
-class ClaimResult(StrEnum):
-    """How a claim ended."""
-
-    CLAIMED = "Claimed"
-    POOL_EMPTY = "PoolEmpty"
-    CONTENTION = "Contention"
 
 
 @dataclass(frozen=True)

@@ -64,9 +64,6 @@ OPEN_PHASES = frozenset({Phase.ACTIVE, Phase.SETTLING})
 ENDING_PHASES = CLOSED_PHASES | {Phase.FAILED}
 """The slots of the session were given up, or are about to be."""
 
-SETTLED_PHASES = frozenset({Phase.COMPLETED, Phase.REFUNDED})
-"""The trade is over, for good."""
-
 RESUMABLE_PHASES = frozenset({Phase.EXPIRED, Phase.EVICTED, Phase.SUSPENDED})
 """The session is closed until it is used again; an evicted session is about to be deleted unless that happens."""
 

@@ -31,7 +31,6 @@ class Slot:
     """Digest of the pool's spec.daemon that the pod was started with; empty on pods older than this annotation."""
     session_uid: str | None
     session_name: str | None
-    owner_uid: str | None
     wallet_file: str | None
     ip: str | None
     node: str | None
@@ -72,7 +71,6 @@ class Slot:
             daemon=intern(_note(annotations, Label.DAEMON) or ""),
             session_uid=_adopter(meta),
             session_name=labels.get(Label.SESSION),
-            owner_uid=_controller(meta),
             wallet_file=_note(annotations, Label.WALLET_FILE),
             ip=status.get("podIP"),
             node=intern((body.get("spec") or {}).get("nodeName") or "") or None,

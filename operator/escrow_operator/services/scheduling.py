@@ -65,7 +65,7 @@ class Wakeups:
     ``named`` are the namespaces that are served by name; empty when the whole cluster is served.
     """
 
-    def __init__(self, store: Store, meters: Meters, named: tuple[str, ...] = ()) -> None:
+    def __init__(self, store: Store, meters: Meters, named: tuple[str, ...]) -> None:
         self._store = store
         self._named = named
         self._handlers: Handlers | None = None

@@ -143,7 +143,7 @@ async def test_one_object_is_read_however_long_it_is(serve: Serve, monkeypatch: 
         return web.json_response({"items": [item], "metadata": {"resourceVersion": "7"}})
 
     async with connected(serve, handle) as kube:
-        assert len((await kube.list(SESSIONS)).items) == 1
+        assert [len(page.items) async for page in kube.pages(SESSIONS)] == [1]
 
 
 def nested(depth: int) -> bytes:
@@ -157,7 +157,7 @@ async def test_one_object_that_is_nested_does_not_hide_all_others(serve: Serve) 
         return web.Response(body=nested(300))
 
     async with connected(serve, handle) as kube:
-        assert (await kube.list(POOLS)).version == "7"
+        assert [page.version async for page in kube.pages(POOLS)] == ["7"]
 
 
 @pytest.mark.parametrize("body", [nested(100_000), b"<html>", b"\xff", b""])
@@ -167,7 +167,7 @@ async def test_what_is_no_json_of_an_api_server_is_told_apart(serve: Serve, body
 
     async with connected(serve, handle) as kube:
         with pytest.raises(UnavailableError):
-            await kube.list(POOLS)
+            _ = [page async for page in kube.pages(POOLS)]
 
 
 CLIMBS = "../../other-namespace/secrets/bank"
@@ -207,7 +207,7 @@ async def ask(kube: Kube, verb: str, resource: Resource, namespace: str, name: s
         case "create":
             await kube.create(resource, namespace, {})
         case "list":
-            await kube.list(resource, namespace)
+            _ = [page async for page in kube.pages(resource, namespace)]
         case "watch":
             async for _ in kube.watch(resource, namespace, version="1"):
                 pass

@@ -77,7 +77,7 @@ def test_a_pod_is_adopted_by_the_copy_and_bound_to_a_simulated_node() -> None:
     server = {"namespace": NAMESPACE, "uid": "new", "resourceVersion": "8", "creationTimestamp": "2026-01-01T00:00:00Z"}
     slot = Slot.parse(body | {"metadata": body["metadata"] | server})
     assert (slot.state, slot.session_uid, slot.session_name) == (SlotState.ADOPTED, "uid-9", "copy-9")
-    assert (slot.owner_uid, slot.wallet_file, slot.login_key) == ("uid-9", "copy-9-vendor", "key")
+    assert (slot.wallet_file, slot.login_key) == ("copy-9-vendor", "key")
 
 
 def test_running_pods_are_claimable_slots_but_for_their_state_and_have_addresses_of_their_own() -> None:

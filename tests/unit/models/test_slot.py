@@ -8,6 +8,7 @@ import pytest
 
 from escrow_operator.models.common import Label
 from escrow_operator.models.slot import LONGEST_MESSAGE, LONGEST_NOTE, Slot
+from escrow_operator.services.runtime.memory import Memory
 from escrow_operator.services.state.store import Store
 from unit.factories import pool, slot, slot_body
 
@@ -74,7 +75,7 @@ def test_a_pod_that_names_no_pool_is_no_slot(pool: str) -> None:
     body = slot_body("p")
     body["metadata"]["labels"][Label.POOL] = pool
 
-    assert Store().see_slot(body) is None
+    assert Store(Memory()).see_slot(body) is None
 
 
 def _waits(message: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from escrow_operator.core.daemon import DaemonView
 from escrow_operator.models.pool import PoolKey
 from escrow_operator.models.session import Phase, SessionKey
+from escrow_operator.services.runtime.memory import Memory
 from escrow_operator.services.runtime.meters import Meters
 from escrow_operator.services.runtime.work_queue import WorkQueue
 from escrow_operator.services.scheduling import (
@@ -32,7 +33,7 @@ class Bench:
     """Wakeups over a store, whose queues only note what is put into them, and when it is due."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *named: str) -> None:
-        self.store = Store()
+        self.store = Store(Memory())
         self.wakeups = Wakeups(self.store, Meters(CollectorRegistry()), named)
         self.due: dict[str, list[tuple[Any, float]]] = {name: [] for name in self.wakeups.queues}
         for name, queue in self.wakeups.queues.items():

@@ -10,7 +10,6 @@ from typing import Any
 
 import aiohttp
 
-from escrow_operator.adapters.json_rpc import rpc_session
 from escrow_operator.adapters.kube import SECRETS
 from escrow_operator.adapters.kube_errors import KubeError
 from escrow_operator.adapters.monerod import Daemon
@@ -62,7 +61,7 @@ class DaemonPoller:
     ``connect`` makes the HTTP session for a monerod.
     """
 
-    def __init__(self, ctx: Context, connect: Callable[[], aiohttp.ClientSession] = rpc_session) -> None:
+    def __init__(self, ctx: Context, connect: Callable[[], aiohttp.ClientSession]) -> None:
         self._kube, self._meters, self._wakeups = ctx.kube, ctx.meters, ctx.wakeups
         self._interval = ctx.settings.intervals.daemon.total_seconds()
         self._connect = connect

@@ -303,7 +303,7 @@ class SessionReconciler:
         return look_again_after(session, blocked.retry_after, now=now)
 
     def _not_ready(
-        self, session: Session, phase: Phase, blocked: Blocked, *, wallets_open: bool | None = False
+        self, session: Session, phase: Phase, blocked: Blocked, *, wallets_open: bool | None
     ) -> tuple[Condition, ...]:
         """Conditions of a session that is not Ready: what was known of the money is no longer known."""
         conditions = [

@@ -33,8 +33,8 @@ class Store:
     ``memory`` is notified of each object that appears or is gone.
     """
 
-    def __init__(self, memory: Memory | None = None) -> None:
-        self._memory = Memory() if memory is None else memory
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
         self._newest_sessions: Newest[SessionKey, Session] = Newest()
         self._newest_pools: Newest[PoolKey, Pool] = Newest()
         self._newest_slots: Newest[SlotKey, Slot] = Newest()
@@ -173,7 +173,7 @@ class Store:
         """The pods of a pool that are annotated with a wallet file, of any role and terminating ones included."""
         return [self._slots[key] for key in self._by_file.get((pool, file))]
 
-    def count_holders(self, others: Collection[str] = ()) -> int:
+    def count_holders(self, others: Collection[str]) -> int:
         """How many sessions have adopted slots; ``others`` are uids to count as well."""
         return len(self._by_session) + sum(1 for uid in others if uid not in self._by_session)
 

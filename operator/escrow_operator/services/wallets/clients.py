@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import aiohttp
 
-from escrow_operator.adapters.json_rpc import rpc_session
 from escrow_operator.adapters.kube import SECRETS
 from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
 from escrow_operator.adapters.wallet_rpc import WalletRpc
@@ -58,7 +57,7 @@ class WalletClients:
     The clients share one session, made by ``connect``, in which each slot's address has its own connection.
     """
 
-    def __init__(self, ctx: Context, connect: Callable[[], aiohttp.ClientSession] = rpc_session) -> None:
+    def __init__(self, ctx: Context, connect: Callable[[], aiohttp.ClientSession]) -> None:
         self._kube, self._meters, self._memory = ctx.kube, ctx.meters, ctx.memory
         self._connect = connect
         self._keys: dict[PoolKey, _LoginKey] = {}

@@ -38,7 +38,7 @@ def free_pod(**meta: Any) -> dict[str, Any]:
 def test_i1_an_adopted_pod_is_the_sessions_and_says_which_file_it_may_hold() -> None:
     body = free_pod()
     adopted = Slot.parse(applied(body, adoption(Slot.parse(body), SESSION, "file")))
-    assert (adopted.state, adopted.session_uid, adopted.owner_uid) == (SlotState.ADOPTED, SESSION.uid, SESSION.uid)
+    assert (adopted.state, adopted.session_uid) == (SlotState.ADOPTED, SESSION.uid)
     assert wallet_holders([adopted], {Role.BUYER: "file"}, "another") == {Role.BUYER: adopted}
 
 

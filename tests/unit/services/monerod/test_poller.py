@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from escrow_operator.adapters.json_rpc import rpc_session
 from escrow_operator.adapters.kube import Resource
 from escrow_operator.adapters.monerod import Daemon
 from escrow_operator.errors import DaemonUnauthorized
@@ -69,7 +70,7 @@ def a_pool() -> Pool:
 
 async def _watching(kube: FakeKube, pool: Pool) -> tuple[DaemonPoller, DaemonKey]:
     ctx = make_context(kube)
-    service = DaemonPoller(ctx)
+    service = DaemonPoller(ctx, rpc_session)
     await service.watch(pool)
     return service, woken(ctx).daemons[0]
 

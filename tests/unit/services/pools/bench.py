@@ -6,6 +6,7 @@ import copy
 from typing import Any, cast
 
 from escrow_operator.adapters.clock import Clock
+from escrow_operator.adapters.json_rpc import rpc_session
 from escrow_operator.adapters.kube import (
     DEPLOYMENTS,
     NETWORK_POLICIES,
@@ -90,7 +91,7 @@ class Bench:
         ctx = self.ctx
         for known in self.store.pools.values():
             ctx.memory.clear(known.uid)
-        self.wallets = WalletClients(ctx)
+        self.wallets = WalletClients(ctx, rpc_session)
         self.claims = SlotClaims(ctx, Capacity(ctx))
         daemons = cast("DaemonPoller", self.daemons)
         self.service = PoolReconciler(

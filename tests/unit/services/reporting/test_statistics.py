@@ -15,6 +15,7 @@ from escrow_operator.models.common import Role, format_time, parse_time
 from escrow_operator.models.pool import PoolKey
 from escrow_operator.models.session import Phase, SessionKey
 from escrow_operator.services.reporting.statistics import Statistics
+from escrow_operator.services.runtime.memory import Memory
 from escrow_operator.services.slots.capacity import Capacity
 from escrow_operator.services.state.newest import Listed
 from escrow_operator.services.state.store import Store
@@ -69,7 +70,7 @@ def _step(store: Store, step: tuple[Any, ...]) -> None:
 
 @given(STEPS)
 def test_the_tallies_are_what_a_full_count_says(steps: list[tuple[Any, ...]]) -> None:
-    store = Store()
+    store = Store(Memory())
     for step in steps:
         _step(store, step)
         found = store.sessions.values()

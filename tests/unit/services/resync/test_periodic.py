@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, cast
 
 import pytest
@@ -162,10 +161,7 @@ async def test_a_sweep_that_hangs_is_begun_anew(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(periodic, "SWEEP_SECONDS", 0.01)
     bench = Bench()
 
-    async def hang(*_: object, **__: object) -> Any:
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(bench.kube, "list", hang)
+    monkeypatch.setattr(bench.kube, "pages", bench.kube.watch)
     bench.clock.seconds = 7.0
     with pytest.raises(TimeoutError):
         await bench.resync.sweep()

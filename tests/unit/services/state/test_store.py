@@ -7,6 +7,7 @@ from typing import Any
 from escrow_operator.core.poolstatus import count_slots
 from escrow_operator.models.common import Role
 from escrow_operator.models.pool import PoolKey
+from escrow_operator.services.runtime.memory import Memory
 from escrow_operator.services.state.newest import Listed
 from escrow_operator.services.state.store import Store
 from unit.factories import pool_body, session, session_body, slot_body
@@ -15,7 +16,7 @@ POOL = PoolKey("shop", "default")
 
 
 def test_a_late_watch_event_does_not_hide_a_claim() -> None:
-    store = Store()
+    store = Store(Memory())
     free = slot_body("p")
     adopted = slot_body("p", owner=session())
     assert store.see_slot(adopted)
@@ -25,7 +26,7 @@ def test_a_late_watch_event_does_not_hide_a_claim() -> None:
 
 
 def test_the_late_answer_of_a_patch_brings_no_pod_back() -> None:
-    store = Store()
+    store = Store(Memory())
     store.see_slot(slot_body("p"))
     answer = slot_body("p", owner=session())
     store.drop_slot(slot_body("p"))
@@ -35,7 +36,7 @@ def test_the_late_answer_of_a_patch_brings_no_pod_back() -> None:
 
 def test_i11_a_pod_of_another_namespace_is_no_slot_of_a_session() -> None:
     """Whoever may make pods there would be sent the password of its wallet."""
-    store = Store()
+    store = Store(Memory())
     trade = session("trade")
     store.see_slot(slot_body("mine", owner=trade))
     store.see_slot(slot_body("theirs", owner=trade, namespace="elsewhere"))
@@ -50,19 +51,19 @@ def test_i11_a_pod_of_another_namespace_is_no_slot_of_a_session() -> None:
 
 def test_i13_a_pod_that_only_says_it_was_adopted_takes_no_place() -> None:
     """Its label is written by whoever makes it; an owner that is not there has it deleted by garbage collection."""
-    store = Store()
+    store = Store(Memory())
     body = slot_body("p", owner=session("nobody"))
     body["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "uid": "theirs", "controller": True}]
     store.see_slot(body)
-    assert (store.count_holders(), store.holders(), store.places()) == (0, set(), {})
+    assert (store.count_holders(()), store.holders(), store.places()) == (0, set(), {})
     del body["metadata"]["ownerReferences"]
     body["metadata"]["resourceVersion"] = "1000000000"
     store.see_slot(body)
-    assert (store.count_holders(), store.holders(), store.places()) == (0, set(), {})
+    assert (store.count_holders(()), store.holders(), store.places()) == (0, set(), {})
 
 
 def test_a_reserved_slot_is_not_free() -> None:
-    store = Store()
+    store = Store(Memory())
     store.see_slot(slot_body("p"))
     slots = store.free_slots(POOL)
     store.reserve(slots)
@@ -72,7 +73,7 @@ def test_a_reserved_slot_is_not_free() -> None:
 
 
 def test_levelling_drops_what_is_gone_but_not_what_came_after_the_list() -> None:
-    store = Store()
+    store = Store(Memory())
     gone, stays = slot_body("gone"), slot_body("stays")
     store.see_slot(gone)
     store.see_slot(stays)
@@ -84,7 +85,7 @@ def test_levelling_drops_what_is_gone_but_not_what_came_after_the_list() -> None
 
 
 def test_of_two_versions_of_a_session_the_newer_stays() -> None:
-    store = Store()
+    store = Store(Memory())
     old, new = session_body(), session_body(generation=2)
     assert store.see_session(new)
     assert not store.see_session(old)
@@ -92,7 +93,7 @@ def test_of_two_versions_of_a_session_the_newer_stays() -> None:
 
 
 def test_i3_every_pod_is_in_exactly_one_count() -> None:
-    store = Store()
+    store = Store(Memory())
     bodies = [
         slot_body("free"),
         slot_body("starting", Role.VENDOR, ready=False),
@@ -112,7 +113,7 @@ def remade(body: dict[str, Any], uid: str = "another") -> dict[str, Any]:
 
 
 def test_a_stale_page_does_not_bring_back_the_predecessor_of_a_session() -> None:
-    store = Store()
+    store = Store(Memory())
     old = remade(session_body())
     new = session_body()
     assert store.see_session(new)
@@ -121,7 +122,7 @@ def test_a_stale_page_does_not_bring_back_the_predecessor_of_a_session() -> None
 
 
 def test_the_pods_of_a_session_are_no_orphans_after_a_stale_page() -> None:
-    store = Store()
+    store = Store(Memory())
     old = remade(session_body())
     store.see_session(session_body())
     store.see_slot(slot_body("p", owner=session()))
@@ -130,7 +131,7 @@ def test_the_pods_of_a_session_are_no_orphans_after_a_stale_page() -> None:
 
 
 def test_the_late_deletion_of_a_predecessor_does_not_take_its_successor() -> None:
-    store = Store()
+    store = Store(Memory())
     store.see_session(remade(session_body()))
     deletion = remade(session_body())
     store.see_session(session_body())
@@ -139,7 +140,7 @@ def test_the_late_deletion_of_a_predecessor_does_not_take_its_successor() -> Non
 
 
 def test_a_deleted_session_and_pool_do_not_come_back() -> None:
-    store = Store()
+    store = Store(Memory())
     late, late_pool = session_body(), pool_body()
     assert store.see_session(session_body())
     assert store.see_pool(pool_body())
@@ -153,7 +154,7 @@ def test_a_deleted_session_and_pool_do_not_come_back() -> None:
 
 def test_what_was_deleted_before_a_full_list_does_not_come_back() -> None:
     """A page of an earlier list, or the answer of a patch, that comes after it; nobody ever saw the deletion."""
-    store = Store()
+    store = Store(Memory())
     late = session_body("never-seen")
     stays = session_body("stays")
     store.see_session(stays)
@@ -163,7 +164,7 @@ def test_what_was_deleted_before_a_full_list_does_not_come_back() -> None:
 
 
 def test_a_pod_that_lost_its_labels_for_a_while_is_seen_again() -> None:
-    store = Store()
+    store = Store(Memory())
     store.see_slot(slot_body("p"))
     # A watch with a label selector says DELETED for what no longer matches.
     store.drop_slot(slot_body("p"))
@@ -171,7 +172,7 @@ def test_a_pod_that_lost_its_labels_for_a_while_is_seen_again() -> None:
 
 
 def test_a_session_that_returns_with_another_pool_leaves_nothing_behind() -> None:
-    store = Store()
+    store = Store(Memory())
     store.see_session(session_body())
     store.see_session(remade(session_body(spec={"poolRef": {"name": "other"}})))
     assert store.sessions_of_pool(POOL) == []

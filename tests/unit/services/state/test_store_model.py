@@ -14,6 +14,7 @@ from escrow_operator.core.cap import is_leaving
 from escrow_operator.models.common import Label, Role
 from escrow_operator.models.pool import PoolKey
 from escrow_operator.models.session import Phase, Session, SessionKey
+from escrow_operator.services.runtime.memory import Memory
 from escrow_operator.services.state.newest import Listed
 from escrow_operator.services.state.store import Store
 from unit.factories import pool_body, session_body, slot_body
@@ -53,7 +54,7 @@ class StoreAgainstCluster(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.store = Store()
+        self.store = Store(Memory())
         self.truth: dict[Key, Body] = {}
         self.revision = 0
         self.made = 0

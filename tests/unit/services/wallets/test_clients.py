@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from escrow_operator.adapters.json_rpc import rpc_session
 from escrow_operator.adapters.kube import SECRETS, Resource
 from escrow_operator.core.login import key_id
 from escrow_operator.core.manifests.pool import login_key_secret
@@ -52,7 +53,7 @@ def of_pool(name: str, key: str = KEY) -> Slot:
 
 
 def service(api: Secrets) -> WalletClients:
-    return WalletClients(make_context(api))
+    return WalletClients(make_context(api), rpc_session)
 
 
 async def test_all_who_ask_at_once_share_the_reading_of_the_key() -> None:
@@ -111,7 +112,7 @@ async def test_a_pod_that_moved_to_another_address_gets_another_client() -> None
 
 async def test_a_pod_that_is_gone_has_no_client_left() -> None:
     ctx = make_context(Secrets())
-    found = WalletClients(ctx)
+    found = WalletClients(ctx, rpc_session)
     client = await found.client(of_pool("a"))
 
     ctx.memory.end(of_pool("a").uid)
