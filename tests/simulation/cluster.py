@@ -82,6 +82,7 @@ class Cluster:
         self._numbers = itertools.count(1)
         self._tasks: dict[Any, asyncio.Task[None]] = {}
         self._addresses: dict[str, str] = {}
+        self._ending: set[str] = set()
         self.garbage_seconds: dict[str, float] = {}
         """How long the garbage collector takes from its decision to the deletion, for some kinds of objects."""
         self.nodes = [Node("node-1"), Node("node-2")]
@@ -204,10 +205,16 @@ class Cluster:
 
     async def _end(self, pod: Body, node: Node | None) -> None:
         uid = pod["metadata"]["uid"]
-        if node is not None and (process := node.processes.pop(uid, None)) is not None:
+        if uid in self._ending:
+            # Whatever happens meanwhile: the pod is there until its process has ended.
+            return
+        self._ending.add(uid)
+        if node is not None and (process := node.processes.get(uid)) is not None:
             await process.stop()
             await asyncio.sleep(STOP_SECONDS)
-            self._stop_listening(self._addresses.pop(uid))
+            if node.processes.pop(uid, None) is not None:
+                self._stop_listening(self._addresses.pop(uid))
+        self._ending.discard(uid)
         now = self._server.find(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
         if now is not None and now["metadata"]["uid"] == uid:
             self._server.delete(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"], uid=uid, now=True)
@@ -222,7 +229,9 @@ class Cluster:
         self._server.delete(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"], uid=uid, now=True)
 
     def restart(self, pod: Body) -> None:
-        """The node rebooted: the same pod, with other containers, at another address."""
+        """The node rebooted: the same pod, with other containers, at another address; one that ends is not started."""
+        if "deletionTimestamp" in pod["metadata"]:
+            return
         uid = pod["metadata"]["uid"]
         node = next(node for node in self.nodes if uid in node.processes)
         node.processes.pop(uid).kill()

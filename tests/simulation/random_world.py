@@ -90,6 +90,7 @@ class RandomWorld(RuleBasedStateMachine):
         return world
 
     _steps_to_live = -1
+    _highest = 0
     _after = False
 
     def _dies(self, point: CrashPoint) -> bool:
@@ -253,6 +254,7 @@ class RandomWorld(RuleBasedStateMachine):
     @may(depth=st.sampled_from((1, 3, 12)), grow=st.sampled_from((0, 1, 4)))
     async def reorganise(self, depth: int, grow: int) -> None:
         """The newest blocks are replaced."""
+        self._highest = max(self._highest, self.world.chain.height)
         self.world.reorganise(depth, grow=grow)
 
     @may(down=st.booleans())
@@ -350,6 +352,8 @@ class RandomWorld(RuleBasedStateMachine):
         world.monerod.down = False
         world.view.__dict__.update(View().__dict__)
         world.network.heal_all()
+        # Longer than any chain that was replaced: wallets stay on that until then.
+        world.chain.mine(max(0, self._highest - world.chain.height) + 1)
         for role in ROLES:
             world.volume(role).full = False
         for node in world.cluster.nodes:
@@ -418,7 +422,7 @@ class RandomWorld(RuleBasedStateMachine):
         ]
 
     def _may_wait(self, name: str) -> bool:
-        """Whether a session waits for its user: its wallets are another session's now, or its trade is over."""
+        """Whether a session waits for what somebody has to do: its wallets are another's, or its trade is over."""
         reason = self.world.reason(name, "Ready")
         return reason == "NameSettled" or (reason == "WalletInUse" and self.world.session(COPY) is not None)
 
