@@ -210,7 +210,8 @@ async def test_i1_two_sessions_that_name_one_file_do_not_take_it_at_the_same_mom
     first = asyncio.create_task(bench.claim(bench.session("first")))
     await asyncio.sleep(0)
     assert bench.claims.is_taking(POOL)
-    blocked = await bench.refused(bench.session("second"))
+    async with asyncio.timeout(5):
+        blocked = await bench.refused(bench.session("second"))
     assert blocked.reason == "WalletInUse"
     assert "session first" in blocked.message
     go.set()
