@@ -240,6 +240,40 @@ async def test_at_the_cap_nothing_is_taken_and_nothing_is_written() -> None:
     assert (len(bench.pods("free")), bench.kube.writes) == (3, [])
 
 
+async def test_whether_there_is_a_place_is_asked_before_anything_is_written() -> None:
+    bench = Bench(max_active=1)
+    holder = bench.session("holder", phase=Phase.ACTIVE, spec={"eviction": "Never"})
+    for role in ROLES:
+        bench.give(holder, role)
+    with pytest.raises(Blocked, match="AtCapacity"):
+        bench.claims.must_have_room(bench.session(), bench.pool)
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_i5_a_claim_takes_a_place_while_it_is_under_way_and_none_when_it_failed(fails: bool) -> None:
+    bench = Bench(free=2, max_active=1)
+    first, second = bench.session("first"), bench.session("second", created=at(1))
+    others = {role: f"another-{role}" for role in ROLES}
+    if fails:
+        bench.watch = False
+        for body in bench.kube.all(PODS):
+            bench.kube.remove(PODS, body["metadata"]["name"])
+        assert (await bench.refused(first)).reason == "Contention"
+        bench.watch = True
+        for role in ROLES:
+            bench.add(role, name=f"fresh-{role}", created=at(-1))
+        for slot in bench.store.free_slots(POOL):
+            if not slot.name.startswith("fresh"):
+                bench.store.drop_slot(slot_body(slot.name))
+        assert len(await bench.claim(second, others)) == 3
+    else:
+        claims = asyncio.gather(bench.claim(first), bench.claim(second, others), return_exceptions=True)
+        got, refused = await claims
+        assert isinstance(got, set)
+        assert isinstance(refused, Blocked)
+        assert refused.reason == "AtCapacity"
+
+
 @pytest.mark.parametrize(("phase", "kept"), [(Phase.OPENING, 0), (Phase.PENDING, 0), (Phase.ACTIVE, 2)])
 async def test_who_opens_nothing_yet_keeps_no_slots_while_it_waits_for_others(phase: Phase, kept: int) -> None:
     bench = Bench(free=0)
