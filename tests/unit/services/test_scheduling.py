@@ -67,9 +67,9 @@ def test_i10_a_block_wakes_none_of_those_who_wait_for_a_secret(monkeypatch: pyte
         daemon = {"type": "DaemonSynced", "status": "Unknown", "reason": reason}
         bench.sees(name, phase=Phase.PENDING, status={"conditions": [daemon]})
     bench.sees("fresh", phase=Phase.PENDING)
-    holder = session("holder", phase=Phase.OPENING, status={"conditions": [{"type": "DaemonSynced"}]})
-    bench.sees("holder", phase=Phase.OPENING)
-    bench.store.see_slot(slot_body("p", owner=holder))
+    told = {"type": "DaemonSynced", "status": "False", "reason": "DaemonUnreachable"}
+    bench.sees("holder", phase=Phase.OPENING, status={"conditions": [told]})
+    bench.store.see_slot(slot_body("p", owner=session("holder")))
     bench.wakeups.daemon_changed(POOL, AWAY, only_mempool=False)
     assert set(bench.names()) == {"not-told", "fresh", "holder"}
 
