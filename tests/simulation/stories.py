@@ -7,7 +7,6 @@ from datetime import timedelta
 
 from escrow_operator.adapters.kube import POOLS, SERVICES
 from escrow_operator.core.manifests.common import RPC_PORT
-from escrow_operator.services.runtime.outcomes import RECHECK_SECONDS
 
 from .network import Trouble
 from .operations import OPERATIONS
@@ -120,8 +119,8 @@ async def lose_sight_of_a_wallet(world: World) -> None:
 
 
 def collect_slowly(world: World) -> None:
-    """What a deleted pool leaves goes piece by piece, a part of it after the operator looked for the second time."""
-    world.cluster.garbage_seconds = {SERVICES.plural: RECHECK_SECONDS + 10.0}
+    """What a deleted pool leaves goes piece by piece, a part of it after the next one was looked at."""
+    world.cluster.garbage_seconds = {SERVICES.plural: 10.0}
 
 
 async def make_the_pool_again(world: World) -> None:
