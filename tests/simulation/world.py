@@ -10,6 +10,7 @@ import gc
 import random
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar, cast
 from unittest.mock import patch
 
@@ -49,10 +50,13 @@ from .wallet_files import Volume
 from .wallet_rpc import WalletProcess
 
 PATIENCE = 7200.0
-"""Seconds for what must happen: where events are lost, it is the full lists every ten minutes that find it."""
+"""Seconds for what must happen, far more than anything takes."""
 
 NEXT_SECONDS = 3.0
 """After the end of a process until the next one begins."""
+
+RESYNC = timedelta(minutes=2)
+"""Where events are lost it is full lists that find it: sooner than in truth, as nothing is learnt from the waiting."""
 
 QUIET_SECONDS = 20.0
 """Without a change in the API server: nothing more is under way."""
@@ -137,7 +141,7 @@ class World(Users):
         )
         self.settings = Settings(
             sessions=SessionSettings(**sessions),
-            intervals=IntervalSettings(),
+            intervals=IntervalSettings(resync=RESYNC) if self.view.lose_every else IntervalSettings(),
             slot_login_image="login",
             namespaces=serves,
         )
