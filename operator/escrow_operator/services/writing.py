@@ -25,6 +25,11 @@ def requeue_delay(error: ConflictError) -> float:
     return GONE_SECONDS if error.status == HTTPStatus.NOT_FOUND else CONFLICT_SECONDS
 
 
+def if_unchanged(seen: Session | Pool, op: dict[str, Any]) -> JsonPatch:
+    """A patch that fails (ConflictError) when the object changed since it was read."""
+    return [{"op": "test", "path": "/metadata/resourceVersion", "value": seen.resource_version}, op]
+
+
 async def patch_session(ctx: Context, session: Session, ops: JsonPatch) -> Session:
     """Patch a session; returns it as it is then.
 
@@ -38,7 +43,7 @@ async def patch_session(ctx: Context, session: Session, ops: JsonPatch) -> Sessi
 async def write_session_status(ctx: Context, session: Session, status: dict[str, Any]) -> Session:
     """Replace a session's status; returns the session as it is then. Raises ConflictError as ``patch_session`` does."""
     namespace, name = session.key
-    ops = _replace_status(session, status)
+    ops = if_unchanged(session, _replace(status))
     with _gone_is_a_conflict():
         return _see_session(ctx, await ctx.kube.patch(SESSIONS, namespace, name, ops, subresource="status"))
 
@@ -51,7 +56,7 @@ async def patch_pool(ctx: Context, pool: Pool, ops: JsonPatch) -> Pool:
 
 async def write_pool_status(ctx: Context, pool: Pool, status: dict[str, Any]) -> Pool:
     """Replace a pool's status; returns the pool as it is then. Raises ConflictError as ``patch_session`` does."""
-    ops = _replace_status(pool, status)
+    ops = if_unchanged(pool, _replace(status))
     with _gone_is_a_conflict():
         return _see_pool(ctx, await ctx.kube.patch(POOLS, pool.key.namespace, pool.key.name, ops, subresource="status"))
 
@@ -66,11 +71,8 @@ def _see_pool(ctx: Context, body: dict[str, Any]) -> Pool:
     return Pool.parse(body)
 
 
-def _replace_status(about: Session | Pool, status: dict[str, Any]) -> JsonPatch:
-    return [
-        {"op": "test", "path": "/metadata/resourceVersion", "value": about.resource_version},
-        {"op": "add", "path": "/status", "value": status},
-    ]
+def _replace(status: dict[str, Any]) -> dict[str, Any]:
+    return {"op": "add", "path": "/status", "value": status}
 
 
 @contextlib.contextmanager

@@ -71,9 +71,9 @@ class NotedEvents(EventRecorder):
 class FullMemory(Memory):
     """Remembers of objects, too, that no store has seen."""
 
-    def of(self, uid: str, kind: type[M]) -> M:
+    def put(self, uid: str, record: object) -> None:
         self.begin(uid)
-        return super().of(uid, kind)
+        super().put(uid, record)
 
 
 def make_context(

@@ -31,7 +31,7 @@ class State(NamedTuple):
     version: tuple[str, str] | None
 
 
-@dataclass
+@dataclass(slots=True)
 class _Objects:
     """The objects of a pool that were applied."""
 

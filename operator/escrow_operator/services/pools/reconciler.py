@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from escrow_operator.adapters.kube import STORAGE_CLASSES
 from escrow_operator.adapters.kube_errors import (
@@ -36,14 +35,14 @@ from escrow_operator.services.reporting.status import StatusWriter
 from escrow_operator.services.runtime.outcomes import RECHECK_SECONDS, RETRY_SECONDS, NotOurs
 from escrow_operator.services.slots.claims import SlotClaims
 from escrow_operator.services.wallets.clients import WalletClients
-from escrow_operator.services.writing import patch_pool, requeue_delay
+from escrow_operator.services.writing import if_unchanged, patch_pool, requeue_delay
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class _Lacking:
     """Monotonic time since which some role has been without a free slot."""
 
-    since: float | None = None
+    since: float
 
 
 class PoolReconciler:
@@ -112,7 +111,7 @@ class PoolReconciler:
         again = [next_start] if next_start is not None else []
         if problem:
             again.append(RETRY_SECONDS if problem.passes else RECHECK_SECONDS)
-        if self._memory.of(pool.uid, _Lacking).since is not None and lacking_for < REPLACEMENT_GRACE:
+        if self._memory.find(pool.uid, _Lacking) and lacking_for < REPLACEMENT_GRACE:
             again.append((REPLACEMENT_GRACE - lacking_for).total_seconds())
         return min(again, default=None)
 
@@ -120,7 +119,7 @@ class PoolReconciler:
         """Add the finalizer before a session can have slots. Raises ConflictError."""
         if pool.finalizers.own is not None:
             return pool
-        return await self._patch(pool, pool.finalizers.added(POOL_FINALIZER))
+        return await patch_pool(self._ctx, pool, if_unchanged(pool, pool.finalizers.added(POOL_FINALIZER)))
 
     async def _let_go(self, pool: Pool) -> float | None:
         """Finalize a deleted pool: start no slots, and keep its objects until no session has slots of it."""
@@ -131,25 +130,23 @@ class PoolReconciler:
         held = {s.session_name or s.name for s in slots if s.state is SlotState.ADOPTED and not s.terminating}
         if not held and not self._claims.is_taking(pool.key):
             # No await since the slots were read: a claim that begins now finds the pool deleted.
-            await self._patch(pool, {"op": "remove", "path": f"/metadata/finalizers/{index}"})
+            drop = {"op": "remove", "path": f"/metadata/finalizers/{index}"}
+            await patch_pool(self._ctx, pool, if_unchanged(pool, drop))
             return None
         await self._objects.stop(pool)
         await self._report(pool, slots, deleting_conditions(held, self._daemon(pool)))
         return RECHECK_SECONDS
 
-    async def _patch(self, pool: Pool, op: dict[str, Any]) -> Pool:
-        ops = [{"op": "test", "path": "/metadata/resourceVersion", "value": pool.resource_version}, op]
-        return await patch_pool(self._ctx, pool, ops)
-
     def _note_lacking(self, pool: Pool, slots: list[Slot]) -> timedelta:
         """For how long some role has been without a free slot."""
-        lacking = self._memory.of(pool.uid, _Lacking)
         if not lacking_roles(pool, slots):
-            lacking.since = None
+            self._memory.drop(pool.uid, _Lacking)
             return timedelta()
         now = self._clock.monotonic()
-        if lacking.since is None:
-            lacking.since = now
+        lacking = self._memory.find(pool.uid, _Lacking)
+        if lacking is None:
+            lacking = _Lacking(now)
+            self._memory.put(pool.uid, lacking)
         return timedelta(seconds=now - lacking.since)
 
     def _daemon(self, pool: Pool) -> Condition:

@@ -10,8 +10,9 @@ M = TypeVar("M")
 class Memory:
     """For each object, by its uid, one record of each kind that a service keeps of it.
 
-    A kind is a class of the service that can be constructed without arguments. The store reports which objects exist.
-    Nothing is kept of an object that is gone: a task that still works for it gets a record that no other task sees.
+    A kind is a class of the service; those for ``of`` can be constructed without arguments. The store reports which
+    objects exist. Nothing is kept of an object that is gone: a task that still works for it gets a record that no other
+    task sees.
     """
 
     def __init__(self) -> None:
@@ -25,19 +26,29 @@ class Memory:
         if uid not in self._records:
             self._records[uid] = {}
 
+    def find(self, uid: str, kind: type[M]) -> M | None:
+        """The object's record of this kind, or None."""
+        records = self._records.get(uid)
+        return records.get(kind) if records else None
+
     def of(self, uid: str, kind: type[M]) -> M:
         """The object's record of this kind, created when there is none."""
-        records = self._records.get(uid)
-        if records is None:
-            return kind()
-        found: M | None = records.get(kind)
+        found = self.find(uid, kind)
         if found is None:
-            found = records[kind] = kind()
+            found = kind()
+            self.put(uid, found)
         return found
+
+    def put(self, uid: str, record: object) -> None:
+        """Keep a record in place of the former one of its kind."""
+        if uid in self._records:
+            self._records[uid][type(record)] = record
 
     def drop(self, uid: str, kind: type[Any]) -> None:
         """Forget the record of one kind."""
-        self._records.get(uid, {}).pop(kind, None)
+        records = self._records.get(uid)
+        if records:
+            records.pop(kind, None)
 
     def clear(self, uid: str) -> None:
         """Forget all records of an object that is still there."""

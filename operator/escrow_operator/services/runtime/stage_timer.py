@@ -28,11 +28,11 @@ class Stage(StrEnum):
     """Writing the status."""
 
 
-@dataclass
+@dataclass(slots=True)
 class _Stopwatch:
-    """``last`` is the monotonic time of the last mark; None when the stopwatch is not running."""
+    """``last`` is the monotonic time of the last mark."""
 
-    last: float | None = None
+    last: float
     spent: defaultdict[Stage, float] = field(default_factory=lambda: defaultdict(float))
 
 
@@ -46,20 +46,20 @@ class StageTimer:
 
     def begin(self, session_uid: str) -> None:
         """Start timing a session that was seen for the first time."""
-        self._memory.of(session_uid, _Stopwatch).last = self._clock.monotonic()
+        self._memory.put(session_uid, _Stopwatch(self._clock.monotonic()))
 
     def mark(self, session_uid: str, stage: Stage) -> None:
         """Add the time since the last mark to ``stage``."""
-        watch = self._memory.of(session_uid, _Stopwatch)
-        if watch.last is not None:
+        watch = self._memory.find(session_uid, _Stopwatch)
+        if watch is not None:
             now = self._clock.monotonic()
             watch.spent[stage] += now - watch.last
             watch.last = now
 
     def ready(self, session_uid: str) -> None:
         """Record the times of a session that is Ready, and stop timing it."""
-        watch = self._memory.of(session_uid, _Stopwatch)
-        if watch.last is not None:
+        watch = self._memory.find(session_uid, _Stopwatch)
+        if watch is not None:
             for stage in Stage:
                 self._meters.stages.labels(stage=stage.value).observe(watch.spent[stage])
-        self._memory.drop(session_uid, _Stopwatch)
+            self._memory.drop(session_uid, _Stopwatch)

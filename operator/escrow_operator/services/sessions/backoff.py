@@ -13,18 +13,13 @@ from escrow_operator.services.context import Context
 from escrow_operator.services.runtime.outcomes import Blocked, NotOpened, SlotBroken
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Tried:
     """The last attempt of a session: what it depended on, when the next one is due (monotonic), and its outcome."""
 
     mark: object
     due: float
     blocked: Blocked
-
-
-@dataclass
-class _Tries:
-    last: _Tried | None = None
 
 
 class Backoff:
@@ -35,7 +30,7 @@ class Backoff:
 
     def must_be_due(self, session: Session, slots: Iterable[Slot]) -> None:
         """Raises the last attempt's Blocked until the next is due: at once after a touch, a new spec or a new pod."""
-        tried = self._memory.of(session.uid, _Tries).last
+        tried = self._memory.find(session.uid, _Tried)
         if tried is None or tried.mark != _mark(session, slots):
             return
         left = tried.due - self._clock.monotonic()
@@ -71,12 +66,12 @@ class Backoff:
             )
         blocked.fields = {"opening": opening.to_status()}
         due = self._clock.monotonic() + blocked.retry_after
-        self._memory.of(session.uid, _Tries).last = _Tried(_mark(session, slots), due, blocked)
+        self._memory.put(session.uid, _Tried(_mark(session, slots), due, blocked))
         return blocked
 
     def forget(self, session: Session) -> None:
         """Forget the attempts of a session whose wallets are open."""
-        self._memory.drop(session.uid, _Tries)
+        self._memory.drop(session.uid, _Tried)
 
 
 _MINUTES = f"{OPENING_DEADLINE.total_seconds() / 60:.0f}"

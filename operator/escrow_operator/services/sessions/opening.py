@@ -29,7 +29,7 @@ from escrow_operator.services.wallets.creation import WalletCreator
 from escrow_operator.services.wallets.deeds import DeedStore, must_name_secrets
 from escrow_operator.services.wallets.opener import WalletOpener, not_ready
 from escrow_operator.services.wallets.prober import WalletFileProber
-from escrow_operator.services.writing import patch_session
+from escrow_operator.services.writing import if_unchanged, patch_session
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Escrow:
     address: str
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(slots=True)
 class _Published:
     """What was last published to clients, logins and pod addresses; None before that, or after it was withdrawn."""
 
@@ -128,14 +128,8 @@ class SessionOpener:
         """Add the finalizer before a wallet is open. Raises ConflictError."""
         if session.finalizers.own is not None:
             return session
-        return await patch_session(
-            self._ctx,
-            session,
-            [
-                {"op": "test", "path": "/metadata/resourceVersion", "value": session.resource_version},
-                session.finalizers.added(FINALIZER),
-            ],
-        )
+        added = session.finalizers.added(FINALIZER)
+        return await patch_session(self._ctx, session, if_unchanged(session, added))
 
     def _is_open(self, slot: Slot) -> bool:
         return slot.wallet_file is not None and self._opener.is_open(slot, slot.wallet_file)

@@ -54,7 +54,7 @@ CATCH_UP_GRACE = 10.0
 Blocks are two minutes apart, and scanning one takes milliseconds."""
 
 
-@dataclass
+@dataclass(slots=True)
 class _Looks:
     """Kept between reconciliations of a session: whether there was one, since when (monotonic) its wallets trail
     monerod, and which unreadable touch was reported."""
@@ -97,10 +97,11 @@ class SessionReconciler:
         if session is None:
             self._claims.forget(key)
             return None
-        if not self._memory.of(session.uid, _Looks).begun:
+        looks = self._memory.of(session.uid, _Looks)
+        if not looks.begun:
             # A former session of this name may have waited; this one has not yet.
             self._claims.forget(key)
-            self._memory.of(session.uid, _Looks).begun = True
+            looks.begun = True
         self._stages.mark(session.uid, Stage.QUEUE)
         try:
             if session.deleting or key.namespace in self._store.ending:
@@ -121,9 +122,10 @@ class SessionReconciler:
         now = self._clock.now()
         if self._capacity.must_be_evicted(session):
             return await self._closer.evict(session)
-        left = time_left(session, now=now, idle_ttl=self._idle_ttl)
-        if session.phase is Phase.ACTIVE and left is not None and left <= timedelta():
-            return await self._closer.expire(session)
+        if session.phase is Phase.ACTIVE:
+            left = time_left(session, now=now, idle_ttl=self._idle_ttl)
+            if left is not None and left <= timedelta():
+                return await self._closer.expire(session)
         self._check_touch(session)
         return await self._keep_open(session)
 

@@ -40,15 +40,15 @@ class _LoginKey(NamedTuple):
     key: str
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class _Connected:
     """A weak reference to a slot's client, and the IP address that it calls.
 
     A pod whose sandbox was recreated is the same object with another address.
     """
 
-    ip: str = ""
-    client: Callable[[], WalletRpc | None] = lambda: None
+    ip: str
+    client: weakref.ref[WalletRpc]
 
 
 class WalletClients:
@@ -140,8 +140,7 @@ class WalletClients:
         """
         if slot.ip is None:
             raise WalletUnreachable(f"pod {slot.name} has no address")
-        connected = self._memory.of(slot.uid, _Connected)
-        found = connected.client() if connected.ip == slot.ip else None
+        found = self._connected(slot)
         if found is None:
             login = await self.login(slot)
             host = f"[{slot.ip}]" if ":" in slot.ip else slot.ip
@@ -149,12 +148,17 @@ class WalletClients:
                 self._session = self._connect()
             count = self._meters.wallet_requests.inc
             # Another task may have made the client while the login was read.
-            found = connected.client() if connected.ip == slot.ip else None
+            found = self._connected(slot)
             if found is None:
                 found = WalletRpc(f"http://{host}:{RPC_PORT}", login, session=self._session, on_request=count)
-                connected.ip, connected.client = slot.ip, weakref.ref(found)
+                self._memory.put(slot.uid, _Connected(slot.ip, weakref.ref(found)))
                 self._recent.append(found)
         return found
+
+    def _connected(self, slot: Slot) -> WalletRpc | None:
+        """The client that calls a slot at its present address, if there is one."""
+        connected = self._memory.find(slot.uid, _Connected)
+        return connected.client() if connected and connected.ip == slot.ip else None
 
     async def close(self) -> None:
         """Close all connections."""

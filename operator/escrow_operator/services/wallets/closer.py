@@ -30,11 +30,9 @@ CLOSE_SECONDS = 30.0
 well, and the session waits until the pod is gone."""
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class _Stale:
-    """Whether a closed session still has published connections."""
-
-    found: bool = False
+    """Kept of a closed session that still has published connections."""
 
 
 class WalletCloser:
@@ -64,8 +62,8 @@ class WalletCloser:
     async def withdraw_endpoints(self, session: Session) -> None:
         """Withdraw the connection Secrets and host names of a session that ends but stays as an object.
 
-        It does not raise KubeError: wallets are closed whether or not this succeeds, and ``find_stale`` finds what is
-        left.
+        It does not raise KubeError: wallets are closed whether or not this succeeds. What is left is tried again at the
+        session's next reconciliation, and found by ``find_stale``.
         """
         key = session.key
         try:
@@ -74,6 +72,8 @@ class WalletCloser:
             await self._kube.delete(ENDPOINT_SLICES, key.namespace, endpoint_slice_name(key))
         except KubeError as error:
             _LOG.warning("the connections of session %s could not be withdrawn: %s", key, error)
+            # What closes the session has forgotten it: the next reconciliation is to try again.
+            self._memory.put(session.uid, _Stale())
         else:
             self._memory.drop(session.uid, _Stale)
 
@@ -87,12 +87,12 @@ class WalletCloser:
         async for page in self._kube.pages(ENDPOINT_SLICES, namespace, labels=BASE_LABELS):
             found += filter(None, map(self._closed_owner, page.items))
         for session in found:
-            self._memory.of(session.uid, _Stale).found = True
+            self._memory.put(session.uid, _Stale())
         return [session.key for session in found]
 
     def is_stale(self, session: Session) -> bool:
         """Whether ``find_stale`` found the session, and its connections have not been withdrawn since."""
-        return self._memory.of(session.uid, _Stale).found
+        return self._memory.find(session.uid, _Stale) is not None
 
     def _closed_owner(self, endpoint_slice: dict[str, Any]) -> Session | None:
         """The session of an EndpointSlice if it is in an ending phase, else None.

@@ -61,7 +61,7 @@ class Survey:
     trouble: Blocked | None = None
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(slots=True)
 class _Known:
     """The result of a session's last reading, the chain that it is of, and the view of each wallet that was queried."""
 
@@ -77,7 +77,7 @@ class _Known:
         return len({(view.mined, view.announced) for view in self.views.values()}) > 1
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(slots=True)
 class _Watched:
     """What the monitor remembers of a session. ``doubted``: the next reading queries all three wallets."""
 

@@ -30,13 +30,13 @@ from escrow_operator.services.wallets.clients import WalletClients
 from escrow_operator.services.wallets.key_exchange import ESCROW
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class _Opened:
     """Which file was opened in which process, and the address of the wallet."""
 
-    incarnation: str | None = None
-    file: str | None = None
-    address: str = ""
+    incarnation: str
+    file: str
+    address: str
 
 
 class WalletOpener:
@@ -48,16 +48,15 @@ class WalletOpener:
 
     def is_open(self, slot: Slot, file: str) -> bool:
         """Whether this operator opened the file in the slot's present process (a restarted container is another)."""
-        known = self._memory.of(slot.uid, _Opened)
-        return (known.incarnation, known.file) == (slot.incarnation, file)
+        return self._known(slot, file) is not None
 
     def forget(self, slot: Slot) -> None:
         """Drop what is remembered of a slot, since its wallet was closed or may be another."""
         self._memory.drop(slot.uid, _Opened)
 
-    def _note(self, slot: Slot, file: str, address: str) -> None:
-        opened = self._memory.of(slot.uid, _Opened)
-        opened.incarnation, opened.file, opened.address = slot.incarnation, file, address
+    def _known(self, slot: Slot, file: str) -> _Opened | None:
+        opened = self._memory.find(slot.uid, _Opened)
+        return opened if opened and (opened.incarnation, opened.file) == (slot.incarnation, file) else None
 
     async def confirm(self, slots: Mapping[Role, Slot], address: str) -> bool:
         """Whether wallets with ``address`` are open in all slots, as a previous operator process may have left them."""
@@ -71,7 +70,7 @@ class WalletOpener:
         except WalletError:
             return False
         if current == address:
-            self._note(slot, slot.wallet_file, address)
+            self._memory.put(slot.uid, _Opened(slot.incarnation, slot.wallet_file, address))
         return current == address
 
     async def open_all(self, slots: Mapping[Role, Slot], deeds: Mapping[Role, Deed], expected: str | None) -> str:
@@ -93,8 +92,9 @@ class WalletOpener:
         return addresses[0]
 
     async def _open(self, slot: Slot, deed: Deed, expected: str | None) -> str:
-        if self.is_open(slot, deed.file):
-            return self._memory.of(slot.uid, _Opened).address
+        known = self._known(slot, deed.file)
+        if known is not None:
+            return known.address
         if not slot.usable:
             raise not_ready(slot)
         try:
@@ -114,7 +114,7 @@ class WalletOpener:
             _mismatch(
                 f"The {slot.role} wallet {deed.file} has the address {address[:12]}…, expected {expected[:12]}….",
             )
-        self._note(slot, deed.file, address)
+        self._memory.put(slot.uid, _Opened(slot.incarnation, deed.file, address))
         return address
 
     async def _open_file(self, wallet: WalletRpc, deed: Deed, expected: str | None) -> str:

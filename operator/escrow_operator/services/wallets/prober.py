@@ -23,11 +23,11 @@ from escrow_operator.services.runtime.outcomes import RETRY_SECONDS, Blocked, Fa
 from escrow_operator.services.wallets.clients import WalletClients
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class _Proven:
     """The files of a session that were found to exist."""
 
-    files: tuple[str, ...] | None = None
+    files: tuple[str, ...]
 
 
 class WalletFileProber:
@@ -44,7 +44,7 @@ class WalletFileProber:
     async def must_exist(self, session: Session, pool: Pool, files: Mapping[Role, str]) -> None:
         """Check the files, once per session. Raises Failed (WalletFileNotFound), or Blocked if the check fails."""
         named = tuple(files.get(role, "") for role in ROLES)
-        if "" in named or self._memory.of(session.uid, _Proven).files == named:
+        if "" in named or self._memory.find(session.uid, _Proven) == _Proven(named):
             # The wallets of a session without deeds are yet to be made.
             return
         slots = {slot.role: slot for slot in self._store.free_slots(pool.key)}
@@ -56,7 +56,7 @@ class WalletFileProber:
             await gather_all(self._must_exist(slots[role], files[role]) for role in ROLES)
         finally:
             self._store.unreserve(slots.values())
-        self._memory.of(session.uid, _Proven).files = named
+        self._memory.put(session.uid, _Proven(named))
 
     async def _must_exist(self, slot: Slot, file: str) -> None:
         wallet = await self._wallets.client(slot)

@@ -55,6 +55,24 @@ def test_a_task_that_still_works_for_what_is_gone_leaves_nothing() -> None:
     assert memory.of("a", Tries).number == 0
 
 
+def test_looking_for_a_record_makes_none() -> None:
+    memory = Memory()
+    memory.begin("a")
+    assert memory.find("a", Tries) is None
+    assert memory.find("a", Tries) is None
+    memory.put("a", Tries(3))
+    memory.put("a", Tries(4))
+    assert memory.find("a", Tries) == Tries(4)
+    assert memory.find("a", Opened) is None
+
+
+def test_nothing_is_put_for_what_is_gone() -> None:
+    memory = Memory()
+    memory.put("a", Tries(3))
+    assert memory.find("a", Tries) is None
+    assert len(memory) == 0
+
+
 def test_an_object_that_is_cleared_is_still_there() -> None:
     memory = Memory()
     memory.begin("a")

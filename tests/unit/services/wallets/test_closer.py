@@ -20,6 +20,7 @@ from escrow_operator.models.common import FINALIZER, ROLES, Label, Role
 from escrow_operator.models.session import Phase, Session, SessionKey
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.runtime.outcomes import Blocked
+from escrow_operator.services.sessions.closing import SessionCloser
 from escrow_operator.services.wallets.closer import WalletCloser
 from unit.factories import session, session_body, slot_body
 from unit.kube import InstantKube
@@ -95,8 +96,8 @@ class Bench:
             raise self.broken
         return self.wallets[slot.role]
 
-    def forget(self, slot: Slot) -> None:
-        self.forgotten.append(slot.name)
+    def forget(self, what: Slot | SessionKey) -> None:
+        self.forgotten.append(what.name)
 
 
 async def test_wallets_are_closed_before_their_pods_go() -> None:
@@ -217,6 +218,20 @@ async def test_what_could_not_be_withdrawn_is_found_again_unless_all_of_it_was(w
     await bench.closer.withdraw_endpoints(bench.session)
     assert not bench.closer.is_stale(bench.session)
     assert not any(body["data"] for body in bench.kube.all(SECRETS))
+    assert bench.kube.all(ENDPOINT_SLICES) == []
+
+
+async def test_what_a_closing_session_could_not_withdraw_is_left_to_its_next_reconciliation() -> None:
+    """Closing forgets what is remembered of the session, but not that clients can still connect."""
+    bench = Bench()
+    bench.connects(bench.session)
+    await bench.closer.find_stale(None)
+    fakes: dict[str, Any] = dict.fromkeys(("claims", "deeds", "status"), bench)
+    closer = SessionCloser(bench.ctx, closer=bench.closer, **fakes)
+    bench.kube.fail_at = (0, False)
+    await closer.stay_closed(bench.session)
+    assert bench.kube.all(ENDPOINT_SLICES) != []
+    await closer.stay_closed(bench.session)
     assert bench.kube.all(ENDPOINT_SLICES) == []
 
 
