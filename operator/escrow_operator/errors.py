@@ -80,6 +80,10 @@ class WalletStorageError(WalletError):
     """The volume cannot be read or written at present: full, read-only, or failing; the files may be intact."""
 
 
+class AttributeNotFound(WalletError):
+    """The open wallet has no attribute of this name."""
+
+
 class NotMultisig(WalletError):
     """The open wallet is not multisig, or its key exchange is not complete."""
 

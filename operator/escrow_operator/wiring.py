@@ -20,6 +20,8 @@ from escrow_operator.services.monerod.poller import DaemonPoller
 from escrow_operator.services.namespaces import Namespaces
 from escrow_operator.services.pools.drift import Applied, DriftDetector
 from escrow_operator.services.pools.objects import PoolObjects
+from escrow_operator.services.pools.prepared_upkeep import PreparedUpkeep
+from escrow_operator.services.pools.preparer import EscrowPreparer
 from escrow_operator.services.pools.reconciler import PoolReconciler
 from escrow_operator.services.pools.scheduling_gates import SchedulingGates
 from escrow_operator.services.reporting.statistics import Statistics
@@ -30,10 +32,12 @@ from escrow_operator.services.scheduling import Handlers
 from escrow_operator.services.sessions.closing import SessionCloser
 from escrow_operator.services.sessions.inspection import Inspector
 from escrow_operator.services.sessions.opening import SessionOpener
+from escrow_operator.services.sessions.prepared_claims import PreparedClaims
 from escrow_operator.services.sessions.reconciler import SessionReconciler
 from escrow_operator.services.sessions.renewal import Renewal
 from escrow_operator.services.slots.capacity import Capacity
 from escrow_operator.services.slots.claims import SlotClaims
+from escrow_operator.services.slots.prepared import PreparedEscrows
 from escrow_operator.services.wallets.clients import WalletClients
 from escrow_operator.services.wallets.closer import WalletCloser
 from escrow_operator.services.wallets.deeds import DeedStore
@@ -63,17 +67,38 @@ class Operator:
         self.daemons = DaemonPoller(ctx, connect)
         self.wallets = WalletClients(ctx, connect)
         self.capacity = Capacity(ctx)
-        self.claims = SlotClaims(ctx, self.capacity)
+        self.prepared = PreparedEscrows(ctx)
+        self.claims = SlotClaims(ctx, self.capacity, self.prepared)
         self.opener = WalletOpener(ctx, self.wallets)
         self.closer = WalletCloser(ctx, self.wallets, self.opener)
         self.deeds = DeedStore(ctx)
         status, gates, applied = StatusWriter(ctx), SchedulingGates(ctx), Applied(ctx)
+        upkeep = PreparedUpkeep(ctx, opener=self.opener, prepared=self.prepared, wallets=self.wallets)
+        self.preparer = EscrowPreparer(
+            ctx,
+            claims=self.claims,
+            daemons=self.daemons,
+            gates=gates,
+            opener=self.opener,
+            prepared=self.prepared,
+            upkeep=upkeep,
+            wallets=self.wallets,
+        )
         opener = SessionOpener(
             ctx,
+            capacity=self.capacity,
             claims=self.claims,
             deeds=self.deeds,
             gates=gates,
             opener=self.opener,
+            prepared=PreparedClaims(
+                ctx,
+                claims=self.claims,
+                opener=self.opener,
+                prepared=self.prepared,
+                upkeep=upkeep,
+                wallets=self.wallets,
+            ),
             prober=WalletFileProber(ctx, self.wallets),
             status=status,
             wallets=self.wallets,
@@ -94,6 +119,7 @@ class Operator:
             daemons=self.daemons,
             gates=gates,
             objects=PoolObjects(ctx, applied=applied, daemons=self.daemons, wallets=self.wallets),
+            prepared=self.prepared,
             status=status,
             wallets=self.wallets,
         )
@@ -114,6 +140,7 @@ class Operator:
                 namespace=self.namespaces.look,
                 relist=self.relist.objects,
                 sweep=self.resync.sweep,
+                prepare=self.preparer.reconcile,
                 place_free=self.capacity.wake_waiting,
                 slot_free=self.claims.wake_waiting,
             )

@@ -70,6 +70,7 @@ class Place:
             "image": self.world.images.wallet,
             "daemon": {"address": regtest.RPC_ADDRESS, "network": "regtest", "trusted": True},
             "warmSlots": 1,
+            "preparedEscrows": 0,
             "storage": {"storageClassName": "shared", "size": "100Mi", "accessModes": ["ReadWriteMany"]},
             "terminationGracePeriodSeconds": 30,
             **spec,

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from escrow_operator.adapters.kube import DEPLOYMENTS, PODS, POOLS, SECRETS, SERVICES, SESSIONS
 from escrow_operator.core.manifests.common import deployment_name, service_name
+from escrow_operator.core.manifests.prepared import PREPARED_TYPE
 from escrow_operator.core.manifests.session import CONNECTION_TYPE, DEED_TYPE
-from escrow_operator.models.common import ROLES, Label
+from escrow_operator.models.common import ROLES, Label, SlotState
 from escrow_operator.models.monero import parse_xmr
 from escrow_operator.models.pool import PoolKey
 from escrow_operator.models.session import OPEN_PHASES, Phase, Setup
@@ -29,6 +30,10 @@ HEARSAY_SECONDS = 60.0
 """For which what is told may be of a pod or chain that is no more: views are late, and some requests are sent again."""
 
 
+_Slots = Counter[tuple[str, str, str]]
+"""Numbers by namespace, pool and role."""
+
+
 class Watchman:
     """Looks at every change as it happens, and notes what must not be."""
 
@@ -37,6 +42,8 @@ class Watchman:
         self.violations: list[str] = []
         self.addresses: dict[str, tuple[str, str]] = {}
         """Session uid → its namespace, and the address that its status told."""
+        self._escrows: dict[str, str] = {}
+        """Address → the name of the one session that may ever tell it as that of a new escrow."""
         self._secrets: set[str] = set()
         self._former: list[tuple[float, tuple[Block, ...]]] = []
         """When chains were reorganised, and what they were."""
@@ -102,6 +109,7 @@ class Watchman:
             if former != address:
                 self._note("I4", f"session {meta['name']} had address {former} and has {address}")
             self._must_not_be_settled(body, address)
+            self._must_be_its_own(body, address)
         if event.kind == "DELETED":
             return
         self._must_not_close_on_money(event)
@@ -130,6 +138,13 @@ class Watchman:
         of = self._settled.get(address, meta["uid"])
         if of != meta["uid"] and spec["setup"] == Setup.CREATE and not spec.get("reuseSettledWallets"):
             self._note("I4", f"session {meta['name']} has the wallets of a trade that is over")
+
+    def _must_be_its_own(self, body: Body, address: str) -> None:
+        """What two customers pay to one address is lost to one of them."""
+        if body["spec"]["setup"] == Setup.CREATE:
+            name = self._escrows.setdefault(address, full_name(body))
+            if name != full_name(body):
+                self._note("I14", f"sessions {name} and {full_name(body)} have one address")
 
     def _must_not_close_on_money(self, event: Event) -> None:
         """What the status says of a payment under way keeps a session open."""
@@ -170,7 +185,7 @@ class Watchman:
                 self._note("I4", f"deed {body['metadata']['name']} has an owner")
         if body.get("type") == CONNECTION_TYPE and body.get("data") and event.kind != "DELETED":
             self._must_be_proven(body)
-        for key in ("password", "key"):
+        for key in ("password", "key", *(f"{role}-password" for role in ROLES)):
             if value := (body.get("data") or {}).get(key):
                 self._secrets.add(base64.b64decode(value).decode())
 
@@ -226,14 +241,16 @@ class Watchman:
         world, found = self._world, []
         sessions = {body["metadata"]["uid"]: body for body in world.server.all(SESSIONS)}
         held: Counter[str] = Counter()
-        free: Counter[tuple[str, str, str]] = Counter()
+        free: _Slots = Counter()
+        prepared: _Slots = Counter()
         for pod in world.server.all(PODS):
             meta = pod["metadata"]
             uid = meta["labels"].get(Label.SESSION_UID)
             if "deletionTimestamp" in meta:
                 found.append(f"I3: pod {meta['name']} never ends")
             elif uid is None:
-                free[meta["namespace"], meta["labels"][Label.POOL], meta["labels"][Label.ROLE]] += 1
+                there = prepared if meta["labels"][Label.SLOT] == SlotState.PREPARED else free
+                there[meta["namespace"], meta["labels"][Label.POOL], meta["labels"][Label.ROLE]] += 1
             elif uid not in sessions:
                 found.append(f"I3: pod {meta['name']} has no living owner")
             else:
@@ -243,13 +260,30 @@ class Watchman:
             is_open = status.get("phase") in OPEN_PHASES
             if held[uid] != (len(ROLES) if is_open else 0):
                 found.append(f"I3: session {name} ({status.get('phase')}) has {held[uid]} pods at rest")
-        for pool in world.server.all(POOLS):
-            wanted = pool["spec"]["warmSlots"]
-            for role in ROLES:
-                there = free[pool["metadata"]["namespace"], pool["metadata"]["name"], role]
-                if there != wanted:
-                    found.append(f"I3: {there} free slots of {role} in pool {full_name(pool)}, not {wanted}")
+        return found + self._pools_have_their_slots(free, prepared) + self._no_prepared_escrow_leaks()
+
+    def _pools_have_their_slots(self, free: _Slots, prepared: _Slots) -> list[str]:
+        found = []
+        for pool in self._world.server.all(POOLS):
+            for what, there, wanted in (
+                ("free", free, pool["spec"]["warmSlots"]),
+                ("prepared", prepared, pool["spec"]["preparedEscrows"]),
+            ):
+                for role in ROLES:
+                    number = there[pool["metadata"]["namespace"], pool["metadata"]["name"], role]
+                    if number != wanted:
+                        found.append(f"I3: {number} {what} slots of {role} in pool {full_name(pool)}, not {wanted}")
         return found
+
+    def _no_prepared_escrow_leaks(self) -> list[str]:
+        """Each Secret of one has pods, of its pool or of the session that was given it."""
+        pods = {pod["metadata"]["uid"] for pod in self._world.server.all(PODS)}
+        return [
+            f"I3: Secret {secret['metadata']['name']} has no pods"
+            for secret in self._world.server.all(SECRETS)
+            if secret.get("type") == PREPARED_TYPE
+            and pods.isdisjoint(owner["uid"] for owner in secret["metadata"].get("ownerReferences") or ())
+        ]
 
     def _pools_are_whole(self) -> list[str]:
         """Each has a Service and Deployments of its own, and not of a former pool of its name."""

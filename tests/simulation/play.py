@@ -72,7 +72,7 @@ def play_by_two(story: Story, view: View, *, seed: int = 0) -> list[str]:
 
 
 async def _play_by_two(story: Story, view: View, seed: int) -> list[str]:
-    world = World(seed=seed, warm=story.warm, locking=True, **story.settings)
+    world = World(seed=seed, warm=story.warm, prepared=story.prepared, locking=True, **story.settings)
     story.prepare(world)
     await world.start_operator()
     world.view = view
@@ -93,7 +93,7 @@ async def _play_by_two(story: Story, view: View, seed: int) -> list[str]:
 async def _play(
     story: Story, dies: Dies, view: View | None, seed: int, begins: Callable[[World, bool], None] = lambda *_: None
 ) -> Outcome:
-    world = World(seed=seed, warm=story.warm, view=view, **story.settings)
+    world = World(seed=seed, warm=story.warm, prepared=story.prepared, view=view, **story.settings)
     story.prepare(world)
     begins(world, False)
     await world.operate(dies)

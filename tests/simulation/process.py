@@ -14,7 +14,17 @@ _CURRENT: contextvars.ContextVar[Process | None] = contextvars.ContextVar("proce
 
 
 READS = frozenset(
-    {"get_address", "get_height", "get_transfers", "get_version", "incoming_transfers", "is_multisig", "refresh"}
+    {
+        "get_address",
+        "get_attribute",
+        "get_balance",
+        "get_height",
+        "get_transfers",
+        "get_version",
+        "incoming_transfers",
+        "is_multisig",
+        "refresh",
+    }
 )
 """Calls to wallets that change nothing which another process could see."""
 

@@ -10,6 +10,7 @@ from escrow_operator.core.manifests.common import RPC_PORT
 
 from .network import Trouble
 from .operations import OPERATIONS
+from .preparing import PREPARING
 from .story import ACTIVE, COMPLETED, EXPIRED, SUSPENDED, Story, active, create, gone
 from .world import World
 
@@ -212,4 +213,5 @@ STORIES = (
     Story("use-a-settled-name-again", use_a_settled_name_again, first=create_pay_and_settle),
     Story("two-sessions-on-one-wallet", two_sessions_on_one_wallet, warm=2, first=create),
     *OPERATIONS,
+    *PREPARING,
 )

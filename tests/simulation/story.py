@@ -23,6 +23,7 @@ class Story:
     play: Callable[[World], Awaitable[None]]
     settings: dict[str, Any] = field(default_factory=dict)
     warm: int = 1
+    prepared: int = 0
     prepare: Callable[[World], None] = lambda _: None
     first: Callable[[World], Awaitable[None]] | None = None
     patient: bool = True

@@ -29,7 +29,9 @@ class Users:
 
     # Those who run pools
 
-    def make_pool(self, name: str = POOL, *, warm: int = 1, daemon: Body | None = None, **spec: Any) -> None:
+    def make_pool(
+        self, name: str = POOL, *, warm: int = 1, prepared: int = 0, daemon: Body | None = None, **spec: Any
+    ) -> None:
         """What ``kubectl apply`` does with a pool."""
         namespace, name = place(name)
         body = {
@@ -40,6 +42,7 @@ class Users:
                 "image": "wallet",
                 "daemon": {"address": DAEMON, "network": "regtest", "trusted": True, **(daemon or {})},
                 "warmSlots": warm,
+                "preparedEscrows": prepared,
                 **spec,
             },
         }

@@ -28,7 +28,7 @@ class Cache:
     """``top`` is the newest block it has scanned, None in a fresh one.
 
     ``nonces`` are those of its last export, which erased those before; ``peers`` are those that its peers exported when
-    it imported from them, by signer.
+    it imported from them, by signer. ``attributes`` are texts that its clients left in it.
     """
 
     top: Block | None = None
@@ -37,6 +37,7 @@ class Cache:
     pool: tuple[Transaction, ...] = ()
     nonces: str = ""
     peers: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, str] = field(default_factory=dict)
 
     def copy(self) -> Cache:
         """One that does not change with this one."""
@@ -45,6 +46,7 @@ class Cache:
             received=[replace(one) for one in self.received],
             spent=set(self.spent),
             peers=dict(self.peers),
+            attributes=dict(self.attributes),
         )
 
     @property

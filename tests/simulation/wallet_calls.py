@@ -95,6 +95,10 @@ class Calls(Reads):
         self._store_open()
         return {}
 
+    def _on_set_attribute(self, params: Params) -> Result:
+        self._wallet().cache.attributes[params["key"]] = params["value"]
+        return {}
+
     def _on_set_daemon(self, params: Params) -> Result:
         self._wallet()
         self._daemon = self._daemons(str(params.get("address", "")))

@@ -75,6 +75,12 @@ class Reads:
         first = {"address": address, "address_index": 0, "label": "Primary account", "used": False}
         return {"address": address, "addresses": [first]}
 
+    def _on_get_attribute(self, params: Params) -> Result:
+        value = self._wallet().cache.attributes.get(params["key"])
+        if value is None:
+            raise Fault(-45, "Attribute not found.")
+        return {"value": value}
+
     def _on_get_height(self, _: Params) -> Result:
         return {"height": self._wallet().cache.height}
 

@@ -115,6 +115,7 @@ class World(Users):
         *,
         seed: int = 0,
         warm: int = 1,
+        prepared: int = 0,
         locking: bool = False,
         view: View | None = None,
         serves: tuple[str, ...] = (),
@@ -153,7 +154,7 @@ class World(Users):
         self._main: dict[str, asyncio.Task[None]] = {}
         self.namespaces = Namespaces(self.server)
         self.namespaces.make(SHOP)
-        self.make_pool(warm=warm)
+        self.make_pool(warm=warm, prepared=prepared)
 
     # Operators
 
@@ -232,11 +233,13 @@ class World(Users):
         return Moment(int(self.clock.monotonic()), self.server.version, sum(wallet.changes for wallet in self.wallets))
 
     def is_warm(self) -> bool:
-        """Whether the pools have their free slots."""
+        """Whether the pools have their free slots and their prepared escrows."""
         return all(
-            free and min(free.values()) >= pool["spec"]["warmSlots"]
+            "free" in status
+            and min(status["free"].values()) >= pool["spec"]["warmSlots"]
+            and status["preparedEscrows"] >= pool["spec"]["preparedEscrows"]
             for pool in self.server.all(POOLS)
-            for free in [(pool.get("status") or {}).get("free")]
+            for status in [pool.get("status") or {}]
         )
 
     def unknown(self) -> list[str]:

@@ -66,7 +66,8 @@ def pool_body(
             "resourceVersion": str(next(_VERSIONS)),
             "creationTimestamp": format_time(T0),
         },
-        "spec": {"image": "wallet", "daemon": {"address": "monerod:18081", "network": "regtest"}} | (spec or {}),
+        "spec": {"image": "wallet", "preparedEscrows": 0, "daemon": {"address": "monerod:18081", "network": "regtest"}}
+        | (spec or {}),
     }
 
 

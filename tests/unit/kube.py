@@ -66,7 +66,9 @@ class InstantKube:
             return
         gone = event.body["metadata"]["uid"]
         for (plural, namespace, name), body in list(self.server.objects.items()):
-            if gone in _owners(body):
+            owners = set(_owners(body))
+            living = {one["metadata"]["uid"] for one in self.server.objects.values()}
+            if gone in owners and living.isdisjoint(owners):
                 self.server.delete(Resource("", plural), namespace, name, now=True)
 
     # What the operator does.

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from escrow_operator.adapters.json_rpc import Fault
 from escrow_operator.errors import (
     AlreadyMultisig,
+    AttributeNotFound,
     BadMultisigInfo,
     InvalidPassword,
     MultisigDisabled,
@@ -45,6 +46,7 @@ _BY_CODE: dict[int, tuple[type[WalletError], str]] = {
     -33: (BadMultisigInfo, "multisig data of more participants is needed"),
     -35: (StaleMultisigNonces, "the multisig nonces are stale: a fresh round of exports is needed"),
     -38: (WalletDaemonUnavailable, "the wallet has no connection to its daemon"),
+    -45: (AttributeNotFound, "the wallet has no attribute of this name"),
     -48: (MultisigDisabled, "multisig is switched off in this wallet"),
 }
 

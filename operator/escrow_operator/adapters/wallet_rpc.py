@@ -15,6 +15,7 @@ from escrow_operator.adapters.answer import Answer
 from escrow_operator.adapters.json_rpc import ErrorTypes, Fault, JsonRpcClient
 from escrow_operator.adapters.wallet_faults import wallet_error
 from escrow_operator.errors import (
+    AttributeNotFound,
     InvalidWalletFileName,
     WalletAnswerTooLong,
     WalletProtocolError,
@@ -108,6 +109,21 @@ class WalletRpc:
     async def close_wallet(self, *, deadline: float = FILE_DEADLINE) -> None:
         """Store the wallet and close it; it stays open if storing fails. Raises NoWalletOpen."""
         await self.call("close_wallet", {"autosave_current": True}, deadline)
+
+    async def store(self, *, deadline: float = FILE_DEADLINE) -> None:
+        """Write the wallet to its files; it stays open. Raises NoWalletOpen."""
+        await self.call("store", {}, deadline)
+
+    async def attribute(self, name: str, *, deadline: float = READ_DEADLINE) -> str | None:
+        """A text that was stored in the wallet under this name, None without one. Raises NoWalletOpen."""
+        try:
+            return (await self.call("get_attribute", {"key": name}, deadline)).text("value")
+        except AttributeNotFound:
+            return None
+
+    async def set_attribute(self, name: str, value: str, *, deadline: float = READ_DEADLINE) -> None:
+        """Keep a text in the wallet's cache, which ``store`` writes. Raises NoWalletOpen."""
+        await self.call("set_attribute", {"key": name, "value": value}, deadline)
 
     async def is_multisig(self, *, deadline: float = READ_DEADLINE) -> MultisigInfo:
         """Whether the open wallet is multisig and its key exchange complete. Raises NoWalletOpen."""

@@ -16,11 +16,11 @@ from escrow_operator.models.monero import DaemonInfo
 from escrow_operator.models.pool import Pool
 from escrow_operator.models.slot import Slot
 
-COUNTS = ("free", "adopted", "starting", "terminating")
+COUNTS = ("free", "prepared", "adopted", "starting", "terminating")
 
 
 def count_slots(slots: Iterable[Slot]) -> dict[str, dict[str, int]]:
-    """How many slots are free, adopted, starting and terminating: by count, then by role."""
+    """How many slots are free, prepared, adopted, starting and terminating: by count, then by role."""
     counts = {count: {role.value: 0 for role in ROLES} for count in COUNTS}
     for slot in slots:
         counts[count_of(slot)][slot.role.value] += 1
@@ -33,6 +33,8 @@ def count_of(slot: Slot) -> str:
         return "terminating"
     if slot.state is SlotState.ADOPTED:
         return "adopted"
+    if slot.state is SlotState.PREPARED:
+        return "prepared"
     return "free" if slot.claimable else "starting"
 
 
@@ -50,10 +52,15 @@ def pool_status(
     opened: Sequence[datetime],
     active: int,
     waiting: int,
+    prepared: int,
     max_active: int,
     daemon: DaemonInfo | None,
 ) -> dict[str, Any]:
-    """The status without its conditions. ``opened`` are the times at which the active sessions were opened."""
+    """The status without its conditions.
+
+    ``opened`` are the times at which the active sessions were opened; ``prepared`` is how many prepared escrows a
+    session could get now.
+    """
     counts = count_slots(slots)
     status: dict[str, Any] = {
         "observedGeneration": pool.generation,
@@ -66,6 +73,7 @@ def pool_status(
                 Label.SLOT: SlotState.FREE.value,
             }.items()
         ),
+        "preparedEscrows": prepared,
         **counts,
         "summary": {
             count: "/".join(str(number) for number in counts[count].values())

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass as part
 
-from escrow_operator.models.common import PART, POOL_FINALIZER, ApiObject, Finalizers, SecretName, head
+from escrow_operator.models.common import PART, POOL_FINALIZER, ApiObject, Duration, Finalizers, SecretName, head
 
 DIGEST_DIGITS = 16
-"""Hexadecimal digits of the digest of a spec.daemon."""
+"""Hexadecimal digits of the digests of a spec.daemon and of a pod template."""
 
 
 class Network(StrEnum):
@@ -104,6 +105,8 @@ class PoolSpec:
     image_pull_secrets: tuple[SecretName, ...] = ()
     daemon: DaemonSpec
     warm_slots: int = 1
+    prepared_escrows: int = 1
+    prepared_max_age: Duration = timedelta(hours=24)
     storage: Storage = Storage()
     kdf_rounds: int = 1
     resources: dict[str, Any] | None = None

@@ -32,6 +32,10 @@ class Slot:
     session_uid: str | None
     session_name: str | None
     wallet_file: str | None
+    prepared: str | None
+    """The Secret of the prepared escrow that the pod is a part of; None before, and once a session has the pod."""
+    template: str
+    """Digest of the pod template that the pod was started with; empty on pods older than this annotation."""
     ip: str | None
     node: str | None
     gate: int | None
@@ -72,6 +76,8 @@ class Slot:
             session_uid=_adopter(meta),
             session_name=labels.get(Label.SESSION),
             wallet_file=_note(annotations, Label.WALLET_FILE),
+            prepared=_prepared(meta),
+            template=intern(_note(annotations, Label.TEMPLATE) or ""),
             ip=status.get("podIP"),
             node=intern((body.get("spec") or {}).get("nodeName") or "") or None,
             gate=_gate(body.get("spec") or {}),
@@ -153,6 +159,13 @@ def _adopter(meta: dict[str, Any]) -> str | None:
     """
     uid: str | None = meta["labels"].get(Label.SESSION_UID)
     return uid if uid == _controller(meta) else None
+
+
+def _prepared(meta: dict[str, Any]) -> str | None:
+    """The prepared escrow that a pod belongs to, if its label says so and its controller is a pool; else None."""
+    pools = any(ref.get("controller") and ref.get("kind") == "WalletPool" for ref in meta.get("ownerReferences") or ())
+    name: str | None = meta["labels"].get(Label.PREPARED)
+    return name if pools and meta["labels"][Label.SLOT] == SlotState.PREPARED and is_name(name or "") else None
 
 
 def _note(annotations: dict[str, str], name: str) -> str | None:

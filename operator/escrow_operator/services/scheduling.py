@@ -27,6 +27,9 @@ DAEMONS_AT_ONCE = 32
 
 NAMESPACES_AT_ONCE = 8
 
+PREPARATIONS_AT_ONCE = 8
+"""Pools whose prepared escrows are seen to concurrently; only one of them makes one."""
+
 POOL_DELAY = 0.25
 """Seconds for which events of a pool's pods are gathered into one reconciliation: a claim alone changes six pods."""
 
@@ -53,6 +56,8 @@ class Handlers:
     namespace: Callable[[str], Awaitable[float | None]]
     relist: Callable[[str | None], Awaitable[float | None]]
     sweep: Callable[[str], Awaitable[float | None]]
+    prepare: Callable[[PoolKey], Awaitable[float | None]]
+    """Called for pools whose prepared escrows may have to be made, proven or ended."""
     place_free: Callable[[], None]
     """Called at once, by no queue, when a place under the cap may be free."""
     slot_free: Callable[[PoolKey], None]
@@ -82,6 +87,12 @@ class Wakeups:
             meters=meters,
             group=lambda key: key.namespace,
         )
+        self._preparations: WorkQueue[PoolKey] = WorkQueue(
+            "preparations",
+            concurrency=PREPARATIONS_AT_ONCE,
+            meters=meters,
+            group=lambda key: key.namespace,
+        )
         self._daemons: WorkQueue[DaemonKey] = WorkQueue("daemons", concurrency=DAEMONS_AT_ONCE, meters=meters)
         self._namespaces: WorkQueue[str] = WorkQueue("namespaces", concurrency=NAMESPACES_AT_ONCE, meters=meters)
         self._lists: WorkQueue[str | None] = WorkQueue("lists", concurrency=1, meters=meters)
@@ -96,6 +107,7 @@ class Wakeups:
             "namespaces": self._namespaces,
             "daemons": self._daemons,
             "sessions": self.sessions_queue,
+            "preparations": self._preparations,
             "pools": self.pools_queue,
         }
 
@@ -109,6 +121,7 @@ class Wakeups:
         self._handlers = handlers
         self.sessions_queue.serve(handlers.session)
         self.pools_queue.serve(handlers.pool)
+        self._preparations.serve(handlers.prepare)
         self._daemons.serve(handlers.daemon)
         self._namespaces.serve(handlers.namespace)
         self._lists.serve(handlers.relist)
@@ -136,6 +149,10 @@ class Wakeups:
     def pool(self, key: PoolKey) -> None:
         """Requeue a pool after a delay that grows with its pods, as reconciling it counts them all."""
         self.pools_queue.add(key, POOL_DELAY + self._store.count_slots(key) / SLOTS_PER_SECOND)
+
+    def prepare(self, key: PoolKey) -> None:
+        """Requeue a pool's prepared escrows, due now."""
+        self._preparations.add(key)
 
     def all_pools(self) -> None:
         """Requeue every pool, and the sessions that wait for slots."""

@@ -63,6 +63,7 @@ def pool(key: PoolKey, *, image: str, daemon: str, warm_slots: int) -> Body:
             "image": image,
             "daemon": {"address": f"{daemon}:{DAEMON_PORT}", "network": "regtest", "trusted": True},
             "warmSlots": warm_slots,
+            "preparedEscrows": 0,
             "storage": {"storageClassName": STORAGE_CLASS, "size": "1Gi", "accessModes": ["ReadWriteMany"]},
             "nodeSelector": SELECTOR,
             "tolerations": TOLERATIONS,

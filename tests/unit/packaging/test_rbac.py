@@ -13,6 +13,7 @@ from escrow_operator.adapters.kube import Resource
 from escrow_operator.core.manifests import common
 from escrow_operator.core.manifests import pool as manifests
 from escrow_operator.core.manifests.common import BASE_LABELS
+from escrow_operator.core.manifests.prepared import PREPARED_TYPE, prepared_secret
 from escrow_operator.core.manifests.session import (
     CONNECTION_TYPE,
     DEED_TYPE,
@@ -20,9 +21,10 @@ from escrow_operator.core.manifests.session import (
     deed_secret,
     endpoint_slice,
 )
-from escrow_operator.models.common import Role
+from escrow_operator.models.common import ROLES, Label, Role
 from escrow_operator.models.deed import Deed
 from escrow_operator.models.monero import Login
+from escrow_operator.models.prepared import PreparedEscrow
 from testbed.settings import REPO_ROOT
 from unit.factories import pool, session, slot
 from unit.packaging.helm import Object, of_kind, render
@@ -203,7 +205,8 @@ def test_the_policy_speaks_of_what_the_operator_makes() -> None:
     text = " ".join(validation["expression"] for validation in validations)
 
     assert {validation["reason"] for validation in validations} == {"Forbidden"}, "Invalid would be tried again at once"
-    assert f"[{DEED_TYPE!r}, {CONNECTION_TYPE!r}]" in text
+    assert f"[{DEED_TYPE!r}, {CONNECTION_TYPE!r}, {PREPARED_TYPE!r}]" in text
+    assert f"{Label.CLAIMED_BY!r} in oldObject.metadata.annotations" in text
     (label,) = {key: value for key, value in BASE_LABELS.items() if key.endswith("managed-by")}.items()
     assert f"oldObject.metadata.labels[{label[0]!r}] == {label[1]!r}" in text
 
@@ -219,6 +222,7 @@ def test_what_the_operator_makes_is_what_the_policy_lets_it_change() -> None:
         connection_secret(session(), slots[Role.BUYER], Login("u", "p")),
         deed_secret(session(), Deed(Role.BUYER, "f", "p")),
         names,
+        prepared_secret(pool(), PreparedEscrow("p", "f", dict.fromkeys(ROLES, "p"), 1), slots.values()),
     ]
     for body in made:
         assert body["metadata"]["labels"].items() >= BASE_LABELS.items(), body["kind"]

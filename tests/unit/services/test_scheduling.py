@@ -172,7 +172,9 @@ async def test_all_pools_are_looked_at_and_so_are_those_who_wait_for_their_slots
 
     async def nothing(_: object) -> None: ...
 
-    queues: dict[str, Any] = dict.fromkeys(("session", "pool", "daemon", "namespace", "relist", "sweep"), nothing)
+    queues: dict[str, Any] = dict.fromkeys(
+        ("session", "pool", "daemon", "namespace", "relist", "sweep", "prepare"), nothing
+    )
     bench.wakeups.serve(Handlers(**queues, place_free=lambda: None, slot_free=free.append))
     for name in ("a", "b"):
         bench.store.see_pool(pool_body(name))
@@ -192,6 +194,6 @@ async def test_closing_ends_what_wakes_others_before_the_others(monkeypatch: pyt
     monkeypatch.setattr(WorkQueue, "close", close)
     await bench.wakeups.close()
     order = [next(name for name, one in bench.wakeups.queues.items() if one is queue) for queue in closed]
-    assert len(order) == len(set(order)) == 6
+    assert len(order) == len(set(order)) == len(bench.wakeups.queues)
     wakes: Iterable[tuple[str, str]] = [("sweep", "sessions"), ("lists", "pools"), ("daemons", "sessions")]
     assert all(order.index(first) < order.index(then) for first, then in wakes)

@@ -113,7 +113,11 @@ class World:
             {
                 "apiVersion": API_VERSION,
                 "metadata": {"name": "default", "namespace": SHOP},
-                "spec": {"image": "wallet", "daemon": {"address": "monerod:18081", "network": "regtest"}},
+                "spec": {
+                    "image": "wallet",
+                    "preparedEscrows": 0,
+                    "daemon": {"address": "monerod:18081", "network": "regtest"},
+                },
             },
         )
 
@@ -127,8 +131,8 @@ class World:
         """The next operator, which knows nothing but what is in the cluster; the one before is no more."""
         await self.stop()
         self._operator = wiring.Operator(cast("Kube", self.kube), self.settings, self.clock)
-        for queue in (self.operator.wakeups.sessions_queue, self.operator.wakeups.pools_queue):
-            await queue.close()
+        for name in ("sessions", "pools", "preparations"):
+            await self.operator.wakeups.queues[name].close()
         self.seen = self._deliver
         for resource in (POOLS, SESSIONS, PODS):
             for body in self.kube.all(resource):

@@ -38,6 +38,8 @@ class File:
     message: int = 0
     address: str = ""
     open_in: str | None = None
+    attributes: dict[str, str] = field(default_factory=dict)
+    stored: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -112,6 +114,15 @@ class FakeWallet:
         self.calls.append("close_wallet")
         self._file.open_in = None
 
+    async def store(self, **_: Any) -> None:
+        self._file.stored = dict(self._file.attributes)
+
+    async def attribute(self, name: str, **_: Any) -> str | None:
+        return self._file.attributes.get(name)
+
+    async def set_attribute(self, name: str, value: str, **_: Any) -> None:
+        self._file.attributes[name] = value
+
     async def is_multisig(self, **_: Any) -> MultisigInfo:
         rounds = self._file.rounds
         return MultisigInfo(rounds > 1, rounds > 3, 2 if rounds > 1 else 0, 3 if rounds > 1 else 0)
@@ -146,8 +157,11 @@ class FakeWallet:
         assert self._file
         return self._chain.height
 
-    async def transfers(self, *, pool: bool) -> list[Transfer]:
+    async def transfers(self, *, pool: bool, incoming: bool = False, outgoing: bool = False) -> list[Transfer]:
         assert pool
+        assert incoming == outgoing
+        if incoming and self._chain.outputs.get(self._file.address):
+            return [Transfer("mined", TransferType.IN, 1, 0, 0, 0, False, False, 0, 0)]
         return list(self._chain.announced.get(self._file.address, []))
 
     async def outputs(self, **_: Any) -> list[Output]:

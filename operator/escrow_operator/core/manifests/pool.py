@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any
 
 from escrow_operator.core.manifests.common import (
@@ -16,7 +18,7 @@ from escrow_operator.core.manifests.common import (
     volume_claim_name,
 )
 from escrow_operator.models.common import OPERATOR_NAME, WALLET_RPC, Label, Role
-from escrow_operator.models.pool import Network, Pool
+from escrow_operator.models.pool import DIGEST_DIGITS, Network, Pool
 from escrow_operator.models.slot import Slot
 
 SLOT_UID = 65532
@@ -120,8 +122,10 @@ def deployment(
     spec.daemon.
     """
     selector = free_slot_labels(pool.key, role)
+    spec = _pod_spec(pool, role, login_image)
     annotations = {Label.LOGIN_KEY: login_key, Label.DAEMON: pool.spec.daemon.digest}
     annotations |= {Label.DAEMON_SECRETS: daemon_secrets} if daemon_secrets else {}
+    annotations[Label.TEMPLATE] = _digest([annotations, spec])
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -136,10 +140,21 @@ def deployment(
                     "labels": {**BASE_LABELS, **SLOT_LABELS, **selector},
                     "annotations": annotations,
                 },
-                "spec": _pod_spec(pool, role, login_image),
+                "spec": spec,
             },
         },
     }
+
+
+def template_of(deployment: dict[str, Any]) -> str:
+    """The digest of a Deployment's pod template, which its pods carry."""
+    digest: str = deployment["spec"]["template"]["metadata"]["annotations"][Label.TEMPLATE]
+    return digest
+
+
+def _digest(parts: list[Any]) -> str:
+    text = json.dumps(parts, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_DIGITS]
 
 
 def ungate(slot: Slot) -> list[dict[str, Any]]:

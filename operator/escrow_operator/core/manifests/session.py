@@ -35,17 +35,17 @@ def adoption(slot: Slot, session: Session, wallet_file: str) -> list[dict[str, A
     """
     return [
         {"op": "test", "path": "/metadata/resourceVersion", "value": slot.resource_version},
-        {"op": "replace", "path": _label(Label.SLOT), "value": SlotState.ADOPTED.value},
-        {"op": "add", "path": _label(Label.SESSION), "value": session.key.name},
-        {"op": "add", "path": _label(Label.SESSION_UID), "value": session.uid},
-        {"op": "add", "path": _annotation(Label.WALLET_FILE), "value": wallet_file},
+        {"op": "replace", "path": label_path(Label.SLOT), "value": SlotState.ADOPTED.value},
+        {"op": "add", "path": label_path(Label.SESSION), "value": session.key.name},
+        {"op": "add", "path": label_path(Label.SESSION_UID), "value": session.uid},
+        {"op": "add", "path": annotation_path(Label.WALLET_FILE), "value": wallet_file},
         {"op": "replace", "path": "/metadata/ownerReferences", "value": [owner_reference(session)]},
     ]
 
 
 def note_wallet_file(wallet_file: str) -> list[dict[str, Any]]:
     """The JSON patch that records on an adopted slot which wallet file it is about to hold."""
-    return [{"op": "add", "path": _annotation(Label.WALLET_FILE), "value": wallet_file}]
+    return [{"op": "add", "path": annotation_path(Label.WALLET_FILE), "value": wallet_file}]
 
 
 def deed_secret(session: Session, deed: Deed) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def settled_patch(deed: Mapping[str, Any], text: str) -> list[dict[str, Any]]:
     ops = [{"op": "test", "path": "/metadata/resourceVersion", "value": meta["resourceVersion"]}]
     if "annotations" not in meta:
         ops.append({"op": "add", "path": "/metadata/annotations", "value": {}})
-    return [*ops, {"op": "add", "path": _annotation(Label.SETTLED), "value": text}]
+    return [*ops, {"op": "add", "path": annotation_path(Label.SETTLED), "value": text}]
 
 
 def connection_secret(session: Session, slot: Slot, login: Login) -> dict[str, Any]:
@@ -153,9 +153,11 @@ def _labels(session: Session) -> dict[str, str]:
     return {**BASE_LABELS, Label.SESSION: session.key.name, Label.POOL: session.spec.pool_ref.name}
 
 
-def _label(name: str) -> str:
+def label_path(name: str) -> str:
+    """The JSON pointer to a label."""
     return "/metadata/labels/" + name.replace("/", "~1")
 
 
-def _annotation(name: str) -> str:
+def annotation_path(name: str) -> str:
+    """The JSON pointer to an annotation."""
     return "/metadata/annotations/" + name.replace("/", "~1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from escrow_operator.adapters.kube import DEPLOYMENTS, NETWORK_POLICIES, SERVICES, VOLUME_CLAIMS, Resource
@@ -28,11 +29,18 @@ STOPPED = "stopped"
 KINDS = {SERVICES.plural: "Service", DEPLOYMENTS.plural: "Deployment", NETWORK_POLICIES.plural: "NetworkPolicy"}
 
 
+@dataclass(frozen=True, slots=True)
+class CurrentTemplates:
+    """Kept of a pool: the digests of the pod templates that its spec calls for; none while no slots may start."""
+
+    digests: frozenset[str]
+
+
 class PoolObjects:
     """Applies objects only when their desired state changed, or others changed them."""
 
     def __init__(self, ctx: Context, *, applied: Applied, daemons: DaemonPoller, wallets: WalletClients) -> None:
-        self._kube, self._settings = ctx.kube, ctx.settings
+        self._kube, self._settings, self._memory = ctx.kube, ctx.settings, ctx.memory
         self._applied = applied
         self._daemons = daemons
         self._wallets = wallets
@@ -76,6 +84,7 @@ class PoolObjects:
             for role in ROLES
             if secrets is not None
         ]
+        self._memory.put(pool.uid, CurrentTemplates(frozenset(manifests.template_of(body) for _, body in slots)))
         # The owners of all are checked before any is changed; and slots start only behind their policy.
         uids = await gather_all(self._own_uid(pool, resource, body) for resource, body in guards + slots)
         for group, known in ((guards, uids[: len(guards)]), (slots, uids[len(guards) :])):

@@ -34,6 +34,7 @@ from escrow_operator.services.pools.scheduling_gates import SchedulingGates
 from escrow_operator.services.reporting.status import StatusWriter
 from escrow_operator.services.runtime.outcomes import RECHECK_SECONDS, RETRY_SECONDS, NotOurs
 from escrow_operator.services.slots.claims import SlotClaims
+from escrow_operator.services.slots.prepared import PreparedEscrows
 from escrow_operator.services.wallets.clients import WalletClients
 from escrow_operator.services.writing import if_unchanged, patch_pool, requeue_delay
 
@@ -56,15 +57,17 @@ class PoolReconciler:
         daemons: DaemonPoller,
         gates: SchedulingGates,
         objects: PoolObjects,
+        prepared: PreparedEscrows,
         status: StatusWriter,
         wallets: WalletClients,
     ) -> None:
         self._ctx, self._kube, self._store, self._clock = ctx, ctx.kube, ctx.store, ctx.clock
-        self._settings, self._memory = ctx.settings, ctx.memory
+        self._settings, self._memory, self._wakeups = ctx.settings, ctx.memory, ctx.wakeups
         self._claims = claims
         self._daemons = daemons
         self._gates = gates
         self._objects = objects
+        self._prepared = prepared
         self._status = status
         self._wallets = wallets
         self._classes: set[str] = set()
@@ -76,6 +79,7 @@ class PoolReconciler:
             await self._daemons.forget(key)
             return None
         self._wallets.notice(key, self._store.slots_of_pool(key))
+        self._wakeups.prepare(key)
         try:
             if pool.deleting or key.namespace in self._store.ending:
                 return await self._let_go(pool)
@@ -86,7 +90,7 @@ class PoolReconciler:
     async def _keep(self, pool: Pool) -> float | None:
         problem: Problem | None = None
         try:
-            await self._objects.apply_all(pool, replicas=pool.spec.warm_slots + len(self._claims.waiting(pool.key)))
+            await self._objects.apply_all(pool, replicas=self._replicas(pool))
         except NotOurs as error:
             problem = error.problem
         except (ConflictError, UnavailableError):
@@ -114,6 +118,11 @@ class PoolReconciler:
         if self._memory.find(pool.uid, _Lacking) and lacking_for < REPLACEMENT_GRACE:
             again.append((REPLACEMENT_GRACE - lacking_for).total_seconds())
         return min(again, default=None)
+
+    def _replicas(self, pool: Pool) -> int:
+        """Free slots of each role: those of the spec, one for each waiting session, one to prepare an escrow in."""
+        preparing = 1 if self._prepared.lacking(pool) else 0
+        return pool.spec.warm_slots + len(self._claims.waiting(pool.key)) + preparing
 
     async def _protect(self, pool: Pool) -> Pool:
         """Add the finalizer before a session can have slots. Raises ConflictError."""
@@ -191,6 +200,7 @@ class PoolReconciler:
             opened=opened,
             active=len(active),
             waiting=len(self._claims.waiting(pool.key)),
+            prepared=len(self._prepared.ready(pool.key)),
             max_active=self._settings.sessions.max_active,
             daemon=view.info if view else None,
         )

@@ -8,6 +8,7 @@ opened, else when the wallets are open, or after ``HOLD_SECONDS``.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Iterator
@@ -34,25 +35,57 @@ class SchedulingGates:
     def __init__(self, ctx: Context) -> None:
         self._kube, self._store, self._clock, self._wakeups = ctx.kube, ctx.store, ctx.clock, ctx.wakeups
         self._opening = 0
+        self._preparing = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
         self._held: set[PoolKey] = set()
 
     @contextlib.contextmanager
     def opening(self) -> Iterator[None]:
         """Keep gates in place while the wallets of a session are created or opened."""
         self._opening += 1
+        self._quiet.clear()
         try:
             yield
         finally:
             self._opening -= 1
             if not self._opening:
-                held, self._held = self._held, set()
-                for pool in held:
-                    self._wakeups.pool(pool)
+                self._quiet.set()
+            self._let_go()
+
+    @contextlib.contextmanager
+    def preparing(self) -> Iterator[None]:
+        """Keep gates in place while an escrow is prepared, for which nobody waits."""
+        self._preparing += 1
+        try:
+            yield
+        finally:
+            self._preparing -= 1
+            self._let_go()
+
+    @property
+    def quiet(self) -> bool:
+        """Whether no session's wallets are being created or opened."""
+        return not self._opening
+
+    async def wait_for_quiet(self, longest: float) -> None:
+        """Wait until no session's wallets are being created or opened, for ``longest`` seconds at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(longest):
+                await self._quiet.wait()
+
+    def _let_go(self) -> None:
+        if self._opening or self._preparing:
+            return
+        held, self._held = self._held, set()
+        for pool in held:
+            self._wakeups.pool(pool)
 
     async def look(self, pool: PoolKey, *, waiting: int) -> float | None:
         """Remove gates; ``waiting`` sessions lack a slot of each role. Returns the requeue delay in seconds or None."""
         slots = [slot for slot in self._store.gated_slots(pool) if not slot.terminating]
-        go = [slot for slot in slots if self._age(slot) >= HOLD_SECONDS] if self._opening else slots
+        held = self._opening or self._preparing
+        go = [slot for slot in slots if self._age(slot) >= HOLD_SECONDS] if held else slots
         wanted = Counter({slot.role: waiting for slot in slots})
         wanted.subtract(slot.role for slot in go)
         for slot in slots:

@@ -23,6 +23,8 @@ from escrow_operator.services.reporting.status import StatusWriter
 from escrow_operator.services.runtime.gather import both, gather_all
 from escrow_operator.services.runtime.outcomes import Blocked
 from escrow_operator.services.runtime.stage_timer import Stage
+from escrow_operator.services.sessions.prepared_claims import PreparedClaims
+from escrow_operator.services.slots.capacity import Capacity
 from escrow_operator.services.slots.claims import SlotClaims, Slots
 from escrow_operator.services.wallets.clients import WalletClients
 from escrow_operator.services.wallets.creation import WalletCreator
@@ -56,10 +58,12 @@ class SessionOpener:
         self,
         ctx: Context,
         *,
+        capacity: Capacity,
         claims: SlotClaims,
         deeds: DeedStore,
         gates: SchedulingGates,
         opener: WalletOpener,
+        prepared: PreparedClaims,
         prober: WalletFileProber,
         status: StatusWriter,
         wallets: WalletClients,
@@ -67,9 +71,11 @@ class SessionOpener:
         self._ctx, self._kube, self._store, self._memory = ctx, ctx.kube, ctx.store, ctx.memory
         self._events, self._stages = ctx.events, ctx.stages
         self._gates = gates
+        self._capacity = capacity
         self._claims = claims
         self._deeds = deeds
         self._opener = opener
+        self._prepared = prepared
         self._prober = prober
         self._wallets = wallets
         self._status = status
@@ -91,10 +97,17 @@ class SessionOpener:
             # Kubelet restarted a wallet process. Opening takes seconds, in which the status must not report it open,
             # neither to clients nor to the next operator, if this one dies before the new address is published.
             raise Blocked("WalletClosed", "A wallet is no longer open in its pod; it is opened again.", retry_after=0.0)
+        found: Mapping[Role, Deed | None] | None = None
+        if not slots and self._prepared.may_have_one(session, pool):
+            found = await self._deeds.find(session)
+            escrow = None if any(found.values()) else await self._open_prepared(session, pool)
+            if escrow is not None:
+                return escrow
+            session = self._store.sessions.get(session.key, session)
         self._claims.must_still_wait(session, pool)
         if not slots:
             # Without a place under the cap and slots nothing is written for a session, neither finalizer nor deeds.
-            found = await self._deeds.find(session)
+            found = found or await self._deeds.find(session)
             files = {role: deed.file for role, deed in found.items() if deed}
             if _is_doubtful(session) and not self._claims.has_room(session):
                 await self._prober.must_exist(session, pool, files)
@@ -111,13 +124,43 @@ class SessionOpener:
         self._stages.mark(session.uid, Stage.STATUS)
         with self._gates.opening():
             deeds, slots, address = await self._open(session, slots, deeds, height)
-        if self._store.sessions.get(session.key, session).generation != session.generation:
-            # The deeds keep for good what the address is for: that must not be a spec which was changed meanwhile.
-            raise ConflictError(409, "Conflict", "the spec was changed while the wallets were opened")
+        self._must_be_unchanged(session)
         await self._deeds.record_address(session, deeds, address)
         await self._publish(session, slots)
         self._stages.mark(session.uid, Stage.OPEN)
         return Escrow(session, slots, address)
+
+    async def _open_prepared(self, session: Session, pool: Pool) -> Escrow | None:
+        """Give a session without deeds a prepared escrow, open as it is; None if there is none.
+
+        What an error leaves behind, the next reconciliation opens by the session's deeds, or throws away.
+        """
+        with self._prepared.offer(pool) as triple, urgently():
+            if triple is None:
+                return None
+            self._capacity.ask(session)
+            session = await self._protect(session)
+            self._stages.mark(session.uid, Stage.PREPARE)
+            given = await self._prepared.give(session, pool, triple)
+            if given is None or given.address is None:
+                return None
+            deeds, (slots, _) = await both(
+                self._deeds.take_over(session, given),
+                both(self._claims.adopt_prepared(session, pool, triple), self._prepared.mark(session, triple)),
+            )
+            self._stages.mark(session.uid, Stage.CLAIM)
+        names = ", ".join(f"{role} {slot.name}" for role, slot in slots.items())
+        self._events.record(session, "PreparedEscrowClaimed", f"Adopted {names}, whose keys were exchanged before.")
+        self._must_be_unchanged(session)
+        await self._deeds.record_address(session, deeds, given.address)
+        await self._publish(session, slots)
+        self._stages.mark(session.uid, Stage.OPEN)
+        return Escrow(self._store.sessions.get(session.key, session), slots, given.address)
+
+    def _must_be_unchanged(self, session: Session) -> None:
+        """Raise ConflictError if the spec was changed since: the deeds keep for good what the address is for."""
+        if self._store.sessions.get(session.key, session).generation != session.generation:
+            raise ConflictError(409, "Conflict", "the spec was changed while the wallets were opened")
 
     @staticmethod
     def _was_published(session: Session, slots: Slots) -> bool:
@@ -182,6 +225,9 @@ class SessionOpener:
         self, session: Session, slots: Slots, deeds: Mapping[Role, Deed], height: int
     ) -> tuple[Mapping[Role, Deed], Slots, str]:
         """Run the key exchange, or what an earlier attempt left to do of it."""
+        for slot in slots.values():
+            # What is open in them is closed now, a prepared escrow that the session was given among it.
+            self._opener.forget(slot)
         deeds, slots, address = await self._creator.make(session, slots, deeds, height)
         self._events.record(
             session,

@@ -18,6 +18,7 @@ from escrow_operator.services.context import Context
 from escrow_operator.services.runtime.gather import gather_all
 from escrow_operator.services.runtime.outcomes import RECHECK_SECONDS, RETRY_SECONDS, Blocked, no_pool
 from escrow_operator.services.slots.capacity import Capacity
+from escrow_operator.services.slots.prepared import PreparedEscrows, Triple
 from escrow_operator.services.slots.waiting_list import WAIT_SECONDS, WaitingList
 
 ADOPTION_TRIES = 3
@@ -49,9 +50,10 @@ Slots = dict[Role, Slot]
 class SlotClaims:
     """Knows which sessions hold slots and which wait. Slots are chosen and reserved with no await in between."""
 
-    def __init__(self, ctx: Context, capacity: Capacity) -> None:
+    def __init__(self, ctx: Context, capacity: Capacity, prepared: PreparedEscrows) -> None:
         self._kube, self._store, self._clock, self._wakeups = ctx.kube, ctx.store, ctx.clock, ctx.wakeups
         self._capacity = capacity
+        self._prepared = prepared
         self._waiting: dict[PoolKey, WaitingList] = defaultdict(WaitingList)
         self._waits_since: dict[SessionKey, float] = {}
         self._taking: dict[tuple[PoolKey, Role, str], SessionKey] = {}
@@ -77,8 +79,11 @@ class SlotClaims:
         return self._waiting[pool].in_order()
 
     def wake_waiting(self, pool: PoolKey) -> None:
-        """Requeue as many sessions that wait for slots of a pool as may find one, the longest waiting first."""
-        for session in self.waiting(pool)[: self._store.count_free(pool)]:
+        """Requeue as many sessions that wait for slots of a pool as may find one, the longest waiting first.
+
+        Those that make new wallets may also find a prepared escrow.
+        """
+        for session in self.waiting(pool)[: self._store.count_free(pool) + len(self._prepared.ready(pool))]:
             self._wakeups.session(session)
 
     def is_taking(self, pool: PoolKey) -> bool:
@@ -144,6 +149,16 @@ class SlotClaims:
         blocked.keeps_place = True
         raise blocked
 
+    async def adopt_prepared(self, session: Session, pool: Pool, triple: Triple) -> Slots:
+        """Claim the three pods of a prepared escrow that was given to a session that has none. Raises Blocked."""
+        # No await before all is reserved, as in ``ensure``.
+        now = self._store.pools.get(pool.key)
+        if now is None or now.deleting:
+            raise no_pool(pool.key.name, pool.key.namespace, deleting=now is not None)
+        plan = ClaimPlan(tuple(triple.slots[role] for role in ROLES), ())
+        files = {slot.role: slot.wallet_file or "" for slot in plan.take}
+        return await self._claim(session, pool, plan, files)
+
     async def ensure(self, session: Session, pool: Pool, files: Mapping[Role, str]) -> Slots:
         """The session's three slots by role, claimed now where it lacks some; ``files`` are the wallets to be opened.
 
@@ -167,12 +182,15 @@ class SlotClaims:
         except Blocked:
             await self._let_go(session)
             raise
-        plan = self._plan(session, pool, wanted, held)
+        return held | await self._claim(session, pool, self._plan(session, pool, wanted, held), wanted)
+
+    async def _claim(self, session: Session, pool: Pool, plan: ClaimPlan, files: Mapping[Role, str]) -> Slots:
+        """Adopt the planned slots, all or none. Raises Blocked: AtCapacity, Contention."""
         self._capacity.admit(session)
         self._store.reserve(plan.take)
         try:
-            with self._takes(session, pool, wanted):
-                taken = await gather_all(self._adopt(slot, session, wanted[slot.role]) for slot in plan.take)
+            with self._takes(session, pool, files):
+                taken = await gather_all(self._adopt(slot, session, files[slot.role]) for slot in plan.take)
         finally:
             self._store.unreserve(plan.take)
             self._capacity.settle_claim(session)
@@ -180,7 +198,7 @@ class SlotClaims:
             await self._let_go(session)
             raise Blocked("Contention", "A free slot went away while it was claimed.", retry_after=CONTENTION_SECONDS)
         self.stop_waiting(session.key, pool.key)
-        return held | {slot.role: slot for slot in taken if slot}
+        return {slot.role: slot for slot in taken if slot}
 
     def _plan(self, session: Session, pool: Pool, wanted: Collection[Role], held: Slots) -> ClaimPlan:
         return plan_claim(
@@ -275,7 +293,7 @@ class SlotClaims:
                 except (NotFoundError, KeyError, ValueError):
                     # Gone, or relabelled: it is no slot any more.
                     return None
-                if fresh.uid != slot.uid or not fresh.claimable:
+                if fresh.uid != slot.uid or not (fresh.claimable or _is_still_prepared(fresh, slot)):
                     return None
                 slot = fresh
             except NotFoundError:
@@ -312,6 +330,11 @@ def _pool_deleting(pool: Pool, lacking: tuple[Role, ...]) -> Blocked:
         " create both again, and the session's wallets are opened with their address and balance.",
         retry_after=RECHECK_SECONDS,
     )
+
+
+def _is_still_prepared(fresh: Slot, seen: Slot) -> bool:
+    """Whether a pod is part of the prepared escrow that it was seen to be part of, in the same process."""
+    return fresh.prepared is not None and fresh.prepared == seen.prepared and fresh.incarnation == seen.incarnation
 
 
 def _rank(slot: Slot, named: Mapping[str, str | None]) -> tuple[bool, str, str]:

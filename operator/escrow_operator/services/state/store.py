@@ -46,6 +46,7 @@ class Store:
         self._by_pool: Index[PoolKey, SlotKey] = Index()
         self._free: Index[tuple[PoolKey, Role], SlotKey] = Index()
         self._gated: Index[PoolKey, SlotKey] = Index()
+        self._prepared: Index[PoolKey, SlotKey] = Index()
         self._by_session = Holders()
         self._by_file: Index[tuple[PoolKey, str], SlotKey] = Index()
         self.leaving: set[str] = set()
@@ -211,6 +212,10 @@ class Store:
         """Pods that still have the scheduling gate, oldest first."""
         return sorted((self._slots[key] for key in self._gated.get(pool)), key=lambda slot: slot.created_at)
 
+    def prepared_slots(self, pool: PoolKey) -> list[Slot]:
+        """Pods that are part of prepared escrows, in no order."""
+        return [self._slots[key] for key in self._prepared.get(pool)]
+
     def reserve(self, slots: Iterable[Slot]) -> None:
         """Keep other claims of this process off some slots while their patches are under way."""
         self._reserved.update(slot.uid for slot in slots)
@@ -272,6 +277,8 @@ class Store:
         yield self._by_pool, slot.pool
         if slot.claimable:
             yield self._free, (slot.pool, slot.role)
+        if slot.prepared:
+            yield self._prepared, slot.pool
         if slot.gate is not None:
             yield self._gated, slot.pool
         if slot.session_uid:

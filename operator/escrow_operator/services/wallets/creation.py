@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from escrow_operator.core.manifests.prepared import is_prepared_file
 from escrow_operator.errors import WalletError, WalletStorageError, WalletUnauthorized
 from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.deed import Deed
 from escrow_operator.models.session import Session
 from escrow_operator.services.runtime.outcomes import NotOpened, SlotBroken
 from escrow_operator.services.slots.claims import SlotClaims, Slots
+from escrow_operator.services.wallets.claim_marks import former_use, mark_of, put_marks
 from escrow_operator.services.wallets.clients import WalletClients
 from escrow_operator.services.wallets.deeds import Deeds, DeedStore, is_own_file
 from escrow_operator.services.wallets.key_exchange import (
     Begun,
     ExchangeIncomplete,
     RoleError,
+    Wallets,
     begin,
     common_address,
     exchange_keys,
@@ -62,16 +65,31 @@ class WalletCreator:
         deeds, slots = await self._renew(session, slots, deeds, height, foreign)
         clients = {role: await self._wallets.client(slots[role]) for role in ROLES}
         begun = await begin(clients, deeds)
-        if set(begun.values()) == {Begun.COMPLETE}:
-            address = await common_address(clients)
-            if address is not None:
-                return deeds, slots, address
         spent = [role for role, what in begun.items() if what is not Begun.BLANK]
+        if set(begun.values()) == {Begun.COMPLETE}:
+            if await self._are_its_own(session, clients, deeds):
+                address = await common_address(clients)
+                if address is not None:
+                    return deeds, slots, address
+            spent = list(ROLES)
         deeds, slots = await self._renew(session, slots, deeds, height, spent)
         again = await begin(clients, {role: deeds[role] for role in spent})
         if set(again.values()) - {Begun.BLANK}:
             raise ExchangeIncomplete("a file of a fresh name was there already")
         return deeds, slots, await exchange_keys(clients, deeds)
+
+    @staticmethod
+    async def _are_its_own(session: Session, clients: Wallets, deeds: Deeds) -> bool:
+        """Whether no other session has these wallets, which are marked as this session's then.
+
+        Files of a prepared escrow are in the deeds of a session that was given it by an operator that died since.
+        """
+        if not any(is_prepared_file(session.key.namespace, deed.file) for deed in deeds.values()):
+            return True
+        if await former_use(clients, allowed=mark_of(session)) is not None:
+            return False
+        await put_marks(clients, session)
+        return True
 
     async def _renew(
         self, session: Session, slots: Slots, deeds: Deeds, height: int, roles: Iterable[Role]

@@ -16,11 +16,13 @@ from typing import Any
 from escrow_operator.adapters.kube import SECRETS
 from escrow_operator.adapters.kube_errors import InvalidNameError, NotFoundError
 from escrow_operator.core.manifests.common import deed_name
+from escrow_operator.core.manifests.prepared import is_prepared_file
 from escrow_operator.core.manifests.session import DEED_TYPE, deed_secret, settled_patch
 from escrow_operator.core.secretuse import SECRET_NOT_MARKED, SecretUse, how_to_mark, is_marked
 from escrow_operator.models.common import ROLES, Role, is_name, printable
 from escrow_operator.models.deed import Deed, SecretDataError, secret_data, settled_mark
 from escrow_operator.models.monero import format_xmr, parse_xmr
+from escrow_operator.models.prepared import PreparedEscrow
 from escrow_operator.models.session import Session, Setup
 from escrow_operator.services.context import Context
 from escrow_operator.services.runtime.gather import gather_all
@@ -68,6 +70,15 @@ class DeedStore:
         lacking = [role for role in ROLES if found[role] is None]
         made = await gather_all(self._make(session, role, suffix, height) for role in lacking)
         return {role: deed for role, deed in found.items() if deed} | {deed.role: deed for deed in made}
+
+    async def take_over(self, session: Session, escrow: PreparedEscrow) -> Deeds:
+        """Make the deeds of a session that has none, of the prepared escrow that it was given.
+
+        Raises ConflictError if there is one meanwhile.
+        """
+        deeds = escrow.deeds(session.spec.pool_ref.name)
+        made = await gather_all(self._create(session, deed) for deed in deeds.values())
+        return {deed.role: deed for deed in made}
 
     async def find(self, session: Session) -> dict[Role, Deed | None]:
         """The three deeds, None for missing ones; nothing is written. Raises Blocked like ``resolve``."""
@@ -236,6 +247,9 @@ class DeedStore:
             restore_height=height,
             pool=session.spec.pool_ref.name,
         )
+        return await self._create(session, deed)
+
+    async def _create(self, session: Session, deed: Deed) -> Deed:
         secret = await self._kube.create(SECRETS, session.key.namespace, deed_secret(session, deed))
         return dataclasses.replace(deed, version=secret["metadata"]["resourceVersion"])
 
@@ -318,7 +332,9 @@ def _file_name(session: Session, suffix: str) -> str:
 
 
 def is_own_file(session: Session, file: str) -> bool:
-    """Whether the operator chose this file name, for a session of this namespace and name."""
+    """Whether the operator chose this file name, for a session of this namespace and name or a prepared escrow."""
+    if is_prepared_file(session.key.namespace, file):
+        return True
     prefix = _file_name(session, "")
     suffix = file.removeprefix(prefix)
     return file.startswith(prefix) and re.fullmatch(rf"[0-9a-f]{{{2 * SUFFIX_BYTES}}}", suffix) is not None

@@ -8,7 +8,7 @@ in which the exchange had not begun is used again, and three wallets that had co
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import TypeVar
 
@@ -85,16 +85,22 @@ async def common_address(wallets: Wallets) -> str | None:
     return addresses.pop()
 
 
-async def exchange_keys(wallets: Wallets, deeds: Deeds) -> str:
+async def go_on() -> None:
+    """What runs between two rounds of an exchange that somebody waits for: nothing."""
+
+
+async def exchange_keys(wallets: Wallets, deeds: Deeds, pause: Callable[[], Awaitable[None]] = go_on) -> str:
     """Run the exchange between three blank, open wallets, store and close them; returns their common address.
 
-    Raises ExchangeIncomplete, or RoleError.
+    ``pause`` runs before each further round. Raises ExchangeIncomplete, or RoleError.
     """
     infos = await _all((role, wallets[role].prepare_multisig()) for role in ROLES)
+    await pause()
     keys = await _all(
         (role, wallets[role].make_multisig(_peers(infos, role), THRESHOLD, deeds[role].password)) for role in ROLES
     )
     for _ in range(EXCHANGE_ROUNDS):
+        await pause()
         infos = [key.info for key in keys]
         keys = await _all(
             (role, wallets[role].exchange_multisig_keys(_peers(infos, role), deeds[role].password)) for role in ROLES

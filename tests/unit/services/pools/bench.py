@@ -28,6 +28,7 @@ from escrow_operator.services.pools.scheduling_gates import SchedulingGates
 from escrow_operator.services.reporting.status import StatusWriter
 from escrow_operator.services.slots.capacity import Capacity
 from escrow_operator.services.slots.claims import SlotClaims
+from escrow_operator.services.slots.prepared import PreparedEscrows
 from escrow_operator.services.wallets.clients import WalletClients
 from unit.factories import at, daemon_info, session, slot_body
 from unit.kube import InstantKube
@@ -41,6 +42,7 @@ SPEC = {
     "image": "wallet",
     "daemon": {"address": "monerod:18081", "network": "regtest"},
     "networkPolicy": {"enabled": True},
+    "preparedEscrows": 0,
 }
 
 
@@ -92,7 +94,8 @@ class Bench:
         for known in self.store.pools.values():
             ctx.memory.clear(known.uid)
         self.wallets = WalletClients(ctx, rpc_session)
-        self.claims = SlotClaims(ctx, Capacity(ctx))
+        self.prepared = PreparedEscrows(ctx)
+        self.claims = SlotClaims(ctx, Capacity(ctx), self.prepared)
         daemons = cast("DaemonPoller", self.daemons)
         self.service = PoolReconciler(
             ctx,
@@ -100,6 +103,7 @@ class Bench:
             daemons=daemons,
             gates=SchedulingGates(ctx),
             objects=PoolObjects(ctx, applied=Applied(ctx), daemons=daemons, wallets=self.wallets),
+            prepared=self.prepared,
             status=StatusWriter(ctx),
             wallets=self.wallets,
         )

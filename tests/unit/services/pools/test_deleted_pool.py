@@ -14,6 +14,7 @@ from escrow_operator.services.runtime.outcomes import Blocked
 from escrow_operator.services.sessions.inspection import Inspector
 from escrow_operator.services.slots.capacity import Capacity
 from escrow_operator.services.slots.claims import SlotClaims
+from escrow_operator.services.slots.prepared import PreparedEscrows
 from escrow_operator.services.wallets.monitor import WalletMonitor
 from unit.factories import pool_body, session, slot_body
 from unit.world.context import make_context
@@ -28,7 +29,7 @@ class Bench:
         ctx = make_context(object(), max_active=10)
         self.store = ctx.store
         self.see_pool(deleting=False)
-        self.claims = SlotClaims(ctx, Capacity(ctx))
+        self.claims = SlotClaims(ctx, Capacity(ctx), PreparedEscrows(ctx))
         self.inspector = Inspector(ctx, cast("DaemonPoller", object()), cast("WalletMonitor", object()))
         for role in ROLES:
             assert self.store.see_slot(slot_body(f"free-{role}", role))

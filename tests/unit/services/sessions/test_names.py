@@ -35,10 +35,12 @@ async def test_a_session_is_refused_before_anything_is_done_for_it() -> None:
     kube = FakeKube()
     opener = SessionOpener(
         make_context(kube),
+        capacity=NOBODY,
         claims=NOBODY,
         deeds=NOBODY,
         gates=NOBODY,
         opener=NOBODY,
+        prepared=NOBODY,
         prober=NOBODY,
         status=NOBODY,
         wallets=NOBODY,
@@ -60,6 +62,7 @@ async def test_a_pool_says_that_there_is_no_such_class() -> None:
         daemons=NOBODY,
         gates=NOBODY,
         objects=NOBODY,
+        prepared=NOBODY,
         status=NOBODY,
         wallets=NOBODY,
     )

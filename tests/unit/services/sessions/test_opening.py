@@ -32,7 +32,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.kube = InstantKube()
-        names = ("claims", "deeds", "gates", "opener", "prober", "status", "wallets")
+        names = ("capacity", "claims", "deeds", "gates", "opener", "prepared", "prober", "status", "wallets")
         fakes: dict[str, Any] = dict.fromkeys(names, Logins())
         self.opener = SessionOpener(make_context(self.kube), **fakes)
         self.slots = {role: slot(role.value, role, ip=f"10.0.0.{n}") for n, role in enumerate(ROLES, 1)}

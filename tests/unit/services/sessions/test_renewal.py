@@ -14,6 +14,7 @@ from escrow_operator.services.runtime.outcomes import SlotBroken
 from escrow_operator.services.sessions.renewal import Renewal
 from escrow_operator.services.slots.capacity import Capacity
 from escrow_operator.services.slots.claims import SlotClaims
+from escrow_operator.services.slots.prepared import PreparedEscrows
 from unit.factories import pool, session_body, slot_body
 from unit.world.context import make_context, woken
 
@@ -29,7 +30,7 @@ class Bench:
         ctx = make_context(max_active=9)
         self.store = ctx.store
         self.woken = woken(ctx).woken_pools
-        self.claims = SlotClaims(ctx, Capacity(ctx))
+        self.claims = SlotClaims(ctx, Capacity(ctx), PreparedEscrows(ctx))
         self.renewal = Renewal(ctx, self.claims)
         self._made = 0
         for name in names:

@@ -15,6 +15,7 @@ from escrow_operator.models.session import Phase, Session, SessionKey
 from escrow_operator.services.runtime.outcomes import Blocked
 from escrow_operator.services.slots.capacity import Capacity
 from escrow_operator.services.slots.claims import STARTING_SECONDS, SlotClaims
+from escrow_operator.services.slots.prepared import PreparedEscrows
 from simulation.apiserver import Event
 from unit.clocks import FakeClock
 from unit.factories import at, pool_body, session_body, slot_body
@@ -34,7 +35,7 @@ class Bench:
         self.store = self.ctx.store
         self.kube.server.subscribers.append(self.sees)
         self.watch = True
-        self.claims = SlotClaims(self.ctx, Capacity(self.ctx))
+        self.claims = SlotClaims(self.ctx, Capacity(self.ctx), PreparedEscrows(self.ctx))
         self.store.see_pool(pool_body())
         self.made = 0
         for role in ROLES * free:

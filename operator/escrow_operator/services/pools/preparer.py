@@ -1,0 +1,217 @@
+"""Prepares escrows before there is a session for them: keys are exchanged while nobody waits.
+
+A prepared escrow is proven exactly as a session's wallets are: its wallets are stored, closed, and opened again from
+the files and with the passwords as the API server returns them, and share one address. Whatever is not proven, no
+longer current, or left over from an operator that died meanwhile is thrown away: nothing was paid to it, since no
+address is published before a session has it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from escrow_operator.adapters.kube import PODS, SECRETS
+from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
+from escrow_operator.core.claim import plan_claim
+from escrow_operator.core.daemon import daemon_condition
+from escrow_operator.core.manifests.prepared import (
+    ID_BYTES,
+    preparation,
+    prepared_file,
+    prepared_name,
+    prepared_secret,
+    proof,
+)
+from escrow_operator.errors import WalletError
+from escrow_operator.models.common import ROLES
+from escrow_operator.models.pool import Pool, PoolKey
+from escrow_operator.models.prepared import PreparedEscrow
+from escrow_operator.models.slot import Slot
+from escrow_operator.services.context import Context
+from escrow_operator.services.monerod.poller import DaemonPoller
+from escrow_operator.services.pools.prepared_upkeep import PreparedUpkeep
+from escrow_operator.services.pools.scheduling_gates import SchedulingGates
+from escrow_operator.services.runtime.gather import gather_all
+from escrow_operator.services.runtime.outcomes import Blocked
+from escrow_operator.services.slots.claims import SlotClaims, Slots
+from escrow_operator.services.slots.prepared import PreparedEscrows
+from escrow_operator.services.wallets.clients import WalletClients
+from escrow_operator.services.wallets.key_exchange import Begun, ExchangeIncomplete, begin, exchange_keys
+from escrow_operator.services.wallets.opener import WalletOpener
+
+_LOG = logging.getLogger(__name__)
+
+BUSY_SECONDS = 2.0
+"""Requeue delay while sessions are being served."""
+
+PAUSE_SECONDS = 10.0
+"""Seconds for which a round of the exchange waits for sessions that are being opened, at most: its pods are taken."""
+
+FIRST_FAILURE_SECONDS = 30.0
+LONGEST_FAILURE_SECONDS = 3_600.0
+"""Requeue delays after failed preparations in a row, doubled each time: each may leave three files for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Failures:
+    """Kept of a pool: how many preparations failed in a row, and when (monotonic) the next may begin."""
+
+    number: int = 0
+    next_at: float = 0.0
+
+
+class EscrowPreparer:
+    """Keeps the number of prepared escrows that each pool's spec wants, making one at a time."""
+
+    def __init__(
+        self,
+        ctx: Context,
+        *,
+        claims: SlotClaims,
+        daemons: DaemonPoller,
+        gates: SchedulingGates,
+        opener: WalletOpener,
+        prepared: PreparedEscrows,
+        upkeep: PreparedUpkeep,
+        wallets: WalletClients,
+    ) -> None:
+        self._kube, self._store, self._clock = ctx.kube, ctx.store, ctx.clock
+        self._memory, self._events = ctx.memory, ctx.events
+        self._claims = claims
+        self._daemons = daemons
+        self._gates = gates
+        self._opener = opener
+        self._prepared = prepared
+        self._upkeep = upkeep
+        self._wallets = wallets
+        self._busy = False
+
+    async def reconcile(self, key: PoolKey) -> float | None:
+        """End what is no longer to be kept, and prepare what is lacking; returns the requeue delay in seconds."""
+        pool = self._store.pools.get(key)
+        if pool is None:
+            return None
+        again: list[float] = []
+        wanted = self._wanted(pool)
+        for name in [triple.name for triple in self._prepared.of_pool(key)]:
+            # As it is now: a session may have taken it while another was looked into.
+            triple = self._prepared.find(key, name)
+            if triple is None or self._prepared.is_reserved(name):
+                continue
+            with self._reserved(name):
+                delay = await self._upkeep.keep(pool, triple, surplus=wanted <= 0)
+            if delay is not None:
+                again.append(delay)
+            wanted -= 1
+        if self._wanted(pool) and self._prepared.lacking(pool):
+            delay = await self._prepare(pool)
+            again += [delay] if delay is not None else []
+        return min(again, default=None)
+
+    def _wanted(self, pool: Pool) -> int:
+        return 0 if pool.deleting or pool.key.namespace in self._store.ending else pool.spec.prepared_escrows
+
+    @contextlib.contextmanager
+    def _reserved(self, name: str) -> Iterator[None]:
+        self._prepared.reserve(name)
+        try:
+            yield
+        finally:
+            self._prepared.release(name)
+
+    async def _prepare(self, pool: Pool) -> float | None:
+        """Make one prepared escrow, if that takes nothing from anybody now; returns the requeue delay in seconds."""
+        failures = self._memory.find(pool.uid, _Failures) or _Failures()
+        wait = failures.next_at - self._clock.monotonic()
+        if wait > 0:
+            return wait
+        view = self._daemons.view(pool.key)
+        if view is None or view.info is None or daemon_condition(view, pool.spec.daemon).status is not True:
+            # The pool is reconciled when monerod's state changes.
+            return None
+        if self._busy or not self._gates.quiet or self._claims.waiting(pool.key):
+            return BUSY_SECONDS
+        plan = plan_claim(
+            self._store.free_slots(pool.key), ROLES, daemon=pool.spec.daemon.digest, ahead=pool.spec.warm_slots
+        )
+        if plan.lacking:
+            # One more slot of each role is being started for this; it requeues the pool.
+            return None
+        number = secrets.token_hex(ID_BYTES)
+        name = prepared_name(pool.key, number)
+        self._busy = True
+        self._store.reserve(plan.take)
+        try:
+            with self._reserved(name), self._gates.preparing():
+                return await self._make(pool, name, prepared_file(pool.key, number), plan.take, view.info.height)
+        finally:
+            self._store.unreserve(plan.take)
+            self._busy = False
+
+    async def _make(self, pool: Pool, name: str, file: str, take: tuple[Slot, ...], height: int) -> float | None:
+        slots: Slots = {}
+        try:
+            for slot in await gather_all(self._take(pool, slot, name, file) for slot in take):
+                slots[slot.role] = slot
+            passwords = {role: secrets.token_urlsafe(32) for role in ROLES}
+            escrow = PreparedEscrow(name, file, passwords, height)
+            body = prepared_secret(pool, escrow, slots.values())
+            escrow = PreparedEscrow.from_secret(await self._kube.create(SECRETS, pool.key.namespace, body))
+            escrow = await self._exchange(pool, escrow, slots)
+        except (ConflictError, NotFoundError) as error:
+            # A slot or the pool changed meanwhile.
+            await self._end(pool, name, str(error))
+            return BUSY_SECONDS
+        except (WalletError, Blocked) as error:
+            await self._end(pool, name, str(error))
+            return self._failed(pool, str(error))
+        self._memory.drop(pool.uid, _Failures)
+        self._upkeep.offer(slots, escrow)
+        return 0.0
+
+    async def _end(self, pool: Pool, name: str, why: str) -> None:
+        """Throw away what was taken for a prepared escrow, as far as it got."""
+        triple = self._prepared.find(pool.key, name)
+        if triple is not None:
+            await self._upkeep.end(triple, why)
+
+    async def _take(self, pool: Pool, slot: Slot, name: str, file: str) -> Slot:
+        """Take a free slot out of its Deployment. Raises ConflictError or NotFoundError."""
+        body = await self._kube.patch(PODS, slot.namespace, slot.name, preparation(slot, pool, name, file))
+        self._store.see_slot(body)
+        return Slot.parse(body)
+
+    async def _exchange(self, pool: Pool, escrow: PreparedEscrow, slots: Slots) -> PreparedEscrow:
+        """Exchange keys, and open the wallets again to prove it; returns the escrow with its address."""
+        deeds = escrow.deeds(pool.key.name)
+        clients = {role: await self._wallets.client(slots[role]) for role in ROLES}
+        begun = await begin(clients, deeds)
+        if set(begun.values()) != {Begun.BLANK}:
+            raise ExchangeIncomplete("a file of a fresh name was there already")
+        address = await exchange_keys(clients, deeds, lambda: self._gates.wait_for_quiet(PAUSE_SECONDS))
+        await self._gates.wait_for_quiet(PAUSE_SECONDS)
+        found = await self._kube.get(SECRETS, pool.key.namespace, escrow.name)
+        stored = PreparedEscrow.from_secret(found)
+        await self._opener.open_all(slots, stored.deeds(pool.key.name), address)
+        proven = dataclasses.replace(stored, address=address)
+        return PreparedEscrow.from_secret(
+            await self._kube.patch(SECRETS, pool.key.namespace, escrow.name, proof(proven))
+        )
+
+    def _failed(self, pool: Pool, message: str) -> float:
+        former = self._memory.find(pool.uid, _Failures) or _Failures()
+        delay = min(FIRST_FAILURE_SECONDS * 2.0**former.number, LONGEST_FAILURE_SECONDS)
+        self._memory.put(pool.uid, _Failures(former.number + 1, self._clock.monotonic() + delay))
+        self._events.record(
+            pool,
+            "PreparationFailed",
+            f"An escrow could not be prepared: {message}. Sessions make their own wallets; it is tried again in"
+            f" {delay:.0f} s.",
+            warning=True,
+        )
+        return delay

@@ -1,0 +1,113 @@
+"""Gives a prepared escrow to a session: one decision at one object, after which nobody else gets it.
+
+The order of writes keeps each crash harmless. The Secret of the prepared escrow says first whose it is; then the
+session's own deeds name its files and passwords, its pods are adopted, and its wallets are marked; the address is
+recorded in the deeds, and published, after all that. An operator that dies before leaves a session that opens the files
+in its deeds like any other, or has none and starts over; the prepared escrow is never given away again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+
+from escrow_operator.adapters.kube import SECRETS
+from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
+from escrow_operator.adapters.wallet_rpc import WalletRpc
+from escrow_operator.core.manifests.prepared import claim
+from escrow_operator.errors import WalletError
+from escrow_operator.models.common import Role
+from escrow_operator.models.pool import Pool
+from escrow_operator.models.prepared import PreparedEscrow
+from escrow_operator.models.session import Session, Setup
+from escrow_operator.services.context import Context
+from escrow_operator.services.pools.prepared_upkeep import PreparedUpkeep
+from escrow_operator.services.runtime.outcomes import Blocked, NotOpened
+from escrow_operator.services.slots.claims import SlotClaims
+from escrow_operator.services.slots.prepared import PreparedEscrows, Triple
+from escrow_operator.services.wallets.claim_marks import former_use, put_marks
+from escrow_operator.services.wallets.clients import WalletClients
+from escrow_operator.services.wallets.opener import WalletOpener
+
+_LOG = logging.getLogger(__name__)
+
+
+class PreparedClaims:
+    """Finds a prepared escrow for a session, and makes it the session's own."""
+
+    def __init__(
+        self,
+        ctx: Context,
+        *,
+        claims: SlotClaims,
+        opener: WalletOpener,
+        prepared: PreparedEscrows,
+        upkeep: PreparedUpkeep,
+        wallets: WalletClients,
+    ) -> None:
+        self._kube, self._wakeups = ctx.kube, ctx.wakeups
+        self._claims = claims
+        self._opener = opener
+        self._prepared = prepared
+        self._upkeep = upkeep
+        self._wallets = wallets
+
+    def may_have_one(self, session: Session, pool: Pool) -> bool:
+        """Whether a session that has no pods could get a prepared escrow now, if it turns out to have no deeds."""
+        return (
+            session.spec.setup is Setup.CREATE
+            and "address" not in session.status
+            and not pool.deleting
+            and self._claims.has_room(session)
+            and bool(self._prepared.ready(pool.key))
+        )
+
+    @contextlib.contextmanager
+    def offer(self, pool: Pool) -> Iterator[Triple | None]:
+        """Reserve a prepared escrow for the block; None without one. What is left of it afterwards is ended."""
+        triple = next(iter(self._prepared.ready(pool.key)), None)
+        if triple is None:
+            yield None
+            return
+        self._prepared.reserve(triple.name)
+        try:
+            yield triple
+        finally:
+            self._prepared.release(triple.name)
+            self._wakeups.prepare(pool.key)
+
+    async def give(self, session: Session, pool: Pool, triple: Triple) -> PreparedEscrow | None:
+        """Decide that a prepared escrow is the session's; None if it turns out to be nobody's to give.
+
+        The session must exist, with the operator's finalizer. Raises KubeError.
+        """
+        escrow = triple.escrow
+        assert escrow is not None  # noqa: S101 - only proven ones are offered
+        self._prepared.doubt(triple.slots)
+        try:
+            used = await former_use(await self._clients(triple))
+            is_open = escrow.address is not None and await self._opener.confirm(triple.slots, escrow.address)
+        except (WalletError, Blocked) as error:
+            _LOG.warning("prepared escrow %s is not used: %s", triple.name, error)
+            return None
+        if used is not None:
+            await self._upkeep.keep_secret(pool, escrow, used)
+        if used is not None or not is_open:
+            await self._upkeep.end(triple, "its wallets are not as they were left")
+            return None
+        try:
+            secret = await self._kube.patch(SECRETS, session.key.namespace, triple.name, claim(escrow, session))
+        except (ConflictError, NotFoundError):
+            return None
+        return PreparedEscrow.from_secret(secret)
+
+    async def mark(self, session: Session, triple: Triple) -> None:
+        """Mark the wallets as the session's. Raises NotOpened."""
+        try:
+            await put_marks(await self._clients(triple), session)
+        except WalletError as error:
+            raise NotOpened("WalletError", f"The wallets of a prepared escrow could not be marked: {error}.") from None
+
+    async def _clients(self, triple: Triple) -> Mapping[Role, WalletRpc]:
+        return {role: await self._wallets.client(slot) for role, slot in triple.slots.items()}

@@ -1,0 +1,150 @@
+"""What is kept of prepared escrows, by this process and the next one."""
+
+from __future__ import annotations
+
+import pytest
+
+from escrow_operator.adapters.kube import PODS, SECRETS
+from escrow_operator.models.common import Label, Role
+from escrow_operator.services.pools.objects import CurrentTemplates
+from escrow_operator.services.pools.prepared_upkeep import CHECK_SECONDS, NOT_READY_SECONDS
+from unit.world.preparing import KEY, Preparing
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> Preparing:
+    world = Preparing(monkeypatch)
+    await world.start()
+    await world.prepare()
+    return world
+
+
+def is_gone(world: Preparing) -> bool:
+    return not world.pods() and not world.secrets()
+
+
+async def test_the_next_process_proves_it_and_offers_it(world: Preparing) -> None:
+    await world.start()
+    assert not world.operator.prepared.ready(KEY)
+    await world.reconcile()
+    assert len(world.operator.prepared.ready(KEY)) == 1
+
+
+@pytest.mark.parametrize("role", list(Role))
+async def test_one_whose_wallet_is_not_open_any_more_is_thrown_away(world: Preparing, role: Role) -> None:
+    await world.start()
+    [triple] = world.operator.prepared.of_pool(KEY)
+    await (await world.wallets.client(triple.slots[role])).close_wallet()
+    await world.reconcile()
+    assert is_gone(world)
+
+
+async def test_one_that_was_given_and_not_taken_is_thrown_away(world: Preparing) -> None:
+    await world.start()
+    [secret] = world.secrets()
+    secret["metadata"].setdefault("annotations", {})[Label.CLAIMED_BY] = "uid"
+    world.kube.put(SECRETS, secret)
+    await world.reconcile()
+    assert is_gone(world)
+
+
+async def test_one_that_was_not_completed_is_thrown_away(world: Preparing) -> None:
+    await world.start()
+    [secret] = world.secrets()
+    del secret["data"]["address"]
+    world.kube.put(SECRETS, secret)
+    await world.reconcile()
+    assert is_gone(world)
+
+
+async def test_one_without_its_secret_is_thrown_away(world: Preparing) -> None:
+    await world.start()
+    [secret] = world.secrets()
+    world.kube.remove(SECRETS, secret["metadata"]["name"])
+    await world.reconcile()
+    assert is_gone(world)
+
+
+async def test_a_secret_of_another_type_is_not_read(world: Preparing) -> None:
+    await world.start()
+    [secret] = world.secrets()
+    world.kube.put(SECRETS, secret | {"type": "Opaque"})
+    await world.reconcile()
+    assert not world.pods()
+
+
+async def test_one_that_a_session_had_is_given_to_nobody_and_its_secret_is_kept(world: Preparing) -> None:
+    """As after a restore of the API server from a backup; the wallets' volumes remember."""
+    await world.start()
+    [triple] = world.operator.prepared.of_pool(KEY)
+    wallet = await world.wallets.client(triple.slots[Role.ARBITER])
+    await wallet.set_attribute(Label.CLAIMED_BY, "shop/former/uid")
+    await world.reconcile()
+    assert not world.pods()
+    [secret] = world.secrets()
+    assert not secret["metadata"].get("ownerReferences")
+    assert "shop/former/uid" in secret["metadata"]["annotations"][Label.CLAIMED_BY]
+
+
+async def test_one_that_was_paid_to_is_given_to_nobody_and_its_secret_is_kept(world: Preparing) -> None:
+    await world.start()
+    [triple] = world.operator.prepared.of_pool(KEY)
+    address = await (await world.wallets.client(triple.slots[Role.BUYER])).address()
+    world.pay(address, "1", confirmations=3)
+    await world.reconcile()
+    assert not world.pods()
+    assert len(world.secrets()) == 1
+
+
+async def test_an_old_one_is_thrown_away(world: Preparing) -> None:
+    world.set_spec(preparedMaxAge="1h")
+    left = await world.reconcile()
+    assert left is not None
+    assert left <= 3600
+    world.clock.seconds += 3601
+    await world.reconcile()
+    assert is_gone(world)
+
+
+async def test_one_of_another_template_is_thrown_away(world: Preparing) -> None:
+    world.operator.context.memory.put(world.pool.uid, CurrentTemplates(frozenset()))
+    await world.reconcile()
+    assert not is_gone(world), "while no slots may start there is nothing to compare with"
+    world.operator.context.memory.put(world.pool.uid, CurrentTemplates(frozenset({"another"})))
+    await world.reconcile()
+    assert is_gone(world)
+
+
+async def test_one_that_is_not_wanted_is_thrown_away(world: Preparing) -> None:
+    world.set_spec(preparedEscrows=0)
+    await world.reconcile()
+    assert is_gone(world)
+
+
+async def test_one_that_lost_a_pod_is_thrown_away(world: Preparing) -> None:
+    world.kube.remove(PODS, world.pods()[Role.VENDOR]["metadata"]["name"])
+    world.set_spec(preparedEscrows=0)
+    await world.reconcile()
+    assert is_gone(world)
+
+
+async def test_one_that_is_not_ready_is_waited_for_and_then_thrown_away(world: Preparing) -> None:
+    body = world.pods()[Role.VENDOR]
+    body["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
+    world.kube.put(PODS, body)
+    assert await world.reconcile() == CHECK_SECONDS
+    assert not is_gone(world)
+    world.clock.seconds += NOT_READY_SECONDS + 1
+    await world.reconcile()
+    assert is_gone(world)
+
+
+async def test_a_pod_that_somebody_changed_meanwhile_is_not_deleted(world: Preparing) -> None:
+    """It may be a session's by now, of another operator."""
+    [triple] = world.operator.prepared.of_pool(KEY)
+    body = world.pods()[Role.VENDOR]
+    world.seen = lambda *_: None
+    body["metadata"]["annotations"]["changed"] = "yes"
+    world.kube.put(PODS, body)
+    await world.operator.preparer._upkeep.end(triple, "test")
+    assert set(world.pods()) == {Role.VENDOR}

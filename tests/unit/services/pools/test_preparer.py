@@ -1,0 +1,94 @@
+"""Escrows that are made before there is a session for them."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from escrow_operator.adapters.kube import PODS
+from escrow_operator.errors import WalletStorageError
+from escrow_operator.models.common import ROLES
+from escrow_operator.services.pools.preparer import BUSY_SECONDS, FIRST_FAILURE_SECONDS
+from unit.world.preparing import KEY, Preparing
+from unit.world.wallets import FakeWallet
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> Preparing:
+    world = Preparing(monkeypatch)
+    await world.start()
+    return world
+
+
+async def test_one_is_made_and_proven(world: Preparing) -> None:
+    [triple] = await world.prepare()
+    [secret] = world.secrets()
+    assert secret["immutable"] is True
+    assert triple.escrow is not None
+    assert base64.b64decode(secret["data"]["address"]).decode() == triple.escrow.address
+    assert set(triple.slots) == set(ROLES) == set(world.pods())
+    assert set(world.wallets.open_files()) == {f"{role}/{triple.escrow.file}" for role in ROLES}
+    for role in ROLES:
+        calls = (await world.wallets.client(triple.slots[role])).calls
+        assert calls[-2:] == ["open_wallet", "address"], "it was not opened again from its file"
+
+
+async def test_it_takes_no_slot_of_those_that_are_kept_warm(world: Preparing) -> None:
+    world.set_spec(warmSlots=1)
+    world.warm()
+    assert await world.reconcile() is None
+    assert not world.pods()
+    world.warm()
+    await world.reconcile()
+    assert set(world.pods()) == set(ROLES)
+
+
+async def test_none_is_made_while_sessions_are_served(world: Preparing) -> None:
+    world.warm()
+    with world.operator.preparer._gates.opening():
+        assert await world.reconcile() == BUSY_SECONDS
+    assert not world.pods()
+
+
+async def test_none_is_made_without_monerod(world: Preparing) -> None:
+    world.warm()
+    world.daemons.down = True
+    assert await world.reconcile() is None
+    assert not world.pods()
+
+
+async def test_no_more_are_made_than_are_wanted(world: Preparing) -> None:
+    await world.prepare(3)
+    assert len(world.secrets()) == 1
+
+
+async def test_what_fails_is_thrown_away_and_not_tried_again_at_once(
+    world: Preparing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object, **__: object) -> None:
+        raise WalletStorageError("no space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeWallet, "create_wallet", full)
+        world.warm()
+        assert await world.reconcile() == FIRST_FAILURE_SECONDS
+    assert not world.kube.all(PODS)
+    assert not world.secrets()
+    world.warm()
+    assert await world.reconcile() == pytest.approx(FIRST_FAILURE_SECONDS)
+    assert not world.pods()
+    world.clock.seconds += FIRST_FAILURE_SECONDS
+    await world.reconcile()
+    assert len(world.operator.prepared.ready(KEY)) == 1
+
+
+async def test_a_slot_that_changed_meanwhile_costs_only_time(world: Preparing) -> None:
+    name = world.warm()[0]
+    body = world.kube.server.get(PODS, KEY.namespace, name)
+    body["metadata"]["annotations"]["changed"] = "yes"
+    world.seen = lambda *_: None
+    world.kube.put(PODS, body)
+    assert await world.reconcile() == BUSY_SECONDS
+    assert not world.pods()
+    assert not world.secrets()
