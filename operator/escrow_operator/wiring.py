@@ -73,6 +73,7 @@ class Operator:
         self.closer = WalletCloser(ctx, self.wallets, self.opener)
         self.deeds = DeedStore(ctx)
         status, gates, applied = StatusWriter(ctx), SchedulingGates(ctx), Applied(ctx)
+        inspector = Inspector(ctx, self.daemons, WalletMonitor(ctx, self.wallets, self.opener))
         upkeep = PreparedUpkeep(ctx, opener=self.opener, prepared=self.prepared, wallets=self.wallets)
         self.preparer = EscrowPreparer(
             ctx,
@@ -94,6 +95,7 @@ class Operator:
             prepared=PreparedClaims(
                 ctx,
                 claims=self.claims,
+                inspector=inspector,
                 opener=self.opener,
                 prepared=self.prepared,
                 upkeep=upkeep,
@@ -108,7 +110,7 @@ class Operator:
             capacity=self.capacity,
             claims=self.claims,
             closer=SessionCloser(ctx, claims=self.claims, closer=self.closer, deeds=self.deeds, status=status),
-            inspector=Inspector(ctx, self.daemons, WalletMonitor(ctx, self.wallets, self.opener)),
+            inspector=inspector,
             opener=opener,
             renewal=Renewal(ctx, self.claims),
             status=status,

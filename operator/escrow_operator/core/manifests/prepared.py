@@ -95,10 +95,11 @@ def keeping(escrow: PreparedEscrow, text: str) -> list[dict[str, Any]]:
     """The JSON patch that keeps a prepared escrow's Secret for good, whatever becomes of its pods, and says why.
 
     Its wallets served a session that the API server does not know of: what it holds may be the only way to its money.
+    Nobody can be given it any more; one that was given to a session stays that session's.
     """
     return [
         {"op": "test", "path": "/metadata/resourceVersion", "value": escrow.version},
         {"op": "add", "path": "/metadata/ownerReferences", "value": []},
-        {"op": "add", "path": annotation_path(Label.CLAIMED_BY), "value": text},
+        {"op": "add", "path": annotation_path(Label.CLAIMED_BY), "value": escrow.claimed_by or text},
         {"op": "add", "path": annotation_path(f"{GROUP}/description"), "value": "Was given to a session before."},
     ]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from escrow_operator.adapters.kube import PODS, SECRETS
-from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
+from escrow_operator.adapters.kube_errors import NotFoundError
 from escrow_operator.core.manifests.prepared import PREPARED_TYPE, keeping
 from escrow_operator.errors import EscrowError, WalletDaemonUnavailable, WalletError, WalletTimeout, WalletUnreachable
 from escrow_operator.models.common import ROLES, parse_time
@@ -150,9 +150,13 @@ class PreparedUpkeep:
         self._wakeups.pool(pool)
 
     async def keep_secret(self, pool: Pool, escrow: PreparedEscrow, used: str) -> None:
-        """Keep the Secret of a prepared escrow that served a session of which the API server does not know."""
-        with contextlib.suppress(ConflictError, NotFoundError):
-            await self._kube.patch(SECRETS, pool.key.namespace, escrow.name, keeping(escrow, used))
+        """Keep the Secret of a prepared escrow that served a session of which the API server does not know.
+
+        Raises KubeError: its pods must not go before that is done.
+        """
+        with contextlib.suppress(NotFoundError):
+            now = PreparedEscrow.from_secret(await self._kube.get(SECRETS, pool.key.namespace, escrow.name))
+            await self._kube.patch(SECRETS, pool.key.namespace, escrow.name, keeping(now, used))
         self._events.record(
             pool,
             "PreparedEscrowUsed",

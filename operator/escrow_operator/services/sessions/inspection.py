@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from escrow_operator.core.conditions import Condition
@@ -16,12 +17,21 @@ from escrow_operator.models.session import Session
 from escrow_operator.services.context import Context
 from escrow_operator.services.monerod.poller import DaemonPoller
 from escrow_operator.services.runtime.outcomes import RETRY_SECONDS, Blocked, CutOff, SlotBroken, no_pool
-from escrow_operator.services.sessions.opening import Escrow
+from escrow_operator.services.slots.claims import Slots
 from escrow_operator.services.wallets.monitor import SYNCING_SECONDS, Survey, WalletMonitor
 
 LOOKS_FOR_ONE_HEIGHT = 2
 """Attempts to read the wallets and monerod at one height. Heights must be equal, not "at least monerod's": in a
 reorganisation a wallet stays higher than its daemon, on blocks that no longer exist."""
+
+
+@dataclass(frozen=True)
+class Escrow:
+    """A session whose three wallets are open and verified to share an address."""
+
+    session: Session
+    slots: Slots
+    address: str
 
 
 class Inspector:

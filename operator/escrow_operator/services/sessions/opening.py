@@ -23,24 +23,17 @@ from escrow_operator.services.reporting.status import StatusWriter
 from escrow_operator.services.runtime.gather import both, gather_all
 from escrow_operator.services.runtime.outcomes import Blocked
 from escrow_operator.services.runtime.stage_timer import Stage
+from escrow_operator.services.sessions.inspection import Escrow
 from escrow_operator.services.sessions.prepared_claims import PreparedClaims
 from escrow_operator.services.slots.capacity import Capacity
 from escrow_operator.services.slots.claims import SlotClaims, Slots
+from escrow_operator.services.slots.prepared import Triple
 from escrow_operator.services.wallets.clients import WalletClients
 from escrow_operator.services.wallets.creation import WalletCreator
 from escrow_operator.services.wallets.deeds import DeedStore, must_name_secrets
 from escrow_operator.services.wallets.opener import WalletOpener, not_ready
 from escrow_operator.services.wallets.prober import WalletFileProber
 from escrow_operator.services.writing import if_unchanged, patch_session
-
-
-@dataclasses.dataclass(frozen=True)
-class Escrow:
-    """A session whose three wallets are open and verified to share an address."""
-
-    session: Session
-    slots: Slots
-    address: str
 
 
 @dataclasses.dataclass(slots=True)
@@ -99,8 +92,7 @@ class SessionOpener:
             raise Blocked("WalletClosed", "A wallet is no longer open in its pod; it is opened again.", retry_after=0.0)
         found: Mapping[Role, Deed | None] | None = None
         if not slots and self._prepared.may_have_one(session, pool):
-            found = await self._deeds.find(session)
-            escrow = None if any(found.values()) else await self._open_prepared(session, pool)
+            found, escrow = await self._open_prepared(session, pool)
             if escrow is not None:
                 return escrow
             session = self._store.sessions.get(session.key, session)
@@ -130,32 +122,49 @@ class SessionOpener:
         self._stages.mark(session.uid, Stage.OPEN)
         return Escrow(session, slots, address)
 
-    async def _open_prepared(self, session: Session, pool: Pool) -> Escrow | None:
-        """Give a session without deeds a prepared escrow, open as it is; None if there is none.
+    async def _open_prepared(self, session: Session, pool: Pool) -> tuple[Mapping[Role, Deed | None], Escrow | None]:
+        """Give a session without deeds a prepared escrow, open as it is. Returns its deeds, and the escrow or None.
 
         What an error leaves behind, the next reconciliation opens by the session's deeds, or throws away.
         """
         with self._prepared.offer(pool) as triple, urgently():
             if triple is None:
-                return None
+                return await self._deeds.find(session), None
+            found, unused = await both(self._deeds.find(session), self._prepared.is_unused(pool, triple))
+            if any(found.values()) or not unused:
+                return found, None
             self._capacity.ask(session)
-            session = await self._protect(session)
-            self._stages.mark(session.uid, Stage.PREPARE)
-            given = await self._prepared.give(session, pool, triple)
-            if given is None or given.address is None:
-                return None
-            deeds, (slots, _) = await both(
-                self._deeds.take_over(session, given),
-                both(self._claims.adopt_prepared(session, pool, triple), self._prepared.mark(session, triple)),
+            escrow = Escrow(session, triple.slots, triple.address)
+            # Reading the wallets takes as long as all the writes: it begins now, and must be done before the last one.
+            _, taken = await both(
+                self._prepared.must_be_unpaid(pool, triple, escrow), self._take(session, pool, triple)
             )
-            self._stages.mark(session.uid, Stage.CLAIM)
+        if taken is None:
+            return found, None
+        session, deeds, slots = taken
+        self._stages.mark(session.uid, Stage.CLAIM)
         names = ", ".join(f"{role} {slot.name}" for role, slot in slots.items())
         self._events.record(session, "PreparedEscrowClaimed", f"Adopted {names}, whose keys were exchanged before.")
         self._must_be_unchanged(session)
-        await self._deeds.record_address(session, deeds, given.address)
+        await self._deeds.record_address(session, deeds, triple.address)
         await self._publish(session, slots)
         self._stages.mark(session.uid, Stage.OPEN)
-        return Escrow(self._store.sessions.get(session.key, session), slots, given.address)
+        return found, Escrow(session, slots, triple.address)
+
+    async def _take(
+        self, session: Session, pool: Pool, triple: Triple
+    ) -> tuple[Session, Mapping[Role, Deed], Slots] | None:
+        """Make a prepared escrow the session's: its Secret says so first. None if it is somebody else's by now."""
+        session = await self._protect(session)
+        self._stages.mark(session.uid, Stage.PREPARE)
+        given = await self._prepared.give(session, triple)
+        if given is None:
+            return None
+        deeds, (slots, _) = await both(
+            self._deeds.take_over(session, given),
+            both(self._claims.adopt_prepared(session, pool, triple), self._prepared.mark(session, triple)),
+        )
+        return session, deeds, slots
 
     def _must_be_unchanged(self, session: Session) -> None:
         """Raise ConflictError if the spec was changed since: the deeds keep for good what the address is for."""

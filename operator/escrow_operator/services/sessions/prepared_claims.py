@@ -15,18 +15,21 @@ from collections.abc import Iterator, Mapping
 from escrow_operator.adapters.kube import SECRETS
 from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
 from escrow_operator.adapters.wallet_rpc import WalletRpc
+from escrow_operator.core.agreement import NOTHING
 from escrow_operator.core.manifests.prepared import claim
 from escrow_operator.errors import WalletError
-from escrow_operator.models.common import Role
+from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.pool import Pool
 from escrow_operator.models.prepared import PreparedEscrow
 from escrow_operator.models.session import Session, Setup
 from escrow_operator.services.context import Context
 from escrow_operator.services.pools.prepared_upkeep import PreparedUpkeep
-from escrow_operator.services.runtime.outcomes import Blocked, NotOpened
+from escrow_operator.services.runtime.gather import both
+from escrow_operator.services.runtime.outcomes import Blocked, NotOpened, SlotBroken
+from escrow_operator.services.sessions.inspection import Escrow, Inspector
 from escrow_operator.services.slots.claims import SlotClaims
 from escrow_operator.services.slots.prepared import PreparedEscrows, Triple
-from escrow_operator.services.wallets.claim_marks import former_use, put_marks
+from escrow_operator.services.wallets.claim_marks import PAID, foreign_mark, has_payments, put_marks
 from escrow_operator.services.wallets.clients import WalletClients
 from escrow_operator.services.wallets.opener import WalletOpener
 
@@ -41,6 +44,7 @@ class PreparedClaims:
         ctx: Context,
         *,
         claims: SlotClaims,
+        inspector: Inspector,
         opener: WalletOpener,
         prepared: PreparedEscrows,
         upkeep: PreparedUpkeep,
@@ -48,6 +52,7 @@ class PreparedClaims:
     ) -> None:
         self._kube, self._wakeups = ctx.kube, ctx.wakeups
         self._claims = claims
+        self._inspector = inspector
         self._opener = opener
         self._prepared = prepared
         self._upkeep = upkeep
@@ -77,27 +82,49 @@ class PreparedClaims:
             self._prepared.release(triple.name)
             self._wakeups.prepare(pool.key)
 
-    async def give(self, session: Session, pool: Pool, triple: Triple) -> PreparedEscrow | None:
-        """Decide that a prepared escrow is the session's; None if it turns out to be nobody's to give.
-
-        The session must exist, with the operator's finalizer. Raises KubeError.
-        """
+    async def is_unused(self, pool: Pool, triple: Triple) -> bool:
+        """Whether a prepared escrow's wallets are open, and no session has them by their own word; else it is ended."""
         escrow = triple.escrow
         assert escrow is not None  # noqa: S101 - only proven ones are offered
-        self._prepared.doubt(triple.slots)
         try:
-            used = await former_use(await self._clients(triple))
-            is_open = escrow.address is not None and await self._opener.confirm(triple.slots, escrow.address)
+            mark, is_open = await both(
+                foreign_mark(await self._clients(triple)), self._opener.confirm(triple.slots, triple.address)
+            )
         except (WalletError, Blocked) as error:
             _LOG.warning("prepared escrow %s is not used: %s", triple.name, error)
-            return None
-        if used is not None:
-            await self._upkeep.keep_secret(pool, escrow, used)
-        if used is not None or not is_open:
+            self._prepared.doubt(triple.slots)
+            return False
+        if mark is not None:
+            await self._upkeep.keep_secret(pool, escrow, mark)
+        if mark is not None or not is_open:
             await self._upkeep.end(triple, "its wallets are not as they were left")
-            return None
+            return False
+        return True
+
+    async def must_be_unpaid(self, pool: Pool, triple: Triple, escrow: Escrow) -> None:
+        """See that nothing was ever paid to the wallets. Raises SlotBroken.
+
+        What is read is remembered: the session's first reading finds it, and need not ask the wallets again.
+        """
         try:
-            secret = await self._kube.patch(SECRETS, session.key.namespace, triple.name, claim(escrow, session))
+            reading, _ = await self._inspector.read(escrow)
+            paid = reading.money != NOTHING
+        except Blocked:
+            paid = await has_payments(await self._clients(triple))
+        if paid and triple.escrow is not None:
+            await self._upkeep.keep_secret(pool, triple.escrow, PAID)
+            raise SlotBroken(triple.slots[ROLES[0]], f"There are payments to prepared escrow {triple.name} already.")
+
+    async def give(self, session: Session, triple: Triple) -> PreparedEscrow | None:
+        """Decide that a prepared escrow is the session's; None if it is somebody else's by now. Raises KubeError.
+
+        The session must exist, with the operator's finalizer.
+        """
+        assert triple.escrow is not None  # noqa: S101 - only proven ones are offered
+        self._prepared.doubt(triple.slots)
+        try:
+            patch = claim(triple.escrow, session)
+            secret = await self._kube.patch(SECRETS, session.key.namespace, triple.name, patch)
         except (ConflictError, NotFoundError):
             return None
         return PreparedEscrow.from_secret(secret)

@@ -38,8 +38,8 @@ from escrow_operator.services.runtime.outcomes import (
 from escrow_operator.services.runtime.stage_timer import Stage
 from escrow_operator.services.sessions.backoff import Backoff
 from escrow_operator.services.sessions.closing import SessionCloser
-from escrow_operator.services.sessions.inspection import Inspector
-from escrow_operator.services.sessions.opening import Escrow, SessionOpener, wallet_fields
+from escrow_operator.services.sessions.inspection import Escrow, Inspector
+from escrow_operator.services.sessions.opening import SessionOpener, wallet_fields
 from escrow_operator.services.sessions.renewal import Renewal
 from escrow_operator.services.slots.capacity import Capacity
 from escrow_operator.services.slots.claims import SlotClaims

@@ -32,6 +32,11 @@ class Triple:
     escrow: PreparedEscrow | None
 
     @property
+    def address(self) -> str:
+        """The address of the wallets; empty before it was proven."""
+        return (self.escrow.address if self.escrow else None) or ""
+
+    @property
     def complete(self) -> bool:
         """Whether all three pods can be called."""
         return len(self.slots) == len(ROLES) and all(slot.usable for slot in self.slots.values())

@@ -16,6 +16,8 @@ from escrow_operator.services.runtime.gather import gather_all
 LONGEST_MARK = 300
 """Characters of a mark that are reported; a client of the wallet may have written another."""
 
+PAID = "there are payments to them"
+
 Wallets = Mapping[Role, WalletRpc]
 
 
@@ -29,17 +31,21 @@ async def former_use(wallets: Wallets, *, allowed: str = "") -> str | None:
 
     ``allowed`` is a mark that does not count. Raises WalletError.
     """
-    found = await gather_all(_former_use(wallet, allowed) for wallet in wallets.values())
-    return next(filter(None, found), None)
+    mark = await foreign_mark(wallets, allowed=allowed)
+    return mark or (PAID if await has_payments(wallets) else None)
 
 
-async def _former_use(wallet: WalletRpc, allowed: str) -> str | None:
-    mark = await wallet.attribute(Label.CLAIMED_BY)
-    if mark is not None and mark != allowed:
-        return f"session {printable(mark, LONGEST_MARK)} has them"
-    if await wallet.transfers(incoming=True, outgoing=True, pool=True):
-        return "there are payments to them"
-    return None
+async def foreign_mark(wallets: Wallets, *, allowed: str = "") -> str | None:
+    """What a mark in one of the wallets says, as a text for people; None without any but ``allowed``."""
+    marks = await gather_all(wallet.attribute(Label.CLAIMED_BY) for wallet in wallets.values())
+    found = next((mark for mark in marks if mark is not None and mark != allowed), None)
+    return None if found is None else f"session {printable(found, LONGEST_MARK)} has them"
+
+
+async def has_payments(wallets: Wallets) -> bool:
+    """Whether any of the wallets knows of a transaction."""
+    found = await gather_all(wallet.transfers(incoming=True, outgoing=True, pool=True) for wallet in wallets.values())
+    return any(found)
 
 
 async def put_marks(wallets: Wallets, session: Session) -> None:

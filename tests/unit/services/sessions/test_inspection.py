@@ -13,8 +13,7 @@ from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.monero import ChainFacts
 from escrow_operator.services.context import Context
 from escrow_operator.services.runtime.outcomes import Blocked, CutOff, SlotBroken
-from escrow_operator.services.sessions.inspection import Inspector
-from escrow_operator.services.sessions.opening import Escrow
+from escrow_operator.services.sessions.inspection import Escrow, Inspector
 from escrow_operator.services.wallets.monitor import Survey
 from unit.factories import daemon_info, pool_body, session, slot
 from unit.money import chain, output, transaction, txid, view

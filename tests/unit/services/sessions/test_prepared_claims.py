@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from escrow_operator.adapters.kube import PODS, SECRETS, SESSIONS
+from escrow_operator.adapters.kube import EVENTS, PODS, SECRETS, SESSIONS
 from escrow_operator.core.manifests.session import DEED_TYPE
 from escrow_operator.models.common import API_VERSION, ROLES, Label, Role
 from escrow_operator.services.wallets.claim_marks import mark_of
@@ -127,6 +127,19 @@ async def test_one_that_a_session_had_before_a_restore_is_not_given_again(world:
     status = await world.settle()
     assert triple.escrow is not None
     assert status["address"] != triple.escrow.address
+    [kept] = world.secrets()
+    assert not kept["metadata"].get("ownerReferences")
+
+
+async def test_one_that_was_paid_to_is_nobodys_and_its_secret_is_kept(world: Preparing) -> None:
+    """As after a restore of both API server and volumes: the chain remembers."""
+    [triple] = world.operator.prepared.ready(KEY)
+    world.pay(triple.address, "1", confirmations=3)
+    world.warm()
+    world.apply()
+    status = await world.settle(until=lambda status: status.get("address"))
+    assert status["address"] != triple.address
+    assert "PreparedEscrowUsed" in [event["reason"] for event in world.kube.all(EVENTS)]
     [kept] = world.secrets()
     assert not kept["metadata"].get("ownerReferences")
 

@@ -14,7 +14,7 @@ from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.session import Phase, Session, SessionKey
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.runtime.outcomes import Blocked, NotOpened
-from escrow_operator.services.sessions.opening import Escrow
+from escrow_operator.services.sessions.inspection import Escrow
 from escrow_operator.services.sessions.reconciler import SessionReconciler
 from escrow_operator.services.sessions.renewal import Renewal
 from unit.clocks import FakeClock
