@@ -28,6 +28,7 @@ class SessionSettings(BaseModel):
     max_active: int = Field(default=10, ge=1, description="Sessions that may hold slots at once.")
     idle_ttl: Duration = Field(default=timedelta(hours=2), description="Inactivity after which one closes.")
     min_stay: Duration = Field(default=timedelta(minutes=1), description="Time for which no session is evicted.")
+    max_key_exchanges: int = Field(default=4, ge=1, description="Sessions whose keys are exchanged at once.")
     eviction_policy: EvictionPolicy = EvictionPolicy.DELETE
 
 

@@ -1,4 +1,6 @@
-"""Apply → Ready of a new escrow, whose three wallets the operator makes, against the raw key exchange of such wallets.
+"""Apply → Ready of a new escrow: one that was prepared, and one whose three wallets the operator makes when it comes.
+
+The latter is measured against the raw key exchange of such wallets.
 
 Both sides use fresh slots of one pool, in turns: what one process did before is nobody's advantage. The raw exchange
 runs inside the operator's pod, as the operator's own does. It ends with three wallets that are open; the operator
@@ -12,6 +14,7 @@ import json
 import os
 import secrets
 import statistics
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,10 @@ from .measuring import DEFAULT_INTERVALS, Metrics, configured, operator_metrics,
 from .milestones import Milestone, Sight, watching
 
 ROUNDS, QUICK_ROUNDS = 12, 2
+PREPARED_ROUNDS, QUICK_PREPARED_ROUNDS = 30, 2
+BATCHES, QUICK_BATCHES = 2, 1
+"""How often a load comes at a rate to a pool that has as many prepared escrows as it has sessions."""
+
 FULL = (Load(1, 20), Load(None, 20))
 QUICK = (Load(1, 3), Load(None, 3))
 ONE = "one at a time"
@@ -49,6 +56,7 @@ READY_SECONDS = 420.0
 """For the last session of a load to be Ready: one that takes longer has failed."""
 
 WARM_SECONDS = 300.0
+PREPARED_SECONDS = 600.0
 RAW_SECONDS = 600.0
 
 RAW_CLIENT = Path(exchange.__file__).read_text()
@@ -70,6 +78,10 @@ async def measure(*, quick: bool) -> dict[str, Any]:
     One at a time comes first, in turns with the raw exchange, with ``ratios`` of each round and
     ``wallet_requests_per_session``. ``affordable`` sessions at once by memory and pods, of ``wanted``.
     ``ready_seconds``: what longer than that was not Ready has failed.
+
+    ``prepared``: the same loads, from a pool that has a prepared escrow for each session (their number is the field
+    ``prepared``); without ``raw``. ``making_seconds``: what the pool took for another one, from the deletion of the
+    session that took the only one.
     """
     rounds, loads = (QUICK_ROUNDS, QUICK) if quick else (ROUNDS, FULL)
     most = max(load.number for load in loads)
@@ -84,10 +96,13 @@ async def measure(*, quick: bool) -> dict[str, Any]:
                     measured = [await _one_at_a_time(place, sight, metrics, rounds)]
                 room = affordable(most, memory_available() - MEMORY_FLOOR, await _free_pods(world))
                 measured += [await _load(place, sight, load, warm=min(load.number, room)) for load in loads]
+                prepared, making = await _all_prepared(place, sight, loads, room, quick=quick)
         finally:
             await place.close()
     return {
         "loads": measured,
+        "prepared": prepared,
+        "making_seconds": making,
         "wanted": most,
         "affordable": room,
         "ready_seconds": READY_SECONDS,
@@ -98,7 +113,7 @@ async def measure(*, quick: bool) -> dict[str, Any]:
 def as_text(figures: Mapping[str, Any]) -> str:
     """A table for people."""
     lines = [f"{'seconds':34} {'n':>4} {'failed':>6} {'p50':>7} {'p90':>7} {'max':>7} {'all':>7}"]
-    for load in figures["loads"]:
+    for load in [*figures["prepared"], *figures["loads"]]:
         sides = {name: load[name] for name in ("operator", "raw") if load[name]}
         lines += [_row(f"{load['title']}, {name}", found) for name, found in sides.items()]
         lines.append(f"  ratio of the medians: {_number(load['ratio'])}")
@@ -112,7 +127,8 @@ def as_text(figures: Mapping[str, Any]) -> str:
 
 def counts(figures: Mapping[str, Any]) -> dict[str, float]:
     """Sessions that were not Ready in time, and requests to wallets that one takes."""
-    found = {"failed": float(sum(load["operator"]["failed"] for load in figures["loads"]))}
+    loads = [*figures["loads"], *figures["prepared"]]
+    found = {"failed": float(sum(load["operator"]["failed"] for load in loads))}
     requests = figures["loads"][0]["wallet_requests_per_session"]
     return found | ({} if requests is None else {"wallet_requests_per_session": requests})
 
@@ -217,6 +233,63 @@ async def _load(place: Place, sight: Sight, load: Load, *, warm: int) -> dict[st
         "machine_load": busy,
         "behind_seconds": ours["behind"],
     }
+
+
+async def _all_prepared(
+    place: Place, sight: Sight, loads: Iterable[Load], room: int, *, quick: bool
+) -> tuple[list[dict[str, Any]], list[float]]:
+    """All loads, each from a pool that has as many prepared escrows; and how long the pool took for each of them."""
+    rounds, batches = (QUICK_PREPARED_ROUNDS, QUICK_BATCHES) if quick else (PREPARED_ROUNDS, BATCHES)
+    ours, making = [], []
+    for _ in range(rounds):
+        making.append(await _until_prepared(place, 1))
+        ours.append(await _sessions(place, sight, Load(None, 1)))
+        await _until_gone(place, ours[-1]["names"])
+    found = [_given(f"{ONE}, prepared", None, 1, sight, ours)]
+    for load in loads:
+        number, runs = min(load.number, room), []
+        for _ in range(batches if load.rate else 1):
+            with progress.step(f"preparing {number} escrows"):
+                await _until_prepared(place, number)
+            with progress.step(f"sessions, prepared: {load.title}"):
+                runs.append(await _sessions(place, sight, load._replace(number=number)))
+            await _until_gone(place, runs[-1]["names"])
+        found.append(_given(f"{load.title}, prepared", load.rate, number, sight, runs))
+    # The first one was made beside the pool's first pods.
+    return found, making[1:]
+
+
+def _given(
+    title: str, rate: float | None, prepared: int, sight: Sight, runs: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    operator = _joined(runs) | _trouble(sight, runs)
+    return {
+        "title": title,
+        "rate": rate,
+        "sessions": sum(len(run["names"]) for run in runs),
+        "warm": 1,
+        "prepared": prepared,
+        "operator": operator,
+        "raw": None,
+        "ratio": None,
+        "machine_load": os.getloadavg()[0],
+        "behind_seconds": max(run["behind"] for run in runs),
+    }
+
+
+async def _until_prepared(place: Place, number: int) -> float:
+    """Wait for so many prepared escrows, a warm slot of each role, and no other pods; the seconds that took."""
+    begun = time.monotonic()
+    await place.make_pool(warmSlots=1, preparedEscrows=number)
+    await place.until_prepared(number, within=PREPARED_SECONDS)
+    taken = time.monotonic() - begun
+
+    async def alone() -> bool:
+        return len(await place.slots()) == (number + 1) * len(ROLES)
+
+    await wait_for(alone, what="no other slots", within=WARM_SECONDS, explain=place.explain)
+    await until_free(place, 1, within=WARM_SECONDS)
+    return taken
 
 
 def _joined(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

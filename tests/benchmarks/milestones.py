@@ -39,9 +39,14 @@ class Milestone(StrEnum):
     """The session's condition."""
 
 
+PREPARED_WAY = (Milestone.DEEDS, Milestone.PROVEN, Milestone.PUBLISHED, Milestone.READY)
+"""Of a session that gets a prepared escrow: its status names the pods when it is Ready, and no keys are exchanged."""
+
 EXCHANGED_EVENT = "KeysExchanged"
 
-STORY = frozenset({"SlotsClaimed", EXCHANGED_EVENT, "WalletsOpen", "AwaitingPayment", "WalletsClosed"})
+STORY = frozenset(
+    {"SlotsClaimed", "PreparedEscrowClaimed", EXCHANGED_EVENT, "WalletsOpen", "AwaitingPayment", "WalletsClosed"}
+)
 """What the Events of a session tell that was made, opened and deleted, and that nothing disturbed."""
 
 AGAIN_SECONDS = 0.5
@@ -57,6 +62,7 @@ class Sight:
         self._secrets: defaultdict[tuple[str, Milestone], set[str]] = defaultdict(set)
         self._reasons: dict[str, str] = {}
         self._again: set[str] = set()
+        self._given: set[str] = set()
         self._troubles: dict[str, tuple[str, str]] = {}
         self._news = asyncio.Condition()
 
@@ -83,10 +89,11 @@ class Sight:
         An Event is written beside the work: one that came after the next milestone took no time of anybody's.
         """
         moments = self.moments(session)
-        if set(Milestone) - moments.keys():
+        way = PREPARED_WAY if session in self._given else tuple(Milestone)
+        if set(way) - moments.keys():
             return {}
         seconds, last = {}, begun
-        for milestone in Milestone:
+        for milestone in way:
             seconds[milestone.value] = max(0.0, moments[milestone] - last)
             last = max(last, moments[milestone])
         return seconds
@@ -122,6 +129,8 @@ class Sight:
             return
         if body["reason"] == EXCHANGED_EVENT:
             self._reached(about["name"], Milestone.EXCHANGED)
+        if body["reason"] == "PreparedEscrowClaimed":
+            self._given.add(about["name"])
         if body["reason"] not in STORY:
             # A watch that begins again tells all of them again.
             self._troubles[body["metadata"]["uid"]] = (about["name"], body["reason"])

@@ -131,10 +131,20 @@ def _beside(
 def _create(figures: Figures) -> Figure | None:
     """Where the time of one new session goes, and the share of sessions that are Ready within a time."""
     loads = [load for load in figures["loads"] if load["operator"]["seconds"]]
+    given = [load for load in figures["prepared"] if load["operator"]["seconds"]]
     if not loads:
         return None
-    figure = Figure(figsize=(WIDTH, 5.2), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(1, 1.4), squeeze=False).flat
+    figure = Figure(figsize=(WIDTH, 7.8), layout="constrained")
+    top, above, below = figure.subfigures(3, 1, height_ratios=(1.2, 1, 1.4), squeeze=False).flat
+    axes = top.subplots()
+    for load, color in zip(given, SERIES, strict=False):
+        number = len(load["operator"]["seconds"]) + load["operator"]["failed"]
+        _shares(axes, load["operator"]["seconds"], number, load["title"], color=color)
+    axes.set_xlabel("seconds until Ready, with a prepared escrow for each")
+    axes.set_ylabel("share of all (%)")
+    axes.set_xlim(left=0)
+    axes.set_ylim(0, 102)
+    top.legend(loc="outside lower center", ncols=3)
     first = loads[0]
     parts = {name: statistics.median(values) for name, values in first["operator"]["parts"].items()}
     whole, raw = (median_of(first[name]) for name in ("operator", "raw"))

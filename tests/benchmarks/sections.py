@@ -88,6 +88,41 @@ def _rounds(ratios: Sequence[float]) -> str:
 
 
 def _create(figures: Figures) -> str:
+    return _given(figures) + "\n" + _made(figures)
+
+
+def _given(figures: Figures) -> str:
+    """Sessions that got a prepared escrow."""
+    loads = figures["prepared"]
+    rows = []
+    for load in loads:
+        ours = load["operator"]
+        rows.append(
+            (
+                load["title"],
+                str(load["sessions"]),
+                str(load["prepared"]),
+                str(ours["failed"]),
+                *(_seconds(ours["percentiles"].get(key)) for key in ("p50", "p90", "max")),
+                _seconds(ours["all_seconds"]),
+            )
+        )
+    head = ("Sessions come", "In all", "Prepared", "Failed", "Median", "p90", "max", "All Ready")
+    text = table(head, rows) + "\n"
+    for load in loads:
+        if troubles := load["operator"]["troubles"]:
+            told = ", ".join(f"{name} ({number})" for name, number in sorted(troubles.items()))
+            text += f"- {load['title']}: Events told of trouble: {told}.\n"
+    if making := figures["making_seconds"]:
+        text += (
+            f"\nThe pool has another one {statistics.median(making):.1f} s (median; at most {max(making):.1f} s) after"
+            " the session that took the only one is gone.\n"
+        )
+    return text + "\n" + _parts("Stage of one that was prepared (medians)", loads, "operator")
+
+
+def _made(figures: Figures) -> str:
+    """Sessions whose wallets were made when they came."""
     loads = figures["loads"]
     rows = []
     for load in loads:
@@ -318,12 +353,15 @@ operator adds, and what the machine does meanwhile. Both sides use the project's
 throw-away TLS keys at each `open_wallet` than Monero does by itself (*Wallets and their monerod*, below)."""
 
 _CREATE = f"""\
-From `kubectl apply` of a new escrow (`setup: Create`), whose three wallets the operator makes, to Ready, seen by a
-client's watch: what a customer waits for first. Slots are warm, and each session takes three of them. The baseline is
-the key exchange alone, as a client written by hand does it: three wallets are created and exchange their messages, and
-are stored. It runs in the operator's pod and uses slots of the same pool that nobody has used: in turns with the
-sessions that come one at a time, and before those that come all at once. It waits for as long as a call takes; the
-operator gives up on one after {FILE_DEADLINE:g} s, says so in an Event, and begins again.
+From `kubectl apply` of a new escrow (`setup: Create`) to Ready, seen by a client's watch: what a customer waits for
+first. While the pool has prepared escrows a session takes one. The pool prepares others when nobody is being served:
+sessions that come at a rate meet it at that.
+
+Without one the three wallets are made when the session comes. Slots are warm, and each session takes three of them. The
+baseline is the key exchange alone, as a client written by hand does it: three wallets are created and exchange their
+messages, and are stored. It runs in the operator's pod and uses slots of the same pool that nobody has used: in turns
+with the sessions that come one at a time, and before those that come all at once. It waits for as long as a call takes;
+the operator gives up on one after {FILE_DEADLINE:g} s, says so in an Event, and begins again.
 
 The operator does more. Deeds are stored before a wallet is made, and wallets are closed and opened again as the deeds
 say before anybody sees their address. Slots that were claimed are replaced, and wallets that take long to make share

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from escrow_operator.adapters.wallet_rpc import FILE_DEADLINE
 from escrow_operator.errors import (
     InvalidPassword,
     NotMultisig,
@@ -27,7 +26,9 @@ class FilesContract:
         assert await version(wallet) >> 16 == 1
         for call in (
             wallet.close_wallet,
-            lambda: wallet.call("store", {}, FILE_DEADLINE),
+            wallet.store,
+            lambda: wallet.attribute("a/b"),
+            lambda: wallet.set_attribute("a/b", "text"),
             wallet.address,
             wallet.height,
             wallet.balance,
@@ -86,3 +87,18 @@ class FilesContract:
             await wallet.address()
         await wallet.open_wallet(second, PASSWORD)
         assert await wallet.address() == second_address
+
+    async def test_a_text_stays_in_the_wallet_it_was_stored_in(self, bench: Bench) -> None:
+        wallet = bench.wallet
+        marked = await bench.fresh()
+        assert await wallet.attribute("xmr-escrow.dev/a") is None
+        await wallet.set_attribute("xmr-escrow.dev/a", "shop/trade/uid")
+        await wallet.store()
+        assert await wallet.attribute("xmr-escrow.dev/a") == "shop/trade/uid"
+        assert await wallet.attribute("xmr-escrow.dev/b") is None
+        await bench.fresh()
+        assert await wallet.attribute("xmr-escrow.dev/a") is None
+        await wallet.open_wallet(marked, PASSWORD)
+        assert await wallet.attribute("xmr-escrow.dev/a") == "shop/trade/uid"
+        await wallet.set_attribute("xmr-escrow.dev/a", "")
+        assert await wallet.attribute("xmr-escrow.dev/a") == "", "it is emptied, not gone"

@@ -64,7 +64,8 @@ def _story(cluster: Cluster, _: argparse.Namespace) -> None:
         acts.install(cluster, built.operator)
         screen.chapter(
             "2. A WalletPool",
-            "One monero-wallet-rpc pod per role (buyer, vendor, arbiter) is kept warm, with no wallet open.",
+            "One monero-wallet-rpc pod per role (buyer, vendor, arbiter) is kept warm, with no wallet open; and one escrow"
+            " is prepared: a 2-of-3 multisig of three open wallets.",
         )
         acts.make_pool(cluster, built.wallet)
         earning.result()
@@ -76,7 +77,7 @@ def _trades(cluster: Cluster, people: People) -> None:
     with Watcher(cluster) as watcher:
         screen.chapter(
             "3. An EscrowSession",
-            "It adopts one pod per role. Together they make a 2-of-3 multisig wallet; then its address is published.",
+            "It adopts the three pods of the prepared escrow; its deeds are stored, and its address is published.",
         )
         acts.open_escrow(cluster, watcher, KEPT)
         acts.show(cluster, "get", "escrow,pods", "-n", NAMESPACE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,11 +61,14 @@ def install(cluster: Cluster, operator_image: str) -> None:
 
 
 def make_pool(cluster: Cluster, wallet_image: str) -> None:
-    """Make the pool and wait until it has warm wallet pods."""
+    """Make the pool and wait until it has warm wallet pods and a prepared escrow."""
     text = (MANIFESTS / "pool.yaml").read_text().replace("WALLET_IMAGE", wallet_image)
     cluster.apply(text)
     with progress.step("waiting for the pool's wallet-rpc pods"):
         argv = ("wait", f"walletpool/{POOL}", "-n", NAMESPACE, "--for=condition=Ready")
+        cluster.kubectl(*argv, f"--timeout={POD_SECONDS:.0f}s", timeout=POD_SECONDS + 20)
+    with progress.step("waiting for a prepared escrow: three wallets whose keys are exchanged before there is a trade"):
+        argv = ("wait", f"walletpool/{POOL}", "-n", NAMESPACE, "--for=jsonpath={.status.preparedEscrows}=1")
         cluster.kubectl(*argv, f"--timeout={POD_SECONDS:.0f}s", timeout=POD_SECONDS + 20)
     show(cluster, "get", "walletpool,pods", "-n", NAMESPACE)
 
@@ -79,10 +83,12 @@ def open_escrow(cluster: Cluster, watcher: Watcher, name: str) -> str:
         )
         cluster.kubectl("delete", "escrow", name, "-n", NAMESPACE, timeout=CLOSE_SECONDS)
         watcher.until(lambda: watcher.session(name) is None, CLOSE_SECONDS, f"the end of session {name}")
-    if watcher.session(name) is None:
+    is_new = watcher.session(name) is None
+    if is_new:
         screen.command(f"kubectl apply -f {file.relative_to(REPO_ROOT)}", _without_comments(file))
         screen.plain()
     screen.header(HEADER)
+    begun = time.monotonic()
     cluster.apply(file.read_text())
     watcher.until(
         lambda: is_true(watcher.session(name), "WalletsOpen") or phase(watcher.session(name)) in SETTLED_PHASES,
@@ -90,6 +96,8 @@ def open_escrow(cluster: Cluster, watcher: Watcher, name: str) -> str:
         f"the opening of session {name}",
         about=name,
     )
+    if is_new:
+        screen.happened(f"an address to pay to, {time.monotonic() - begun:.1f} s after kubectl apply began")
     return str(_session(watcher, name)["status"]["address"])
 
 

@@ -104,6 +104,15 @@ class Place:
             look, what=f"pool {name}: {kind} {status} {reason or ''}", within=within, explain=self.explain
         )
 
+    async def until_prepared(self, number: int = 1, *, within: float = PATIENCE) -> None:
+        """Wait until so many prepared escrows wait for sessions, by the pool's word and by what there is."""
+
+        async def look() -> bool:
+            waiting = [pod for pod in await self.slots(f"{Label.SLOT}=prepared") if is_ready(pod)]
+            return len(waiting) == number * len(ROLES) and (await self.pool()).get("preparedEscrows") == number
+
+        await wait_for(look, what=f"{number} prepared escrows", within=within, explain=self.explain)
+
     async def until_refilled(self) -> None:
         """Wait for a free slot of each role: Ready does not wait for what replaces taken ones."""
 

@@ -11,7 +11,9 @@ from unittest.mock import patch
 from weakref import WeakKeyDictionary
 
 from escrow_operator.core import expiry, funding
+from escrow_operator.core.manifests.prepared import claim
 from escrow_operator.models.pool import Pool, PoolKey
+from escrow_operator.models.prepared import PreparedEscrow
 from escrow_operator.models.session import Session
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.pools.drift import Applied
@@ -53,6 +55,11 @@ def _by_any_touch(session: Session, *, now: datetime) -> datetime:
 
 
 _last_use: Callable[..., datetime] = expiry.last_use
+
+
+def _claim_of_whatever_there_is(escrow: PreparedEscrow, session: Session) -> list[dict[str, Any]]:
+    """Without a look at who has it by now."""
+    return [op for op in claim(escrow, session) if op["op"] != "test"]
 
 
 _create: Callable[..., Any] = SessionOpener._create
@@ -117,6 +124,13 @@ DEFECTS = (
     Defect(
         "a pod is called where it was before its node rebooted",
         {"services.wallets.clients.WalletClients.client": _client_of_the_pod},
+    ),
+    Defect(
+        "two sessions are given one prepared escrow",
+        {
+            "services.sessions.prepared_claims.claim": _claim_of_whatever_there_is,
+            "services.slots.prepared.PreparedEscrows.reserve": lambda *_: None,
+        },
     ),
     Defect("what comes late hides what is newer", {"services.state.newest.Newest.is_news": lambda *_: True}),
 )

@@ -44,6 +44,8 @@ class Watchman:
         """Session uid → its namespace, and the address that its status told."""
         self._escrows: dict[str, str] = {}
         """Address → the name of the one session that may ever tell it as that of a new escrow."""
+        self.forgets_no_secret = True
+        """Whether nothing happens that keeps Secrets of prepared escrows for good."""
         self._secrets: set[str] = set()
         self._former: list[tuple[float, tuple[Block, ...]]] = []
         """When chains were reorganised, and what they were."""
@@ -276,14 +278,16 @@ class Watchman:
         return found
 
     def _no_prepared_escrow_leaks(self) -> list[str]:
-        """Each Secret of one has pods, of its pool or of the session that was given it."""
-        pods = {pod["metadata"]["uid"] for pod in self._world.server.all(PODS)}
-        return [
-            f"I3: Secret {secret['metadata']['name']} has no pods"
-            for secret in self._world.server.all(SECRETS)
-            if secret.get("type") == PREPARED_TYPE
-            and pods.isdisjoint(owner["uid"] for owner in secret["metadata"].get("ownerReferences") or ())
-        ]
+        """Each Secret of one is that of a session that was given it, or has three pods that wait for a session."""
+        sessions = {session["metadata"]["uid"] for session in self._world.server.all(SESSIONS)}
+        waiting = Counter(pod["metadata"]["labels"].get(Label.PREPARED) for pod in self._world.server.all(PODS))
+        found = []
+        for secret in self._world.server.all(SECRETS) if self.forgets_no_secret else ():
+            meta = secret["metadata"]
+            owners = {owner["uid"] for owner in meta.get("ownerReferences") or ()}
+            if secret.get("type") == PREPARED_TYPE and owners.isdisjoint(sessions) and not waiting[meta["name"]]:
+                found.append(f"I3: Secret {meta['name']} is of no use")
+        return found
 
     def _pools_are_whole(self) -> list[str]:
         """Each has a Service and Deployments of its own, and not of a former pool of its name."""

@@ -18,7 +18,16 @@ VIEWS = (View(), View(delay=1.0), View(lose_every=3))
 STORIES_OF_ONE = {
     story.name: story
     for story in STORIES
-    if story.name in ("create", "create-and-delete", "delete-while-it-opens", "lose-a-pod", "pay-and-settle")
+    if story.name
+    in (
+        "create",
+        "create-and-delete",
+        "delete-while-it-opens",
+        "lose-a-pod",
+        "pay-and-settle",
+        "take-a-prepared-one",
+        "three-for-two",
+    )
 }
 """Two operators that let several sessions give way to each other go on doing so for a long time."""
 

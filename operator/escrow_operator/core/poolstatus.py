@@ -216,6 +216,8 @@ def deleting_conditions(sessions: Iterable[str], daemon: Condition) -> tuple[Con
     kstatus needs no others to report the pool as terminating.
     """
     names = sorted(sessions)
+    if not names:
+        return Condition(READY, False, "Closing", "The pool is deleted; its prepared escrows are being ended."), daemon
     some = ", ".join(names[:SESSIONS_NAMED])
     more = f" and {len(names) - SESSIONS_NAMED} more" if len(names) > SESSIONS_NAMED else ""
     message = (

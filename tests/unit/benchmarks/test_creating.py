@@ -103,11 +103,14 @@ def load(failed: int, requests: float | None = None) -> dict[str, Any]:
 
 
 def test_failures_of_all_loads_are_counted_and_requests_where_they_are_known() -> None:
-    assert counts({"loads": [load(1, 48.0), load(2)]}) == {"failed": 3.0, "wallet_requests_per_session": 48.0}
-    assert counts({"loads": [load(0)]}) == {"failed": 0.0}
+    assert counts({"loads": [load(1, 48.0), load(2)], "prepared": [load(1)]}) == {
+        "failed": 4.0,
+        "wallet_requests_per_session": 48.0,
+    }
+    assert counts({"loads": [load(0)], "prepared": []}) == {"failed": 0.0}
 
 
 def test_the_text_tells_what_failed() -> None:
-    text = creating.as_text({"loads": [load(1)]})
+    text = creating.as_text({"loads": [load(1)], "prepared": []})
     assert "operator: failed: late" in text
     assert "x, raw" not in text

@@ -87,7 +87,14 @@ LATE: dict[str, Any] = {
 FIGURES: dict[str, dict[str, Any]] = {
     "oldway": {"operations": {"balance": {"summary": {"old": S, "session": FAST}, "reduction": 0.998, "aim": 0.98}}},
     "open": {"summary": dict.fromkeys(("operator", "claimed", "raw", "cold"), S), "stages": {}},
-    "create": {"loads": [NEW, LATE], "wanted": 3, "affordable": 2, "ready_seconds": 420.0},
+    "create": {
+        "loads": [NEW, LATE],
+        "prepared": [NEW | {"title": "2 at once, prepared", "prepared": 2, "raw": None, "ratio": None}],
+        "making_seconds": [8.0, 9.0],
+        "wanted": 3,
+        "affordable": 2,
+        "ready_seconds": 420.0,
+    },
     "tls": {"calls": {"refresh": {"summary": {"plain": S, "tls": FAST, "identified": FAST}}}},
     "payment": {
         "mempool": {"seconds": [1.0, 2.5], "spread": {"p50": 1.0, "p95": 2.5, "max": 2.5}},
@@ -152,6 +159,8 @@ def test_what_is_said_of_new_escrows_comes_from_the_figures(tmp_path: Path) -> N
     assert "; of 1 the key exchange was begun again with other files; Events told of trouble: WalletBusy (2)." in text
     assert "1/s: none was Ready within 420 s (Opening, WalletBusy)." in text
     assert "One after the other, in the time that each takes alone, 3 would be Ready after 9 s, and half of" in text
+    assert "| 2 at once, prepared | 2 | 2 | 0 | 2 s | – | 4 s | 8 s |" in text
+    assert "another one 8.5 s (median; at most 9.0 s) after" in text
     assert "room for 2 sessions beside as many warm slots, not for 3" in text
     assert "| slots claimed | 1 s (33%) | 1 s (33%) |" in text
     assert "| create_wallet | 1 s (100%) | 1 s (100%) |" in text

@@ -1,7 +1,10 @@
-"""What a prepared escrow consists of: a Secret and three pods, which own it.
+"""What a prepared escrow consists of: a Secret and three pods.
 
-The pods are owned by their pool and the Secret by the three pods, so that garbage collection deletes all of a prepared
-escrow that was never given to a session once its pods are gone. The operator itself may delete no Secret.
+The operator may delete no Secret, so whose a Secret is says how long it stays. While it has no proven address it is its
+pods', and garbage collection deletes it with them. With an address it is nobody's: a restore of the API server may have
+brought it back from before a session got it, and then it may be all that unlocks that session's money. Once the wallets
+themselves say that no session had them it can be its pods' again, to go with them; once a session has it, and deeds of
+its own with the same content, it is the session's.
 """
 
 from __future__ import annotations
@@ -50,7 +53,7 @@ def preparation(slot: Slot, pool: Pool, name: str, file: str) -> list[dict[str, 
 
 
 def prepared_secret(pool: Pool, escrow: PreparedEscrow, slots: Iterable[Slot]) -> dict[str, Any]:
-    """The Secret of a prepared escrow: it lives as long as one of its pods."""
+    """The Secret of an escrow that is being prepared."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -58,12 +61,8 @@ def prepared_secret(pool: Pool, escrow: PreparedEscrow, slots: Iterable[Slot]) -
             "name": escrow.name,
             "namespace": pool.key.namespace,
             "labels": {**BASE_LABELS, Label.POOL: pool.key.name, Label.PREPARED: escrow.name},
-            "annotations": {
-                f"{GROUP}/description": "Three escrow wallets that wait for a session. Goes with their pods."
-            },
-            "ownerReferences": [
-                {"apiVersion": "v1", "kind": "Pod", "name": slot.name, "uid": slot.uid} for slot in slots
-            ],
+            "annotations": {f"{GROUP}/description": "Opens three escrow wallets that wait for a session."},
+            "ownerReferences": _owners(slots),
         },
         "type": PREPARED_TYPE,
         "stringData": escrow.to_secret(),
@@ -71,16 +70,25 @@ def prepared_secret(pool: Pool, escrow: PreparedEscrow, slots: Iterable[Slot]) -
 
 
 def proof(escrow: PreparedEscrow) -> list[dict[str, Any]]:
-    """The JSON patch that records a prepared escrow's proven address, after which its data cannot change."""
+    """The JSON patch that records a prepared escrow's proven address; from then on its data cannot change."""
     return [
         {"op": "test", "path": "/metadata/resourceVersion", "value": escrow.version},
         {"op": "add", "path": "/stringData", "value": escrow.to_secret()},
         {"op": "add", "path": "/immutable", "value": True},
+        {"op": "remove", "path": "/metadata/ownerReferences"},
+    ]
+
+
+def discarding(escrow: PreparedEscrow, slots: Iterable[Slot]) -> list[dict[str, Any]]:
+    """The JSON patch that lets a prepared escrow's Secret go with its pods, since no session ever had it."""
+    return [
+        {"op": "test", "path": "/metadata/resourceVersion", "value": escrow.version},
+        {"op": "add", "path": "/metadata/ownerReferences", "value": _owners(slots)},
     ]
 
 
 def claim(escrow: PreparedEscrow, session: Session) -> list[dict[str, Any]]:
-    """The JSON patch that gives a prepared escrow to a session: the one decision, made once.
+    """The JSON patch that gives a prepared escrow to a session: the one decision, made once. It goes with the session.
 
     The ``test`` makes it fail if the Secret changed since it was read, as it does when another session got it.
     """
@@ -88,18 +96,22 @@ def claim(escrow: PreparedEscrow, session: Session) -> list[dict[str, Any]]:
         {"op": "test", "path": "/metadata/resourceVersion", "value": escrow.version},
         {"op": "test", "path": "/type", "value": PREPARED_TYPE},
         {"op": "add", "path": annotation_path(Label.CLAIMED_BY), "value": session.uid},
+        {"op": "add", "path": "/metadata/ownerReferences", "value": [owner_reference(session)]},
     ]
 
 
 def keeping(escrow: PreparedEscrow, text: str) -> list[dict[str, Any]]:
-    """The JSON patch that keeps a prepared escrow's Secret for good, whatever becomes of its pods, and says why.
+    """The JSON patch that keeps a prepared escrow's Secret for good, says why, and gives it to no session any more.
 
-    Its wallets served a session that the API server does not know of: what it holds may be the only way to its money.
-    Nobody can be given it any more; one that was given to a session stays that session's.
+    Its wallets may have served a session that the API server does not know of: it may be the only way to its money.
     """
     return [
         {"op": "test", "path": "/metadata/resourceVersion", "value": escrow.version},
         {"op": "add", "path": "/metadata/ownerReferences", "value": []},
         {"op": "add", "path": annotation_path(Label.CLAIMED_BY), "value": escrow.claimed_by or text},
-        {"op": "add", "path": annotation_path(f"{GROUP}/description"), "value": "Was given to a session before."},
+        {"op": "add", "path": annotation_path(f"{GROUP}/description"), "value": f"Opens three escrow wallets: {text}."},
     ]
+
+
+def _owners(slots: Iterable[Slot]) -> list[dict[str, Any]]:
+    return [{"apiVersion": "v1", "kind": "Pod", "name": slot.name, "uid": slot.uid} for slot in slots]

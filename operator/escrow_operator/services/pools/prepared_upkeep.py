@@ -1,7 +1,7 @@
 """Keeps prepared escrows only as long as they are proven, current and unused.
 
-What is not is thrown away: nothing was paid to it, since no address is published before a session has it. Where the
-wallets say that a session had them all the same, their Secret is kept for good.
+What is not is thrown away: nothing was paid to it, since no address is published before a session has it. Its Secret
+goes only on the word of its own wallets; where they say that a session had them, or cannot be asked, it stays for good.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from datetime import timedelta
 
 from escrow_operator.adapters.kube import PODS, SECRETS
 from escrow_operator.adapters.kube_errors import NotFoundError
-from escrow_operator.core.manifests.prepared import PREPARED_TYPE, keeping
-from escrow_operator.errors import EscrowError, WalletDaemonUnavailable, WalletError, WalletTimeout, WalletUnreachable
+from escrow_operator.core.manifests.prepared import PREPARED_TYPE, discarding, keeping
+from escrow_operator.errors import EscrowError, WalletDaemonUnavailable, WalletError
 from escrow_operator.models.common import ROLES, parse_time
 from escrow_operator.models.deed import SecretDataError
 from escrow_operator.models.pool import Pool
@@ -22,7 +22,7 @@ from escrow_operator.models.prepared import PreparedEscrow
 from escrow_operator.services.context import Context
 from escrow_operator.services.pools.objects import CurrentTemplates
 from escrow_operator.services.runtime.gather import gather_all
-from escrow_operator.services.runtime.outcomes import Blocked
+from escrow_operator.services.runtime.outcomes import Blocked, NotOpened
 from escrow_operator.services.slots.claims import Slots
 from escrow_operator.services.slots.prepared import PreparedEscrows, Triple
 from escrow_operator.services.wallets.claim_marks import former_use
@@ -33,6 +33,8 @@ _LOG = logging.getLogger(__name__)
 
 NOT_READY_SECONDS = 60.0
 """Seconds after which pods of a prepared escrow that cannot be called are given up."""
+
+UNKNOWN = "no wallet could be asked whether a session had it"
 
 CHECK_SECONDS = 30.0
 """Requeue delay while a prepared escrow's pods cannot be called."""
@@ -66,7 +68,7 @@ class PreparedUpkeep:
         try:
             return await self._keep(pool, triple, surplus=surplus)
         except _NotKept as why:
-            await self.end(triple, str(why))
+            await self.end(pool, triple, str(why))
             return None
 
     async def _keep(self, pool: Pool, triple: Triple, *, surplus: bool) -> float | None:
@@ -82,7 +84,7 @@ class PreparedUpkeep:
         except WalletDaemonUnavailable:
             # Its wallets are as good as before; they are proven when monerod is back.
             return CHECK_SECONDS
-        except (WalletTimeout, WalletUnreachable):
+        except NotOpened:
             return self._wait_for(triple)
         left = parse_time(escrow.created_at) + pool.spec.prepared_max_age - self._clock.now()
         if left <= timedelta():
@@ -109,38 +111,37 @@ class PreparedUpkeep:
         return CHECK_SECONDS
 
     async def _prove(self, pool: Pool, triple: Triple) -> PreparedEscrow:
-        """See that the wallets which a former process prepared are open and unused.
+        """See that wallets which a former process prepared are open, or open them, and unused.
 
-        Raises _NotKept, or WalletError for what may pass.
+        Raises _NotKept, WalletDaemonUnavailable, or NotOpened for what may pass.
         """
         escrow = await self._read(triple)
-        try:
-            clients = {role: await self._wallets.client(slot) for role, slot in triple.slots.items()}
-            is_open = await self._opener.confirm(triple.slots, escrow.address or "")
-            used = await former_use(clients) if is_open else None
-        except (WalletDaemonUnavailable, WalletTimeout, WalletUnreachable):
-            raise
-        except (WalletError, Blocked) as error:
-            raise _NotKept(f"its wallets do not answer ({error})") from None
-        if used is not None:
-            await self.keep_secret(pool, escrow, used)
-        if used is not None or not is_open:
-            raise _NotKept("its wallets are not as they were left")
-        self.offer(triple.slots, escrow)
-        return escrow
-
-    async def _read(self, triple: Triple) -> PreparedEscrow:
-        """What the Secret says of an escrow that may be given to a session. Raises _NotKept."""
-        try:
-            secret = await self._kube.get(SECRETS, triple.pool.namespace, triple.name)
-            escrow = PreparedEscrow.from_secret(secret) if secret.get("type") == PREPARED_TYPE else None
-        except (NotFoundError, SecretDataError):
-            escrow = None
         if escrow is None or escrow.address is None:
             raise _NotKept("it was not completed")
         if escrow.claimed_by is not None:
             raise _NotKept("a session was given it, and has not taken its pods")
+        try:
+            clients = {role: await self._wallets.client(slot) for role, slot in triple.slots.items()}
+            if not await self._opener.confirm(triple.slots, escrow.address):
+                # As after a restart of the pods' node.
+                await self._opener.open_all(triple.slots, escrow.deeds(pool.key.name), escrow.address)
+            used = await former_use(clients)
+        except (WalletDaemonUnavailable, NotOpened):
+            raise
+        except (WalletError, Blocked) as error:
+            raise _NotKept(f"its wallets do not open ({error})") from None
+        if used is not None:
+            raise _NotKept(f"it was used before: {used}")
+        self.offer(triple.slots, escrow)
         return escrow
+
+    async def _read(self, triple: Triple) -> PreparedEscrow | None:
+        """What the Secret says; None without one, or if it is no prepared escrow's."""
+        try:
+            secret = await self._kube.get(SECRETS, triple.pool.namespace, triple.name)
+            return PreparedEscrow.from_secret(secret) if secret.get("type") == PREPARED_TYPE else None
+        except (NotFoundError, SecretDataError):
+            return None
 
     def offer(self, slots: Slots, escrow: PreparedEscrow) -> None:
         """Let sessions have a prepared escrow whose wallets were seen to be open in these pods, and unused."""
@@ -149,27 +150,51 @@ class PreparedUpkeep:
         self._wakeups.slot_free(pool)
         self._wakeups.pool(pool)
 
-    async def keep_secret(self, pool: Pool, escrow: PreparedEscrow, used: str) -> None:
-        """Keep the Secret of a prepared escrow that served a session of which the API server does not know.
+    async def end(self, pool: Pool, triple: Triple, why: str) -> None:
+        """Throw a prepared escrow away: its pods are deleted, and with them its Secret, if no session ever had it.
 
-        Raises KubeError: its pods must not go before that is done.
+        Raises KubeError: its pods must not go before it is decided what becomes of the Secret.
         """
-        with contextlib.suppress(NotFoundError):
-            now = PreparedEscrow.from_secret(await self._kube.get(SECRETS, pool.key.namespace, escrow.name))
-            await self._kube.patch(SECRETS, pool.key.namespace, escrow.name, keeping(now, used))
-        self._events.record(
-            pool,
-            "PreparedEscrowUsed",
-            f"The wallets of prepared escrow {escrow.name} were used before: {used}. They are given to nobody. Was the"
-            " API server restored from a backup? Its Secret is kept, since what it holds may be the only way to money.",
-            warning=True,
-        )
-
-    async def end(self, triple: Triple, why: str) -> None:
-        """Throw a prepared escrow away: its pods are deleted, and garbage collection deletes its Secret."""
         _LOG.info("prepared escrow %s/%s ends: %s", triple.pool.namespace, triple.name, why)
+        escrow = await self._read(triple)
+        if escrow is not None and escrow.address is not None and escrow.claimed_by is None:
+            used = await self._former_use(triple, escrow.address)
+            if used is None:
+                patch = discarding(escrow, triple.slots.values())
+                await self._kube.patch(SECRETS, pool.key.namespace, triple.name, patch)
+            else:
+                await self.keep_secret(pool, triple.name, used)
         await gather_all(
             # Only as it was seen: another operator's session may have adopted it since.
             self._kube.delete(PODS, slot.namespace, slot.name, uid=slot.uid, version=slot.resource_version)
             for slot in triple.slots.values()
+        )
+
+    async def _former_use(self, triple: Triple, address: str) -> str | None:
+        """What the wallets that can be asked were used for; None if one can be asked, and none tells of a use."""
+        asked: list[str | None] = []
+        for role, slot in triple.slots.items():
+            try:
+                client = await self._wallets.client(slot)
+                if slot.usable and await client.address() == address:
+                    asked.append(await former_use({role: client}))
+            except (WalletError, Blocked):
+                continue
+        return next(filter(None, asked), None) if asked else UNKNOWN
+
+    async def keep_secret(self, pool: Pool, name: str, used: str) -> None:
+        """Keep the Secret of a prepared escrow that may have served a session of which the API server does not know.
+
+        Raises KubeError.
+        """
+        with contextlib.suppress(NotFoundError):
+            now = PreparedEscrow.from_secret(await self._kube.get(SECRETS, pool.key.namespace, name))
+            await self._kube.patch(SECRETS, pool.key.namespace, name, keeping(now, used))
+        self._events.record(
+            pool,
+            "PreparedEscrowKept",
+            f"The wallets of prepared escrow {name} are given to nobody: {used}. Its Secret is kept, since it may be"
+            " all that unlocks the money of a session that the API server does not know, as after a restore from a"
+            " backup.",
+            warning=True,
         )

@@ -178,7 +178,7 @@ class EscrowPreparer:
         """Throw away what was taken for a prepared escrow, as far as it got."""
         triple = self._prepared.find(pool.key, name)
         if triple is not None:
-            await self._upkeep.end(triple, why)
+            await self._upkeep.end(pool, triple, why)
 
     async def _take(self, pool: Pool, slot: Slot, name: str, file: str) -> Slot:
         """Take a free slot out of its Deployment. Raises ConflictError or NotFoundError."""

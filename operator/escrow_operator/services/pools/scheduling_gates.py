@@ -22,8 +22,9 @@ from escrow_operator.models.slot import Slot
 from escrow_operator.services.context import Context
 from escrow_operator.services.runtime.gather import gather_all
 
-HOLD_SECONDS = 5.0
-"""Seconds that a pod keeps its gate at most: what wallets usually take to open, however many open one by one."""
+HOLD_SECONDS = 15.0
+"""Seconds that a pod keeps its gate at most, however many sessions open one by one: to exchange keys and prove it takes
+ten. Nobody waits for such a pod: for each session that waits for slots pods start at once."""
 
 AT_ONCE = 30
 """Gates removed in one reconciliation; each is a request, and the scheduler takes the pods one by one anyway."""

@@ -72,7 +72,7 @@ class SessionOpener:
         self._prober = prober
         self._wallets = wallets
         self._status = status
-        self._creator = WalletCreator(claims=claims, deeds=deeds, wallets=wallets)
+        self._creator = WalletCreator(ctx, claims=claims, deeds=deeds, wallets=wallets)
 
     async def open(self, session: Session, pool: Pool, height: int) -> Escrow:
         """Open the wallets that are not open yet; ``height`` is monerod's. Raises Blocked, Failed, or KubeError."""
@@ -136,11 +136,11 @@ class SessionOpener:
             self._capacity.ask(session)
             escrow = Escrow(session, triple.slots, triple.address)
             # Reading the wallets takes as long as all the writes: it begins now, and must be done before the last one.
-            _, taken = await both(
-                self._prepared.must_be_unpaid(pool, triple, escrow), self._take(session, pool, triple)
-            )
+            unpaid, taken = await both(self._prepared.is_unpaid(triple, escrow), self._take(session, pool, triple))
         if taken is None:
             return found, None
+        if not unpaid:
+            await self._prepared.refuse(pool, triple)
         session, deeds, slots = taken
         self._stages.mark(session.uid, Stage.CLAIM)
         names = ", ".join(f"{role} {slot.name}" for role, slot in slots.items())

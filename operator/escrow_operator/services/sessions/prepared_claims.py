@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator, Mapping
+from typing import NoReturn
 
 from escrow_operator.adapters.kube import SECRETS
 from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
@@ -84,8 +85,6 @@ class PreparedClaims:
 
     async def is_unused(self, pool: Pool, triple: Triple) -> bool:
         """Whether a prepared escrow's wallets are open, and no session has them by their own word; else it is ended."""
-        escrow = triple.escrow
-        assert escrow is not None  # noqa: S101 - only proven ones are offered
         try:
             mark, is_open = await both(
                 foreign_mark(await self._clients(triple)), self._opener.confirm(triple.slots, triple.address)
@@ -94,26 +93,26 @@ class PreparedClaims:
             _LOG.warning("prepared escrow %s is not used: %s", triple.name, error)
             self._prepared.doubt(triple.slots)
             return False
-        if mark is not None:
-            await self._upkeep.keep_secret(pool, escrow, mark)
         if mark is not None or not is_open:
-            await self._upkeep.end(triple, "its wallets are not as they were left")
+            await self._upkeep.end(pool, triple, mark or "its wallets are not as they were left")
             return False
         return True
 
-    async def must_be_unpaid(self, pool: Pool, triple: Triple, escrow: Escrow) -> None:
-        """See that nothing was ever paid to the wallets. Raises SlotBroken.
+    async def is_unpaid(self, triple: Triple, escrow: Escrow) -> bool:
+        """Whether nothing was ever paid to the wallets.
 
         What is read is remembered: the session's first reading finds it, and need not ask the wallets again.
         """
         try:
             reading, _ = await self._inspector.read(escrow)
-            paid = reading.money != NOTHING
         except Blocked:
-            paid = await has_payments(await self._clients(triple))
-        if paid and triple.escrow is not None:
-            await self._upkeep.keep_secret(pool, triple.escrow, PAID)
-            raise SlotBroken(triple.slots[ROLES[0]], f"There are payments to prepared escrow {triple.name} already.")
+            return not await has_payments(await self._clients(triple))
+        return reading.money == NOTHING
+
+    async def refuse(self, pool: Pool, triple: Triple) -> NoReturn:
+        """Keep the Secret of an escrow that was given to the session, and was paid to before. Raises SlotBroken."""
+        await self._upkeep.keep_secret(pool, triple.name, PAID)
+        raise SlotBroken(triple.slots[ROLES[0]], f"Prepared escrow {triple.name}: {PAID}.")
 
     async def give(self, session: Session, triple: Triple) -> PreparedEscrow | None:
         """Decide that a prepared escrow is the session's; None if it is somebody else's by now. Raises KubeError.

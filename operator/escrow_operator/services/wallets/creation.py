@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from escrow_operator.adapters.kube_errors import ConflictError
+from escrow_operator.adapters.limiter import PriorityLimiter
 from escrow_operator.core.manifests.prepared import is_prepared_file
 from escrow_operator.errors import WalletError, WalletStorageError, WalletUnauthorized
 from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.deed import Deed
 from escrow_operator.models.session import Session
+from escrow_operator.services.context import Context
 from escrow_operator.services.runtime.outcomes import NotOpened, SlotBroken
 from escrow_operator.services.slots.claims import SlotClaims, Slots
 from escrow_operator.services.wallets.claim_marks import former_use, mark_of, put_marks
@@ -25,11 +28,20 @@ from escrow_operator.services.wallets.key_exchange import (
 )
 from escrow_operator.services.wallets.opener import not_ready, storage_error
 
+LONGEST_TURN_SECONDS = 60.0
+"""Seconds for which one exchange keeps others waiting at most. It takes five; nobody waits for one that hangs."""
+
 
 class WalletCreator:
-    """Makes wallets, going on where an earlier attempt ended. For deeds without an address only."""
+    """Makes wallets, going on where an earlier attempt ended. For deeds without an address only.
 
-    def __init__(self, *, claims: SlotClaims, deeds: DeedStore, wallets: WalletClients) -> None:
+    It does so for a few sessions at a time, by turns of their namespaces: an exchange is CPU, and many that run at once
+    make each other late until calls exceed their deadlines.
+    """
+
+    def __init__(self, ctx: Context, *, claims: SlotClaims, deeds: DeedStore, wallets: WalletClients) -> None:
+        self._store = ctx.store
+        self._turns = PriorityLimiter(ctx.settings.sessions.max_key_exchanges)
         self._claims = claims
         self._deeds = deeds
         self._wallets = wallets
@@ -39,14 +51,16 @@ class WalletCreator:
     ) -> tuple[Deeds, Slots, str]:
         """Make the wallets, store and close them; returns the updated deeds and slots, and the address.
 
-        ``height`` is the restore height for new files. Raises NotOpened (to be retried), SlotBroken, or Failed if too
-        many files were begun.
+        ``height`` is the restore height for new files. Raises NotOpened (to be retried), SlotBroken, Failed if too many
+        files were begun, or ConflictError if the session was changed before its turn came.
         """
         for slot in slots.values():
             if not slot.usable:
                 raise not_ready(slot)
         try:
-            return await self._make(session, slots, dict(deeds), height)
+            async with self._turns.turn(urgent=True, longest=LONGEST_TURN_SECONDS, group=session.key.namespace):
+                self._must_still_be_wanted(session)
+                return await self._make(session, slots, dict(deeds), height)
         except RoleError as error:
             slot = slots[error.role]
             match error.error:
@@ -58,6 +72,12 @@ class WalletCreator:
                     raise NotOpened("KeyExchangeInterrupted", _interrupted(error), slot=slot) from None
         except WalletError as error:
             raise NotOpened("KeyExchangeInterrupted", _interrupted(error)) from None
+
+    def _must_still_be_wanted(self, session: Session) -> None:
+        """Raise ConflictError for a session that was changed or deleted while it waited for its turn."""
+        now = self._store.sessions.get(session.key)
+        if now is None or now.uid != session.uid or now.deleting or now.generation != session.generation:
+            raise ConflictError(409, "Conflict", "the session was changed before its keys were exchanged")
 
     async def _make(self, session: Session, slots: Slots, deeds: Deeds, height: int) -> tuple[Deeds, Slots, str]:
         # A file that a deed names but whose name the operator did not choose must not be converted.

@@ -12,6 +12,7 @@ from escrow_operator.adapters.kube_errors import ConflictError
 from escrow_operator.core.manifests.prepared import (
     PREPARED_TYPE,
     claim,
+    discarding,
     is_prepared_file,
     keeping,
     preparation,
@@ -71,10 +72,27 @@ def test_an_adopted_pod_is_a_part_of_it_no_more() -> None:
     assert (adopted.state, adopted.prepared, adopted.wallet_file) == (SlotState.ADOPTED, None, FILE)
 
 
-def test_its_secret_lives_as_long_as_one_of_its_pods() -> None:
-    owners = stored()["metadata"]["ownerReferences"]
-    assert {(owner["kind"], owner["name"]) for owner in owners} == {("Pod", role.value) for role in ROLES}
-    assert not any(owner.get("controller") for owner in owners)
+def owners(secret: dict[str, Any]) -> set[tuple[str, str]]:
+    found = secret["metadata"].get("ownerReferences") or ()
+    return {(owner["kind"], owner["name"]) for owner in found}
+
+
+def test_until_its_address_is_proven_its_secret_goes_with_its_pods() -> None:
+    secret = stored()
+    assert owners(secret) == {("Pod", role.value) for role in ROLES}
+    assert not owners(applied(secret, proof(PreparedEscrow.from_secret(secret))))
+
+
+def test_only_when_it_is_thrown_away_its_secret_goes_with_its_pods_again() -> None:
+    secret = stored(ownerReferences=[])
+    slots = [slot(role.value, role) for role in ROLES]
+    gone = applied(secret, discarding(PreparedEscrow.from_secret(secret), slots))
+    assert owners(gone) == {("Pod", role.value) for role in ROLES}
+
+
+def test_once_given_its_secret_goes_with_the_session() -> None:
+    secret = stored(annotations={})
+    assert owners(applied(secret, claim(PreparedEscrow.from_secret(secret), session()))) == {("EscrowSession", "demo")}
 
 
 def test_what_is_stored_is_read_back() -> None:

@@ -7,7 +7,7 @@ import pytest
 from escrow_operator.adapters.kube import PODS, SECRETS
 from escrow_operator.models.common import Label, Role
 from escrow_operator.services.pools.objects import CurrentTemplates
-from escrow_operator.services.pools.prepared_upkeep import CHECK_SECONDS, NOT_READY_SECONDS
+from escrow_operator.services.pools.prepared_upkeep import CHECK_SECONDS, NOT_READY_SECONDS, UNKNOWN
 from unit.world.preparing import KEY, Preparing
 
 
@@ -31,12 +31,40 @@ async def test_the_next_process_proves_it_and_offers_it(world: Preparing) -> Non
 
 
 @pytest.mark.parametrize("role", list(Role))
-async def test_one_whose_wallet_is_not_open_any_more_is_thrown_away(world: Preparing, role: Role) -> None:
+async def test_a_wallet_that_is_not_open_any_more_is_opened_again(world: Preparing, role: Role) -> None:
+    """As after a restart of its pod."""
     await world.start()
     [triple] = world.operator.prepared.of_pool(KEY)
     await (await world.wallets.client(triple.slots[role])).close_wallet()
     await world.reconcile()
+    assert len(world.operator.prepared.ready(KEY)) == 1
+    assert len(world.wallets.open_files()) == len(Role)
+
+
+@pytest.mark.parametrize("role", list(Role))
+async def test_one_that_does_not_open_is_thrown_away_on_the_word_of_the_others(world: Preparing, role: Role) -> None:
+    await world.start()
+    [triple] = world.operator.prepared.of_pool(KEY)
+    assert triple.escrow is None
+    await (await world.wallets.client(triple.slots[role])).close_wallet()
+    world.wallets.disk[role, triple.slots[role].wallet_file or ""].password = "another"
+    await world.reconcile()
     assert is_gone(world)
+
+
+async def test_one_whose_wallets_cannot_be_asked_leaves_its_secret(world: Preparing) -> None:
+    """Nobody can tell whether a session had it before a restore."""
+    await world.start()
+    [triple] = world.operator.prepared.of_pool(KEY)
+    for role, slot in triple.slots.items():
+        assert slot.wallet_file
+        await (await world.wallets.client(slot)).close_wallet()
+        world.wallets.disk[role, slot.wallet_file].password = "another"
+    await world.reconcile()
+    assert not world.pods()
+    [secret] = world.secrets()
+    assert not secret["metadata"].get("ownerReferences")
+    assert secret["metadata"]["annotations"][Label.CLAIMED_BY] == UNKNOWN
 
 
 async def test_one_that_was_given_and_not_taken_is_thrown_away(world: Preparing) -> None:
@@ -45,14 +73,16 @@ async def test_one_that_was_given_and_not_taken_is_thrown_away(world: Preparing)
     secret["metadata"].setdefault("annotations", {})[Label.CLAIMED_BY] = "uid"
     world.kube.put(SECRETS, secret)
     await world.reconcile()
-    assert is_gone(world)
+    assert not world.pods(), "the Secret is that of the session"
 
 
 async def test_one_that_was_not_completed_is_thrown_away(world: Preparing) -> None:
     await world.start()
     [secret] = world.secrets()
     world.seen = lambda *_: None
-    world.kube.server.objects["secrets", KEY.namespace, secret["metadata"]["name"]]["data"].pop("address")
+    stored = world.kube.server.objects["secrets", KEY.namespace, secret["metadata"]["name"]]
+    stored["data"].pop("address")
+    stored["metadata"]["ownerReferences"] = [{"uid": pod["metadata"]["uid"]} for pod in world.pods().values()]
     await world.reconcile()
     assert is_gone(world)
 
@@ -146,5 +176,5 @@ async def test_a_pod_that_somebody_changed_meanwhile_is_not_deleted(world: Prepa
     world.seen = lambda *_: None
     body["metadata"]["annotations"]["changed"] = "yes"
     world.kube.put(PODS, body)
-    await world.operator.preparer._upkeep.end(triple, "test")
+    await world.operator.preparer._upkeep.end(world.pool, triple, "test")
     assert set(world.pods()) == {Role.VENDOR}

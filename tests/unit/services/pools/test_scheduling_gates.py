@@ -82,6 +82,7 @@ async def test_who_waits_for_slots_gets_as_many_of_each_role_and_no_more(bench: 
 
 async def test_nobody_holds_a_pool_up_for_ever(bench: Bench) -> None:
     bench.gated("buyer-1", Role.BUYER, created=3)
+    # Those of the bench were made at 0.
     bench.clock.seconds = HOLD_SECONDS
     with bench.gates.opening():
         assert await bench.gates.look(POOL, waiting=0) == 3

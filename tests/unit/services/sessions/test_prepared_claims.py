@@ -76,7 +76,7 @@ async def test_it_is_deleted_and_comes_back_with_its_address(world: Preparing) -
     world.kube.remove(SESSIONS, "trade")
     await world.settle()
     assert not world.kube.all(PODS)
-    assert not world.secrets(), "its Secret goes with its pods"
+    assert not world.secrets(), "its Secret goes with the session"
     world.warm()
     world.apply()
     assert (await world.settle())["address"] == address
@@ -139,7 +139,7 @@ async def test_one_that_was_paid_to_is_nobodys_and_its_secret_is_kept(world: Pre
     world.apply()
     status = await world.settle(until=lambda status: status.get("address"))
     assert status["address"] != triple.address
-    assert "PreparedEscrowUsed" in [event["reason"] for event in world.kube.all(EVENTS)]
+    assert "PreparedEscrowKept" in [event["reason"] for event in world.kube.all(EVENTS)]
     [kept] = world.secrets()
     assert not kept["metadata"].get("ownerReferences")
 

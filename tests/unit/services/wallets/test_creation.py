@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import dataclasses
 from collections.abc import Collection, Mapping
@@ -9,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from escrow_operator.adapters.kube_errors import ConflictError
 from escrow_operator.core.manifests.common import deed_name
 from escrow_operator.errors import (
     InvalidPassword,
@@ -25,7 +27,7 @@ from escrow_operator.services.runtime.outcomes import Failed, NotOpened, SlotBro
 from escrow_operator.services.wallets.creation import WalletCreator
 from escrow_operator.services.wallets.deeds import MAX_ATTEMPTS, DeedStore, is_own_file
 from escrow_operator.services.wallets.key_exchange import ESCROW
-from unit.factories import session, slot
+from unit.factories import session, session_body, slot
 from unit.services.wallets.exchange_rpc import FakeRpc, File
 from unit.world.context import make_context
 
@@ -48,12 +50,14 @@ def _deed(role: Role) -> Deed:
 class Bench:
     """Three processes, deeds that are kept as the API server keeps them, and an operator that tries."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: Any) -> None:
+        self.ctx = make_context(self, **settings)
+        self.ctx.store.see_session(session_body())
         self.rpc = {role: FakeRpc() for role in ROLES}
         self.slots: dict[Role, Slot] = {role: slot(role.value, role) for role in ROLES}
         self.deeds: dict[Role, Deed] = {role: _deed(role) for role in ROLES}
         self.maker = WalletCreator(
-            claims=cast("Any", self), deeds=DeedStore(make_context(self)), wallets=cast("Any", self)
+            self.ctx, claims=cast("Any", self), deeds=DeedStore(self.ctx), wallets=cast("Any", self)
         )
 
     async def patch(self, _: object, __: str, name: str, ops: list[dict[str, Any]]) -> dict[str, Any]:
@@ -92,6 +96,18 @@ async def test_an_exchange_that_nobody_interrupts_takes_three_files() -> None:
     bench = Bench()
     assert await bench.make() == "4escrow"
     assert bench.files() == 3
+
+
+async def test_no_more_exchanges_run_at_once_than_are_allowed_and_who_is_gone_meanwhile_begins_none() -> None:
+    bench = Bench(max_key_exchanges=1)
+    async with bench.maker._turns.turn(urgent=True):
+        waiting = asyncio.ensure_future(bench.make())
+        await asyncio.sleep(0)
+        assert bench.files() == 0
+        bench.ctx.store.see_session(session_body(generation=2))
+    with pytest.raises(ConflictError):
+        await waiting
+    assert bench.files() == 0
 
 
 @pytest.mark.parametrize("late", [False, True])
