@@ -73,7 +73,8 @@ class Operator:
         self.closer = WalletCloser(ctx, self.wallets, self.opener)
         self.deeds = DeedStore(ctx)
         status, gates, applied = StatusWriter(ctx), SchedulingGates(ctx), Applied(ctx)
-        inspector = Inspector(ctx, self.daemons, WalletMonitor(ctx, self.wallets, self.opener))
+        monitor = WalletMonitor(ctx, self.wallets, self.opener)
+        inspector = Inspector(ctx, self.daemons, monitor)
         upkeep = PreparedUpkeep(ctx, opener=self.opener, prepared=self.prepared, wallets=self.wallets)
         self.preparer = EscrowPreparer(
             ctx,
@@ -96,6 +97,7 @@ class Operator:
                 ctx,
                 claims=self.claims,
                 inspector=inspector,
+                monitor=monitor,
                 opener=self.opener,
                 prepared=self.prepared,
                 upkeep=upkeep,

@@ -64,8 +64,8 @@ def _story(cluster: Cluster, _: argparse.Namespace) -> None:
         acts.install(cluster, built.operator)
         screen.chapter(
             "2. A WalletPool",
-            "One monero-wallet-rpc pod per role (buyer, vendor, arbiter) is kept warm, with no wallet open; and one escrow"
-            " is prepared: a 2-of-3 multisig of three open wallets.",
+            "One monero-wallet-rpc pod per role (buyer, vendor, arbiter) is kept warm, with no wallet open; and one"
+            " escrow is prepared: a 2-of-3 multisig of three open wallets.",
         )
         acts.make_pool(cluster, built.wallet)
         earning.result()

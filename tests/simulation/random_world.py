@@ -84,7 +84,7 @@ class RandomWorld(RuleBasedStateMachine):
         self.world: World = self.loop.run_until_complete(self._begin())
 
     async def _begin(self) -> World:
-        world = World(prepared=1, max_active=PLACES, min_stay=timedelta(seconds=1), eviction_policy="Suspend")
+        world = World(max_active=PLACES, min_stay=timedelta(seconds=1), eviction_policy="Suspend")
         # A node may take all three pods of a prepared escrow at once: then nobody can tell whether it was used.
         world.watchman.forgets_no_secret = False
         await world.operate(self._dies)
@@ -106,13 +106,15 @@ class RandomWorld(RuleBasedStateMachine):
 
     @initialize(
         open_ones=st.sampled_from((0, 1, 2)),
+        prepared=st.sampled_from((0, 0, 0, 1)),
         delay=st.sampled_from((0.0, 0.0, 0.3, 3.0)),
         lose_every=st.sampled_from((0, 0, 5)),
         swap_every=st.sampled_from((0, 0, 3)),
     )
-    def begin(self, open_ones: int, delay: float, lose_every: int, swap_every: int) -> None:
+    def begin(self, open_ones: int, prepared: int, delay: float, lose_every: int, swap_every: int) -> None:
         """Some sessions are Active; the operator sees the cluster so from its next start, or its watches' end, on."""
         self.loop.run_until_complete(self._open(NAMES[:open_ones]))
+        self.world.make_pool(prepared=prepared)
         self.world.view.__dict__.update(View(delay, lose_every, swap_every).__dict__)
 
     async def _open(self, names: Sequence[str]) -> None:
@@ -206,7 +208,7 @@ class RandomWorld(RuleBasedStateMachine):
 
     # Those who run the pool
 
-    @may(warm=st.sampled_from((1, 2)), prepared=st.sampled_from((0, 1, 2)))
+    @may(warm=st.sampled_from((1, 2)), prepared=st.sampled_from((0, 0, 1, 2)))
     async def scale(self, warm: int, prepared: int) -> None:
         """More or fewer free slots, or the pool made again."""
         self.world.make_pool(warm=warm, prepared=prepared)

@@ -12,6 +12,7 @@ from escrow_operator.core.manifests.prepared import PREPARED_TYPE
 from escrow_operator.models.common import ROLES, Label, Role, SlotState
 from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.session import Session, SessionKey
+from escrow_operator.services.pools.objects import CurrentTemplates
 from escrow_operator.services.slots.prepared import Triple
 
 from .place import SHOP, Body, World
@@ -45,7 +46,10 @@ class Preparing(World):
         return self.operator.prepared.ready(KEY)
 
     async def reconcile(self) -> float | None:
-        """One reconciliation of the pool's prepared escrows."""
+        """One reconciliation of the pool's prepared escrows; slots have the template that the spec calls for."""
+        memory, slots = self.operator.context.memory, self.operator.store.slots_of_pool(KEY)
+        if memory.find(self.pool.uid, CurrentTemplates) is None:
+            memory.put(self.pool.uid, CurrentTemplates(frozenset(slot.template for slot in slots)))
         return await self.operator.preparer.reconcile(KEY)
 
     def pods(self) -> dict[Role, Body]:

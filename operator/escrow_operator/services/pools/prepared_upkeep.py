@@ -13,6 +13,7 @@ from datetime import timedelta
 
 from escrow_operator.adapters.kube import PODS, SECRETS
 from escrow_operator.adapters.kube_errors import NotFoundError
+from escrow_operator.core.agreement import ENOUGH
 from escrow_operator.core.manifests.prepared import PREPARED_TYPE, discarding, keeping
 from escrow_operator.errors import EscrowError, WalletDaemonUnavailable, WalletError
 from escrow_operator.models.common import ROLES, parse_time
@@ -25,7 +26,7 @@ from escrow_operator.services.runtime.gather import gather_all
 from escrow_operator.services.runtime.outcomes import Blocked, NotOpened
 from escrow_operator.services.slots.claims import Slots
 from escrow_operator.services.slots.prepared import PreparedEscrows, Triple
-from escrow_operator.services.wallets.claim_marks import former_use
+from escrow_operator.services.wallets.claim_marks import PAID, foreign_mark, former_use, has_payments
 from escrow_operator.services.wallets.clients import WalletClients
 from escrow_operator.services.wallets.opener import WalletOpener
 
@@ -34,7 +35,10 @@ _LOG = logging.getLogger(__name__)
 NOT_READY_SECONDS = 60.0
 """Seconds after which pods of a prepared escrow that cannot be called are given up."""
 
-UNKNOWN = "no wallet could be asked whether a session had it"
+UNKNOWN = "too few of them could be asked whether a session had them"
+
+LEAST_AGE = timedelta(minutes=10)
+"""For which a prepared escrow is kept, however old it seems to be: each may leave three files for ever."""
 
 CHECK_SECONDS = 30.0
 """Requeue delay while a prepared escrow's pods cannot be called."""
@@ -68,17 +72,28 @@ class PreparedUpkeep:
         try:
             return await self._keep(pool, triple, surplus=surplus)
         except _NotKept as why:
-            await self.end(pool, triple, str(why))
-            return None
+            return await self._let_go(pool, triple, str(why))
+
+    async def _let_go(self, pool: Pool, triple: Triple, why: str) -> float | None:
+        try:
+            await self.end(pool, triple, why)
+        except WalletDaemonUnavailable:
+            # Nobody can say whether there are payments to it; later somebody can.
+            return CHECK_SECONDS
+        return None
 
     async def _keep(self, pool: Pool, triple: Triple, *, surplus: bool) -> float | None:
+        if all(slot.terminating for slot in triple.slots.values()) and triple.seen is None:
+            # All is decided.
+            return None
+        if triple.is_ending:
+            raise _NotKept("one of its pods is gone")
         if surplus:
             raise _NotKept("it is not wanted any more")
-        if len(triple.slots) < len(ROLES):
-            raise _NotKept("one of its pods is gone")
         self._must_be_current(pool, triple)
         if not triple.complete:
             return self._wait_for(triple)
+        self._memory.drop(triple.slots[ROLES[0]].uid, _Absent)
         try:
             escrow = triple.escrow or await self._prove(pool, triple)
         except WalletDaemonUnavailable:
@@ -87,9 +102,11 @@ class PreparedUpkeep:
         except NotOpened:
             return self._wait_for(triple)
         left = parse_time(escrow.created_at) + pool.spec.prepared_max_age - self._clock.now()
-        if left <= timedelta():
+        # By this clock's own steps as well: where it is ahead of the API server's, all would be too old at once.
+        least = min(pool.spec.prepared_max_age, LEAST_AGE).total_seconds() - triple.seen_for
+        if left <= timedelta() and least <= 0:
             raise _NotKept("it is older than spec.preparedMaxAge")
-        return left.total_seconds()
+        return max(left.total_seconds(), least, 1.0)
 
     def _must_be_current(self, pool: Pool, triple: Triple) -> None:
         """Raise _NotKept for pods that were started with another template than the pool's spec calls for."""
@@ -120,6 +137,9 @@ class PreparedUpkeep:
             raise _NotKept("it was not completed")
         if escrow.claimed_by is not None:
             raise _NotKept("a session was given it, and has not taken its pods")
+        if any(slot.wallet_file != escrow.file for slot in triple.slots.values()):
+            # The annotations are what keeps a file from being opened twice.
+            raise _NotKept("its Secret names another file than its pods")
         try:
             clients = {role: await self._wallets.client(slot) for role, slot in triple.slots.items()}
             if not await self._opener.confirm(triple.slots, escrow.address):
@@ -153,34 +173,51 @@ class PreparedUpkeep:
     async def end(self, pool: Pool, triple: Triple, why: str) -> None:
         """Throw a prepared escrow away: its pods are deleted, and with them its Secret, if no session ever had it.
 
-        Raises KubeError: its pods must not go before it is decided what becomes of the Secret.
+        Raises KubeError or WalletDaemonUnavailable: its pods must not go before it is decided what becomes of the
+        Secret.
         """
         _LOG.info("prepared escrow %s/%s ends: %s", triple.pool.namespace, triple.name, why)
         escrow = await self._read(triple)
-        if escrow is not None and escrow.address is not None and escrow.claimed_by is None:
-            used = await self._former_use(triple, escrow.address)
-            if used is None:
-                patch = discarding(escrow, triple.slots.values())
-                await self._kube.patch(SECRETS, pool.key.namespace, triple.name, patch)
-            else:
-                await self.keep_secret(pool, triple.name, used)
+        if escrow is not None and escrow.address is not None:
+            await self._decide(pool, triple, escrow, escrow.address)
+        self._prepared.doubt(triple.slots)
         await gather_all(
             # Only as it was seen: another operator's session may have adopted it since.
             self._kube.delete(PODS, slot.namespace, slot.name, uid=slot.uid, version=slot.resource_version)
             for slot in triple.slots.values()
+            if not slot.terminating
         )
 
-    async def _former_use(self, triple: Triple, address: str) -> str | None:
-        """What the wallets that can be asked were used for; None if one can be asked, and none tells of a use."""
-        asked: list[str | None] = []
+    async def _decide(self, pool: Pool, triple: Triple, escrow: PreparedEscrow, address: str) -> None:
+        """Whether the Secret of a complete escrow goes with its pods, by the word of the wallets that can be asked.
+
+        Of an escrow that this process proved and never gave, nothing more is needed. Of others two wallets must answer:
+        a party can make its own wallet say anything.
+        """
+        marks, paid, answers = list[str](), False, 0
         for role, slot in triple.slots.items():
             try:
                 client = await self._wallets.client(slot)
-                if slot.usable and await client.address() == address:
-                    asked.append(await former_use({role: client}))
+                if slot.finished or await client.address() != address:
+                    continue
+                marks += filter(None, [await foreign_mark({role: client})])
+                paid = paid or (triple.seen is None and await has_payments({role: client}))
+                answers += 1
+            except WalletDaemonUnavailable:
+                if not pool.deleting:
+                    raise
             except (WalletError, Blocked):
                 continue
-        return next(filter(None, asked), None) if asked else UNKNOWN
+        if escrow.claimed_by is not None:
+            if paid:
+                await self.keep_secret(pool, triple.name, PAID)
+        elif marks or paid:
+            await self.keep_secret(pool, triple.name, marks[0] if marks else PAID)
+        elif triple.seen is not None or answers >= ENOUGH:
+            patch = discarding(escrow, triple.slots.values())
+            await self._kube.patch(SECRETS, pool.key.namespace, triple.name, patch)
+        else:
+            await self.keep_secret(pool, triple.name, UNKNOWN)
 
     async def keep_secret(self, pool: Pool, name: str, used: str) -> None:
         """Keep the Secret of a prepared escrow that may have served a session of which the API server does not know.

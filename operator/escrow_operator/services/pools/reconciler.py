@@ -137,8 +137,7 @@ class PoolReconciler:
             return None
         slots = self._store.slots_of_pool(pool.key)
         held = {s.session_name or s.name for s in slots if s.state is SlotState.ADOPTED and not s.terminating}
-        prepared = self._prepared.of_pool(pool.key)
-        if not held and not prepared and not self._claims.is_taking(pool.key):
+        if not held and not self._prepared.keeps(pool.key) and not self._claims.is_taking(pool.key):
             # No await since the slots were read: a claim that begins now finds the pool deleted.
             drop = {"op": "remove", "path": f"/metadata/finalizers/{index}"}
             await patch_pool(self._ctx, pool, if_unchanged(pool, drop))

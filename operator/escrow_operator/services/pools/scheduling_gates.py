@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 
@@ -26,6 +27,9 @@ HOLD_SECONDS = 15.0
 """Seconds that a pod keeps its gate at most, however many sessions open one by one: to exchange keys and prove it takes
 ten. Nobody waits for such a pod: for each session that waits for slots pods start at once."""
 
+PATIENCE_SECONDS = 30.0
+"""After which an opening that does not end keeps nobody from preparing escrows: its wallet may hang."""
+
 AT_ONCE = 30
 """Gates removed in one reconciliation; each is a request, and the scheduler takes the pods one by one anyway."""
 
@@ -37,6 +41,9 @@ class SchedulingGates:
         self._kube, self._store, self._clock, self._wakeups = ctx.kube, ctx.store, ctx.clock, ctx.wakeups
         self._opening = 0
         self._preparing = 0
+        self._numbers = itertools.count()
+        self._begun: dict[int, float] = {}
+        """When (monotonic) the openings under way began."""
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._held: set[PoolKey] = set()
@@ -46,10 +53,13 @@ class SchedulingGates:
         """Keep gates in place while the wallets of a session are created or opened."""
         self._opening += 1
         self._quiet.clear()
+        number = next(self._numbers)
+        self._begun[number] = self._clock.monotonic()
         try:
             yield
         finally:
             self._opening -= 1
+            del self._begun[number]
             if not self._opening:
                 self._quiet.set()
             self._let_go()
@@ -66,8 +76,9 @@ class SchedulingGates:
 
     @property
     def quiet(self) -> bool:
-        """Whether no session's wallets are being created or opened."""
-        return not self._opening
+        """Whether no session's wallets are being created or opened, but for those that have been for too long."""
+        now = self._clock.monotonic()
+        return all(now - begun > PATIENCE_SECONDS for begun in self._begun.values())
 
     async def wait_for_quiet(self, longest: float) -> None:
         """Wait until no session's wallets are being created or opened, for ``longest`` seconds at most."""

@@ -95,7 +95,8 @@ class SessionOpener:
             found, escrow = await self._open_prepared(session, pool)
             if escrow is not None:
                 return escrow
-            session = self._store.sessions.get(session.key, session)
+            # It has a finalizer by now, if nothing else.
+            session = self._unchanged(session)
         self._claims.must_still_wait(session, pool)
         if not slots:
             # Without a place under the cap and slots nothing is written for a session, neither finalizer nor deeds.
@@ -116,7 +117,8 @@ class SessionOpener:
         self._stages.mark(session.uid, Stage.STATUS)
         with self._gates.opening():
             deeds, slots, address = await self._open(session, slots, deeds, height)
-        self._must_be_unchanged(session)
+        # The deeds keep for good what the address is for: that must not be a spec which was changed meanwhile.
+        self._unchanged(session)
         await self._deeds.record_address(session, deeds, address)
         await self._publish(session, slots)
         self._stages.mark(session.uid, Stage.OPEN)
@@ -127,16 +129,16 @@ class SessionOpener:
 
         What an error leaves behind, the next reconciliation opens by the session's deeds, or throws away.
         """
+        found = await self._deeds.find(session)
+        if any(found.values()):
+            return found, None
         with self._prepared.offer(pool) as triple, urgently():
-            if triple is None:
-                return await self._deeds.find(session), None
-            found, unused = await both(self._deeds.find(session), self._prepared.is_unused(pool, triple))
-            if any(found.values()) or not unused:
+            if triple is None or not await self._prepared.is_unused(pool, triple):
                 return found, None
             self._capacity.ask(session)
             escrow = Escrow(session, triple.slots, triple.address)
             # Reading the wallets takes as long as all the writes: it begins now, and must be done before the last one.
-            unpaid, taken = await both(self._prepared.is_unpaid(triple, escrow), self._take(session, pool, triple))
+            unpaid, taken = await both(self._prepared.is_unpaid(escrow), self._take(session, pool, triple))
         if taken is None:
             return found, None
         if not unpaid:
@@ -145,7 +147,8 @@ class SessionOpener:
         self._stages.mark(session.uid, Stage.CLAIM)
         names = ", ".join(f"{role} {slot.name}" for role, slot in slots.items())
         self._events.record(session, "PreparedEscrowClaimed", f"Adopted {names}, whose keys were exchanged before.")
-        self._must_be_unchanged(session)
+        # The deeds keep for good what the address is for: that must not be a spec which was changed meanwhile.
+        self._unchanged(session)
         await self._deeds.record_address(session, deeds, triple.address)
         await self._publish(session, slots)
         self._stages.mark(session.uid, Stage.OPEN)
@@ -166,10 +169,12 @@ class SessionOpener:
         )
         return session, deeds, slots
 
-    def _must_be_unchanged(self, session: Session) -> None:
-        """Raise ConflictError if the spec was changed since: the deeds keep for good what the address is for."""
-        if self._store.sessions.get(session.key, session).generation != session.generation:
-            raise ConflictError(409, "Conflict", "the spec was changed while the wallets were opened")
+    def _unchanged(self, session: Session) -> Session:
+        """The session after the writes to it; raises ConflictError if it is another one, or its spec was changed."""
+        now = self._store.sessions.get(session.key)
+        if now is None or (now.uid, now.generation) != (session.uid, session.generation):
+            raise ConflictError(409, "Conflict", "the session was changed while its wallets were opened")
+        return now
 
     @staticmethod
     def _was_published(session: Session, slots: Slots) -> bool:

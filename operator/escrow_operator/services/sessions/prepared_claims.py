@@ -30,8 +30,9 @@ from escrow_operator.services.runtime.outcomes import Blocked, NotOpened, SlotBr
 from escrow_operator.services.sessions.inspection import Escrow, Inspector
 from escrow_operator.services.slots.claims import SlotClaims
 from escrow_operator.services.slots.prepared import PreparedEscrows, Triple
-from escrow_operator.services.wallets.claim_marks import PAID, foreign_mark, has_payments, put_marks
+from escrow_operator.services.wallets.claim_marks import PAID, foreign_mark, put_marks
 from escrow_operator.services.wallets.clients import WalletClients
+from escrow_operator.services.wallets.monitor import WalletMonitor
 from escrow_operator.services.wallets.opener import WalletOpener
 
 _LOG = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class PreparedClaims:
         *,
         claims: SlotClaims,
         inspector: Inspector,
+        monitor: WalletMonitor,
         opener: WalletOpener,
         prepared: PreparedEscrows,
         upkeep: PreparedUpkeep,
@@ -54,6 +56,7 @@ class PreparedClaims:
         self._kube, self._wakeups = ctx.kube, ctx.wakeups
         self._claims = claims
         self._inspector = inspector
+        self._monitor = monitor
         self._opener = opener
         self._prepared = prepared
         self._upkeep = upkeep
@@ -66,6 +69,8 @@ class PreparedClaims:
             and "address" not in session.status
             and not pool.deleting
             and self._claims.has_room(session)
+            # Else nobody can say whether anything was paid to it.
+            and self._inspector.daemon(session).status is True
             and bool(self._prepared.ready(pool.key))
         )
 
@@ -98,15 +103,14 @@ class PreparedClaims:
             return False
         return True
 
-    async def is_unpaid(self, triple: Triple, escrow: Escrow) -> bool:
-        """Whether nothing was ever paid to the wallets.
+    async def is_unpaid(self, escrow: Escrow) -> bool:
+        """Whether nothing was ever paid to the wallets, by the word of two of them.
 
-        What is read is remembered: the session's first reading finds it, and need not ask the wallets again.
+        Raises Blocked if that is not known. What is read is remembered: the session's first reading finds it, and need
+        not ask the wallets again.
         """
-        try:
-            reading, _ = await self._inspector.read(escrow)
-        except Blocked:
-            return not await has_payments(await self._clients(triple))
+        self._monitor.doubt(escrow.session.uid)
+        reading, _ = await self._inspector.read(escrow)
         return reading.money == NOTHING
 
     async def refuse(self, pool: Pool, triple: Triple) -> NoReturn:

@@ -83,7 +83,10 @@ class SlotClaims:
 
         Those that make new wallets may also find a prepared escrow.
         """
-        for session in self.waiting(pool)[: self._store.count_free(pool) + len(self._prepared.ready(pool))]:
+        waiting = self.waiting(pool)
+        if not waiting:
+            return
+        for session in waiting[: self._store.count_free(pool) + len(self._prepared.ready(pool))]:
             self._wakeups.session(session)
 
     def is_taking(self, pool: PoolKey) -> bool:
@@ -334,7 +337,8 @@ def _pool_deleting(pool: Pool, lacking: tuple[Role, ...]) -> Blocked:
 
 def _is_still_prepared(fresh: Slot, seen: Slot) -> bool:
     """Whether a pod is part of the prepared escrow that it was seen to be part of, in the same process."""
-    return fresh.prepared is not None and fresh.prepared == seen.prepared and fresh.incarnation == seen.incarnation
+    same = fresh.prepared is not None and fresh.prepared == seen.prepared and fresh.incarnation == seen.incarnation
+    return same and fresh.usable
 
 
 def _rank(slot: Slot, named: Mapping[str, str | None]) -> tuple[bool, str, str]:

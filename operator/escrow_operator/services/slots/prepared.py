@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from escrow_operator.models.common import ROLES, Role
@@ -16,20 +18,27 @@ Slots = dict[Role, Slot]
 
 @dataclass(frozen=True, slots=True)
 class _Proven:
-    """Kept of the pod of the first role: the escrow that its wallets were seen to hold, and in which processes."""
+    """Kept of each pod of a prepared escrow: what its wallets were seen to hold, in which process, and since when."""
 
     escrow: PreparedEscrow
-    incarnations: tuple[str, ...]
+    incarnation: str
+    since: float
 
 
 @dataclass(frozen=True)
 class Triple:
-    """The three pods of a prepared escrow, with what was proven of them; None before that."""
+    """The pods of a prepared escrow, ending ones included.
+
+    ``escrow`` is what all three of them were seen to hold, in the processes that they have now; None before that.
+    ``seen`` is the same of at least one of them, whatever became of the others; ``seen_for`` is for how many seconds.
+    """
 
     name: str
     pool: PoolKey
     slots: Slots
     escrow: PreparedEscrow | None
+    seen: PreparedEscrow | None
+    seen_for: float
 
     @property
     def address(self) -> str:
@@ -41,26 +50,33 @@ class Triple:
         """Whether all three pods can be called."""
         return len(self.slots) == len(ROLES) and all(slot.usable for slot in self.slots.values())
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether one of its pods is gone, or about to go."""
+        return len(self.slots) < len(ROLES) or any(slot.terminating for slot in self.slots.values())
+
 
 class PreparedEscrows:
     """The prepared escrows as their pods show them. All is synchronous: no two sessions are offered the same one."""
 
     def __init__(self, ctx: Context) -> None:
-        self._store, self._memory = ctx.store, ctx.memory
+        self._store, self._memory, self._clock = ctx.store, ctx.memory, ctx.clock
         self._reserved: set[str] = set()
+        self._making: set[PoolKey] = set()
 
     def of_pool(self, pool: PoolKey) -> list[Triple]:
         """All of a pool, oldest first, those that lack pods or are being prepared or claimed included."""
         found: defaultdict[str, Slots] = defaultdict(dict)
         for slot in self._store.prepared_slots(pool):
-            if slot.prepared and not slot.terminating:
+            if slot.prepared:
                 found[slot.prepared][slot.role] = slot
-        triples = [Triple(name, pool, slots, self._proven(slots)) for name, slots in found.items()]
+        triples = [self._triple(name, pool, slots) for name, slots in found.items()]
         return sorted(triples, key=lambda triple: (min(s.created_at for s in triple.slots.values()), triple.name))
 
     def find(self, pool: PoolKey, name: str) -> Triple | None:
         """One of a pool as it is now; None when it has no pods any more."""
-        return next((triple for triple in self.of_pool(pool) if triple.name == name), None)
+        slots = {slot.role: slot for slot in self._store.prepared_slots(pool) if slot.prepared == name}
+        return self._triple(name, pool, slots) if slots else None
 
     def ready(self, pool: PoolKey) -> list[Triple]:
         """Those that a session may get now, oldest first."""
@@ -78,26 +94,50 @@ class PreparedEscrows:
         """End a reservation."""
         self._reserved.discard(name)
 
+    @contextlib.contextmanager
+    def making(self, pool: PoolKey) -> Iterator[None]:
+        """Note that slots of a pool are being taken for the block."""
+        self._making.add(pool)
+        try:
+            yield
+        finally:
+            self._making.discard(pool)
+
+    def keeps(self, pool: PoolKey) -> bool:
+        """Whether a pool has prepared escrows that do not end yet, or makes one."""
+        slots = self._store.prepared_slots(pool)
+        return pool in self._making or any(not slot.terminating for slot in slots)
+
     def prove(self, slots: Slots, escrow: PreparedEscrow) -> None:
         """Note that these pods' wallets were seen to be those of the escrow, open and unused."""
-        seen = tuple(slots[role].incarnation for role in ROLES)
-        self._memory.put(slots[ROLES[0]].uid, _Proven(escrow, seen))
+        now = self._clock.monotonic()
+        for slot in slots.values():
+            self._memory.put(slot.uid, _Proven(escrow, slot.incarnation, now))
 
     def doubt(self, slots: Slots) -> None:
         """Offer these pods' wallets to nobody before they are proven again."""
-        self._memory.drop(slots[ROLES[0]].uid, _Proven)
+        for slot in slots.values():
+            self._memory.drop(slot.uid, _Proven)
 
     def lacking(self, pool: Pool) -> int:
         """How many more the pool's spec wants."""
         if pool.deleting:
             return 0
-        return max(0, pool.spec.prepared_escrows - len(self.of_pool(pool.key)))
+        there = sum(1 for triple in self.of_pool(pool.key) if not triple.is_ending)
+        return max(0, pool.spec.prepared_escrows - there)
 
-    def _proven(self, slots: Slots) -> PreparedEscrow | None:
-        """What was proven of pods; None if one of them is missing, or its process is another by now."""
-        if len(slots) < len(ROLES):
-            return None
-        proven = self._memory.find(slots[ROLES[0]].uid, _Proven)
-        if proven is None or proven.incarnations != tuple(slots[role].incarnation for role in ROLES):
-            return None
-        return proven.escrow
+    def _triple(self, name: str, pool: PoolKey, slots: Slots) -> Triple:
+        known = {role: self._memory.find(slot.uid, _Proven) for role, slot in slots.items()}
+        proven = [one for one in known.values() if one]
+        sure = len(proven) == len(ROLES) and all(
+            one and one.incarnation == slots[role].incarnation for role, one in known.items()
+        )
+        seen = proven[0] if proven else None
+        return Triple(
+            name,
+            pool,
+            slots,
+            escrow=seen.escrow if seen and sure else None,
+            seen=seen.escrow if seen else None,
+            seen_for=self._clock.monotonic() - seen.since if seen else 0.0,
+        )

@@ -26,7 +26,7 @@ def mark_of(session: Session) -> str:
     return f"{session.key.namespace}/{session.key.name}/{session.uid}"
 
 
-async def former_use(wallets: Wallets, *, allowed: str = "") -> str | None:
+async def former_use(wallets: Wallets, *, allowed: str | None = None) -> str | None:
     """What the wallets were used for before, as a text for people; None if nothing tells of a use.
 
     ``allowed`` is a mark that does not count. Raises WalletError.
@@ -35,7 +35,7 @@ async def former_use(wallets: Wallets, *, allowed: str = "") -> str | None:
     return mark or (PAID if await has_payments(wallets) else None)
 
 
-async def foreign_mark(wallets: Wallets, *, allowed: str = "") -> str | None:
+async def foreign_mark(wallets: Wallets, *, allowed: str | None = None) -> str | None:
     """What a mark in one of the wallets says, as a text for people; None without any but ``allowed``."""
     marks = await gather_all(wallet.attribute(Label.CLAIMED_BY) for wallet in wallets.values())
     found = next((mark for mark in marks if mark is not None and mark != allowed), None)
@@ -43,9 +43,16 @@ async def foreign_mark(wallets: Wallets, *, allowed: str = "") -> str | None:
 
 
 async def has_payments(wallets: Wallets) -> bool:
-    """Whether any of the wallets knows of a transaction."""
-    found = await gather_all(wallet.transfers(incoming=True, outgoing=True, pool=True) for wallet in wallets.values())
-    return any(found)
+    """Whether any of the wallets knows of a transaction, as of monerod's present block.
+
+    Raises WalletError, WalletDaemonUnavailable if that block is not known.
+    """
+    return any(await gather_all(_has_payments(wallet) for wallet in wallets.values()))
+
+
+async def _has_payments(wallet: WalletRpc) -> bool:
+    await wallet.refresh()
+    return bool(await wallet.transfers(incoming=True, outgoing=True, pool=True))
 
 
 async def put_marks(wallets: Wallets, session: Session) -> None:

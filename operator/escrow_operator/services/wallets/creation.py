@@ -28,14 +28,14 @@ from escrow_operator.services.wallets.key_exchange import (
 )
 from escrow_operator.services.wallets.opener import not_ready, storage_error
 
-LONGEST_TURN_SECONDS = 60.0
+LONGEST_TURN_SECONDS = 20.0
 """Seconds for which one exchange keeps others waiting at most. It takes five; nobody waits for one that hangs."""
 
 
 class WalletCreator:
     """Makes wallets, going on where an earlier attempt ended. For deeds without an address only.
 
-    It does so for a few sessions at a time, by turns of their namespaces: an exchange is CPU, and many that run at once
+    It does so for a few sessions at a time, by turns of their pools: an exchange is CPU, and many that run at once
     make each other late until calls exceed their deadlines.
     """
 
@@ -58,7 +58,7 @@ class WalletCreator:
             if not slot.usable:
                 raise not_ready(slot)
         try:
-            async with self._turns.turn(urgent=True, longest=LONGEST_TURN_SECONDS, group=session.key.namespace):
+            async with self._turns.turn(urgent=True, longest=LONGEST_TURN_SECONDS, group=str(session.pool_key)):
                 self._must_still_be_wanted(session)
                 return await self._make(session, slots, dict(deeds), height)
         except RoleError as error:

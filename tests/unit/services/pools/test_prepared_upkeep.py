@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 
 from escrow_operator.adapters.kube import PODS, SECRETS
+from escrow_operator.errors import WalletDaemonUnavailable
 from escrow_operator.models.common import Label, Role
 from escrow_operator.services.pools.objects import CurrentTemplates
-from escrow_operator.services.pools.prepared_upkeep import CHECK_SECONDS, NOT_READY_SECONDS, UNKNOWN
+from escrow_operator.services.pools.prepared_upkeep import CHECK_SECONDS, LEAST_AGE, NOT_READY_SECONDS, UNKNOWN
+from unit.factories import at
 from unit.world.preparing import KEY, Preparing
+from unit.world.wallets import FakeWallet
 
 
 @pytest.fixture
@@ -134,6 +137,85 @@ async def test_an_old_one_is_thrown_away(world: Preparing) -> None:
     world.clock.seconds += 3601
     await world.reconcile()
     assert is_gone(world)
+
+
+async def test_where_the_clock_is_ahead_none_is_made_anew_all_the_time(
+    world: Preparing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world.clock, "now", lambda: at(10**9))
+    await world.reconcile()
+    assert not is_gone(world)
+    world.clock.seconds += LEAST_AGE.total_seconds()
+    await world.reconcile()
+    assert is_gone(world)
+
+
+async def test_all_of_it_that_ends_at_once_is_thrown_away_by_who_proved_it(world: Preparing) -> None:
+    """As by the drain of a node."""
+    for pod in world.pods().values():
+        pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        world.kube.put(PODS, pod)
+    world.set_spec(preparedEscrows=0)
+    await world.reconcile()
+    [secret] = world.secrets()
+    assert secret["metadata"]["ownerReferences"], "it stays when its pods are gone"
+
+
+async def test_one_wallet_alone_is_not_believed(world: Preparing) -> None:
+    """Its party can make it say anything."""
+    await world.start()
+    [triple] = world.operator.prepared.of_pool(KEY)
+    for role in (Role.BUYER, Role.VENDOR):
+        await (await world.wallets.client(triple.slots[role])).close_wallet()
+        world.wallets.disk[role, triple.slots[role].wallet_file or ""].password = "another"
+    await world.reconcile()
+    assert not world.pods()
+    assert len(world.secrets()) == 1
+
+
+async def test_a_mark_that_was_emptied_is_a_mark(world: Preparing) -> None:
+    await world.start()
+    [triple] = world.operator.prepared.of_pool(KEY)
+    await (await world.wallets.client(triple.slots[Role.BUYER])).set_attribute(Label.CLAIMED_BY, "")
+    await world.reconcile()
+    assert not world.pods()
+    assert len(world.secrets()) == 1
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_without_monerod_nothing_is_decided_of_what_was_not_proven(
+    world: Preparing, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    async def away(*_: object, **__: object) -> int:
+        raise WalletDaemonUnavailable("down")
+
+    if not known:
+        await world.start()
+    monkeypatch.setattr(FakeWallet, "refresh", away)
+    world.set_spec(preparedEscrows=0)
+    delay = await world.reconcile()
+    assert is_gone(world) is known
+    assert known or delay == CHECK_SECONDS
+
+
+async def test_pods_with_another_file_are_not_opened(world: Preparing) -> None:
+    await world.start()
+    body = world.pods()[Role.VENDOR]
+    body["metadata"]["annotations"][Label.WALLET_FILE] = "another"
+    world.kube.put(PODS, body)
+    await world.reconcile()
+    assert is_gone(world)
+
+
+async def test_ready_in_between_it_is_waited_for_anew(world: Preparing) -> None:
+    for ready in ("False", "True", "False"):
+        body = world.pods()[Role.VENDOR]
+        body["status"]["conditions"] = [{"type": "Ready", "status": ready}]
+        world.kube.put(PODS, body)
+        await world.reconcile()
+        world.clock.seconds += NOT_READY_SECONDS / 2 + 1
+    await world.reconcile()
+    assert not is_gone(world)
 
 
 async def test_one_of_another_template_is_thrown_away(world: Preparing) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 from typing import Any
 
 import pytest
 
 from escrow_operator.adapters.kube import EVENTS, PODS, SECRETS, SESSIONS
+from escrow_operator.core.daemon import DaemonView
 from escrow_operator.core.manifests.session import DEED_TYPE
 from escrow_operator.models.common import API_VERSION, ROLES, Label, Role
+from escrow_operator.models.pool import PoolKey
 from escrow_operator.services.wallets.claim_marks import mark_of
 from unit.world.place import SHOP
 from unit.world.preparing import KEY, Preparing
@@ -214,3 +217,36 @@ async def test_a_session_that_is_gone_gets_none(world: Preparing) -> None:
     assert world.known() == session
     assert len(world.operator.prepared.ready(KEY)) == 1
     assert Label.CLAIMED_BY not in (world.secrets()[0]["metadata"].get("annotations") or {})
+
+
+async def test_while_monerod_is_behind_none_is_given(world: Preparing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody could say whether anything was paid to it."""
+    view = world.daemons.view
+
+    def behind(pool: PoolKey) -> DaemonView | None:
+        found = view(pool)
+        assert found is not None
+        assert found.info is not None
+        return dataclasses.replace(found, info=dataclasses.replace(found.info, target_height=10**6))
+
+    monkeypatch.setattr(world.daemons, "view", behind)
+    world.apply()
+    await world.look()
+    assert len(world.operator.prepared.ready(KEY)) == 1
+
+
+async def test_a_session_that_was_made_again_in_another_pool_begins_anew(
+    world: Preparing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its wallets belong in that pool's storage."""
+    world.apply()
+
+    async def made_again(*_: object) -> bool:
+        world.kube.remove(SESSIONS, "trade")
+        world.apply(poolRef={"name": "second"})
+        return False
+
+    monkeypatch.setattr(world.operator.sessions._opener._prepared, "is_unused", made_again)
+    world.warm()
+    await world.look()
+    assert not deeds(world)
