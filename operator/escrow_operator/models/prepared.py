@@ -21,6 +21,7 @@ class PreparedEscrow:
     ``address`` is None until all three were opened again with these passwords and shown to share it.
     ``restore_height`` is the block height when they were made. ``claimed_by`` is the uid of the session that it was
     given to, None before. ``version`` and ``created_at`` are the Secret's resourceVersion and creationTimestamp.
+    ``has_owner`` tells that something takes the Secret with it when it goes: its pods, or a session.
     """
 
     name: str
@@ -31,6 +32,7 @@ class PreparedEscrow:
     claimed_by: str | None = None
     version: str = ""
     created_at: str = ""
+    has_owner: bool = False
 
     def deeds(self, pool: str) -> dict[Role, Deed]:
         """A deed for each wallet, without its address: that is recorded once the session's deeds exist."""
@@ -61,4 +63,5 @@ class PreparedEscrow:
             claimed_by=(secret["metadata"].get("annotations") or {}).get(Label.CLAIMED_BY),
             version=secret["metadata"]["resourceVersion"],
             created_at=secret["metadata"]["creationTimestamp"],
+            has_owner=bool(secret["metadata"].get("ownerReferences")),
         )

@@ -20,6 +20,7 @@ from escrow_operator.models.common import ROLES, parse_time
 from escrow_operator.models.deed import SecretDataError
 from escrow_operator.models.pool import Pool
 from escrow_operator.models.prepared import PreparedEscrow
+from escrow_operator.models.slot import Slot
 from escrow_operator.services.context import Context
 from escrow_operator.services.pools.objects import CurrentTemplates
 from escrow_operator.services.runtime.gather import gather_all
@@ -61,7 +62,7 @@ class PreparedUpkeep:
     def __init__(
         self, ctx: Context, *, opener: WalletOpener, prepared: PreparedEscrows, wallets: WalletClients
     ) -> None:
-        self._kube, self._clock = ctx.kube, ctx.clock
+        self._kube, self._store, self._clock = ctx.kube, ctx.store, ctx.clock
         self._memory, self._events, self._wakeups = ctx.memory, ctx.events, ctx.wakeups
         self._opener = opener
         self._prepared = prepared
@@ -137,6 +138,8 @@ class PreparedUpkeep:
             raise _NotKept("it was not completed")
         if escrow.claimed_by is not None:
             raise _NotKept("a session was given it, and has not taken its pods")
+        if escrow.has_owner:
+            raise _NotKept("it was to be thrown away before")
         if any(slot.wallet_file != escrow.file for slot in triple.slots.values()):
             # The annotations are what keeps a file from being opened twice.
             raise _NotKept("its Secret names another file than its pods")
@@ -178,15 +181,22 @@ class PreparedUpkeep:
         """
         _LOG.info("prepared escrow %s/%s ends: %s", triple.pool.namespace, triple.name, why)
         escrow = await self._read(triple)
-        if escrow is not None and escrow.address is not None:
+        if escrow is not None and escrow.address is not None and (escrow.claimed_by or not escrow.has_owner):
+            # One that is its pods' although it is complete was decided on before.
             await self._decide(pool, triple, escrow, escrow.address)
         self._prepared.doubt(triple.slots)
-        await gather_all(
-            # Only as it was seen: another operator's session may have adopted it since.
-            self._kube.delete(PODS, slot.namespace, slot.name, uid=slot.uid, version=slot.resource_version)
-            for slot in triple.slots.values()
-            if not slot.terminating
-        )
+        await gather_all(self._delete(slot) for slot in triple.slots.values() if not slot.terminating)
+
+    async def _delete(self, slot: Slot) -> None:
+        """Delete a pod of a prepared escrow, unless another operator's session has adopted it since."""
+        try:
+            body = await self._kube.get(PODS, slot.namespace, slot.name)
+            now = Slot.parse(body)
+        except (NotFoundError, KeyError, ValueError):
+            return
+        self._store.see_slot(body)
+        if now.uid == slot.uid and now.prepared == slot.prepared:
+            await self._kube.delete(PODS, now.namespace, now.name, uid=now.uid, version=now.resource_version)
 
     async def _decide(self, pool: Pool, triple: Triple, escrow: PreparedEscrow, address: str) -> None:
         """Whether the Secret of a complete escrow goes with its pods, by the word of the wallets that can be asked.

@@ -6,9 +6,11 @@ import pytest
 
 from escrow_operator.adapters.kube import PODS, SECRETS
 from escrow_operator.errors import WalletDaemonUnavailable
-from escrow_operator.models.common import Label, Role
+from escrow_operator.models.common import Label, Role, SlotState
+from escrow_operator.models.prepared import PreparedEscrow
 from escrow_operator.services.pools.objects import CurrentTemplates
 from escrow_operator.services.pools.prepared_upkeep import CHECK_SECONDS, LEAST_AGE, NOT_READY_SECONDS, UNKNOWN
+from escrow_operator.services.slots.prepared import Triple
 from unit.factories import at
 from unit.world.preparing import KEY, Preparing
 from unit.world.wallets import FakeWallet
@@ -251,12 +253,29 @@ async def test_one_that_is_not_ready_is_waited_for_and_then_thrown_away(world: P
     assert is_gone(world)
 
 
-async def test_a_pod_that_somebody_changed_meanwhile_is_not_deleted(world: Preparing) -> None:
-    """It may be a session's by now, of another operator."""
+async def test_a_pod_that_a_session_has_adopted_meanwhile_is_not_deleted(world: Preparing) -> None:
+    """Of another operator."""
     [triple] = world.operator.prepared.of_pool(KEY)
     body = world.pods()[Role.VENDOR]
     world.seen = lambda *_: None
-    body["metadata"]["annotations"]["changed"] = "yes"
+    body["metadata"]["labels"][Label.SLOT] = SlotState.ADOPTED.value
     world.kube.put(PODS, body)
     await world.operator.preparer._upkeep.end(world.pool, triple, "test")
-    assert set(world.pods()) == {Role.VENDOR}
+    assert [pod["metadata"]["name"] for pod in world.kube.all(PODS)] == [body["metadata"]["name"]]
+
+
+async def test_what_was_decided_before_a_crash_is_not_decided_again(world: Preparing) -> None:
+    """By then too few wallets may answer."""
+    [triple] = world.operator.prepared.of_pool(KEY)
+    await world.operator.preparer._upkeep._decide(world.pool, triple, *_known(triple))
+    world.kube.remove(PODS, triple.slots[Role.BUYER].name)
+    world.kube.remove(PODS, triple.slots[Role.VENDOR].name)
+    await world.start()
+    world.set_spec(preparedEscrows=0)
+    await world.reconcile()
+    assert is_gone(world)
+
+
+def _known(triple: Triple) -> tuple[PreparedEscrow, str]:
+    assert triple.escrow is not None
+    return triple.escrow, triple.address
