@@ -253,8 +253,15 @@ class Cluster:
             self._delete_pod(pod)
 
     def hear(self, node: Node) -> None:
-        """It is heard of again: kubelet says how its pods are, and ends those that were deleted."""
+        """It is heard of again: kubelet says how its pods are, and ends those that were deleted.
+
+        Pods for which there was no node are scheduled.
+        """
         node.silent = False
+        for pod in self._server.all(PODS):
+            if not pod["spec"].get("nodeName"):
+                place = (pod["metadata"]["namespace"], pod["metadata"]["name"])
+                self._soon(("pod", *place), partial(self._tend, *place))
         for pod in self._pods_on(node):
             meta = pod["metadata"]
             if "deletionTimestamp" not in meta and meta["uid"] in node.processes:
