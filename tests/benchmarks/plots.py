@@ -131,7 +131,7 @@ def _beside(
 def _create(figures: Figures) -> Figure | None:
     """Where the time of one new session goes, and the share of sessions that are Ready within a time."""
     loads = [load for load in figures["loads"] if load["operator"]["seconds"]]
-    given = [load for load in figures["prepared"] if load["operator"]["seconds"]]
+    given = [load for load in figures.get("prepared", ()) if load["operator"]["seconds"]]
     if not loads:
         return None
     figure = Figure(figsize=(WIDTH, 7.8), layout="constrained")

@@ -88,7 +88,8 @@ def _rounds(ratios: Sequence[float]) -> str:
 
 
 def _create(figures: Figures) -> str:
-    return _given(figures) + "\n" + _made(figures)
+    # Results of before there were prepared escrows have none.
+    return (_given(figures) + "\n" if figures.get("prepared") else "") + _made(figures)
 
 
 def _given(figures: Figures) -> str:

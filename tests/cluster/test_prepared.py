@@ -18,9 +18,11 @@ from harness.waiting import wait_for
 
 
 async def _secrets(place: Place) -> list[Body]:
-    """Of prepared escrows."""
+    """Of prepared escrows that no session has."""
     found = await place.api.list(SECRETS, place.namespace, labels=Label.PREPARED)
-    return [secret for secret in found if secret["type"] == PREPARED_TYPE]
+    claimed = [Label.CLAIMED_BY in (secret["metadata"].get("annotations") or {}) for secret in found]
+    assert {secret["type"] for secret in found} <= {PREPARED_TYPE}
+    return [secret for secret, is_claimed in zip(found, claimed, strict=True) if not is_claimed]
 
 
 async def _names(escrow: Escrow) -> set[str]:
@@ -70,7 +72,7 @@ async def test_wallets_of_a_prepared_escrow_whose_pod_is_started_again_are_opene
     await place.until_prepared()
     [pod] = await place.slots(f"{Label.SLOT}=prepared,{Label.ROLE}=vendor")
     # A container that ends; its pod stays.
-    await place.kubectl("exec", pod["metadata"]["name"], "--container", "monero-wallet-rpc", "--", "kill", "1")
+    await place.kubectl("exec", pod["metadata"]["name"], "-c", "monero-wallet-rpc", "--", "sh", "-c", "kill 1")
 
     async def again() -> bool:
         found = await place.api.get(PODS, place.namespace, pod["metadata"]["name"])
@@ -148,7 +150,6 @@ async def test_nothing_stays_of_what_is_not_wanted_any_more(place: Place) -> Non
     await place.until_prepared(0)
 
     async def gone() -> bool:
-        claimed = Label.CLAIMED_BY
-        return all(claimed in (secret["metadata"].get("annotations") or {}) for secret in await _secrets(place))
+        return not await _secrets(place)
 
     await wait_for(gone, what="its Secret to be gone", explain=place.explain)

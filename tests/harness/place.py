@@ -108,8 +108,10 @@ class Place:
         """Wait until so many prepared escrows wait for sessions, by the pool's word and by what there is."""
 
         async def look() -> bool:
-            waiting = [pod for pod in await self.slots(f"{Label.SLOT}=prepared") if is_ready(pod)]
-            return len(waiting) == number * len(ROLES) and (await self.pool()).get("preparedEscrows") == number
+            pods = await self.slots(f"{Label.SLOT}=prepared")
+            if len(pods) != number * len(ROLES) or not all(map(is_ready, pods)):
+                return False
+            return bool((await self.pool()).get("preparedEscrows") == number)
 
         await wait_for(look, what=f"{number} prepared escrows", within=within, explain=self.explain)
 

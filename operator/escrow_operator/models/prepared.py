@@ -20,8 +20,9 @@ class PreparedEscrow:
     ``passwords`` are those of the three wallets, whose files all have the name ``file``, each on its role's volume.
     ``address`` is None until all three were opened again with these passwords and shown to share it.
     ``restore_height`` is the block height when they were made. ``claimed_by`` is the uid of the session that it was
-    given to, None before. ``version`` and ``created_at`` are the Secret's resourceVersion and creationTimestamp.
-    ``has_owner`` tells that something takes the Secret with it when it goes: its pods, or a session.
+    given to, None before. ``version`` and ``created_at`` are the Secret's resourceVersion and creationTimestamp,
+    ``annotations`` are all that it has, and ``has_owner`` tells that something takes it along when it goes: its pods,
+    or a session.
     """
 
     name: str
@@ -33,6 +34,7 @@ class PreparedEscrow:
     version: str = ""
     created_at: str = ""
     has_owner: bool = False
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     def deeds(self, pool: str) -> dict[Role, Deed]:
         """A deed for each wallet, without its address: that is recorded once the session's deeds exist."""
@@ -54,14 +56,16 @@ class PreparedEscrow:
         data = secret_data(secret, "file", "restoreHeight", "address", *keys.values())
         if not data.keys() >= {"file", "restoreHeight", *keys.values()} or not _NUMBER.fullmatch(data["restoreHeight"]):
             raise SecretDataError("it lacks what a prepared escrow has")
+        annotations = secret["metadata"].get("annotations") or {}
         return cls(
             name=secret["metadata"]["name"],
             file=data["file"],
             passwords={role: data[key] for role, key in keys.items()},
             restore_height=int(data["restoreHeight"]),
             address=data.get("address") or None,
-            claimed_by=(secret["metadata"].get("annotations") or {}).get(Label.CLAIMED_BY),
+            claimed_by=annotations.get(Label.CLAIMED_BY),
             version=secret["metadata"]["resourceVersion"],
             created_at=secret["metadata"]["creationTimestamp"],
+            annotations=annotations,
             has_owner=bool(secret["metadata"].get("ownerReferences")),
         )

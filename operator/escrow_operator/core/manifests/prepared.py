@@ -95,7 +95,7 @@ def claim(escrow: PreparedEscrow, session: Session) -> list[dict[str, Any]]:
     return [
         {"op": "test", "path": "/metadata/resourceVersion", "value": escrow.version},
         {"op": "test", "path": "/type", "value": PREPARED_TYPE},
-        {"op": "add", "path": annotation_path(Label.CLAIMED_BY), "value": session.uid},
+        _annotated(escrow, session.uid),
         {"op": "add", "path": "/metadata/ownerReferences", "value": [owner_reference(session)]},
     ]
 
@@ -108,9 +108,15 @@ def keeping(escrow: PreparedEscrow, text: str) -> list[dict[str, Any]]:
     return [
         {"op": "test", "path": "/metadata/resourceVersion", "value": escrow.version},
         {"op": "add", "path": "/metadata/ownerReferences", "value": []},
-        {"op": "add", "path": annotation_path(Label.CLAIMED_BY), "value": escrow.claimed_by or text},
-        {"op": "add", "path": annotation_path(f"{GROUP}/description"), "value": f"Opens three escrow wallets: {text}."},
+        _annotated(escrow, escrow.claimed_by or text, f"Opens three escrow wallets: {text}."),
     ]
+
+
+def _annotated(escrow: PreparedEscrow, claimed_by: str, description: str = "") -> dict[str, Any]:
+    """The operation that says whose an escrow is. One that was restored from a backup may have no annotations."""
+    described = {f"{GROUP}/description": description} if description else {}
+    value = {**escrow.annotations, Label.CLAIMED_BY: claimed_by, **described}
+    return {"op": "add", "path": "/metadata/annotations", "value": value}
 
 
 def _owners(slots: Iterable[Slot]) -> list[dict[str, Any]]:

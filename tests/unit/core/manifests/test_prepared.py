@@ -115,6 +115,19 @@ def test_it_is_given_once() -> None:
         applied(given, claim(escrow, session("two")))
 
 
+def test_one_that_was_restored_without_annotations_is_given_and_kept_as_well() -> None:
+    secret = stored(annotations={"theirs": "stays"})
+    assert applied(secret, claim(PreparedEscrow.from_secret(secret), session()))["metadata"]["annotations"] == {
+        "theirs": "stays",
+        Label.CLAIMED_BY: session().uid,
+    }
+    del secret["metadata"]["annotations"]
+    patches: list[tuple[Any, Any]] = [(claim, session()), (keeping, "used")]
+    for patch, whom in patches:
+        given = applied(secret, patch(PreparedEscrow.from_secret(secret), whom))
+        assert Label.CLAIMED_BY in given["metadata"]["annotations"]
+
+
 def test_a_secret_of_another_type_is_not_given() -> None:
     secret = stored(annotations={}) | {"type": "Opaque"}
     with pytest.raises(ConflictError):
