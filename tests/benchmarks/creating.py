@@ -37,11 +37,8 @@ from .fleet.load import Load, offer
 from .measuring import DEFAULT_INTERVALS, Metrics, configured, operator_metrics, percentile, until_free
 from .milestones import Milestone, Sight, watching
 
-ROUNDS, QUICK_ROUNDS = 12, 2
-PREPARED_ROUNDS, QUICK_PREPARED_ROUNDS = 30, 2
-BATCHES, QUICK_BATCHES = 2, 1
-"""How often a load comes at a rate to a pool that has as many prepared escrows as it has sessions."""
-
+ROUNDS, QUICK_ROUNDS = 5, 2
+PREPARED_ROUNDS, QUICK_PREPARED_ROUNDS = 20, 2
 FULL = (Load(1, 20), Load(None, 20))
 QUICK = (Load(1, 3), Load(None, 3))
 ONE = "one at a time"
@@ -95,8 +92,10 @@ async def measure(*, quick: bool) -> dict[str, Any]:
                 async with operator_metrics(world) as metrics:
                     measured = [await _one_at_a_time(place, sight, metrics, rounds)]
                 room = affordable(most, memory_available() - MEMORY_FLOOR, await _free_pods(world))
-                measured += [await _load(place, sight, load, warm=min(load.number, room)) for load in loads]
                 prepared, making = await _all_prepared(place, sight, loads, room, quick=quick)
+                # At a rate that is more than the machine can do it comes to much the same as all at once.
+                at_once = [load for load in loads if load.rate is None]
+                measured += [await _load(place, sight, load, warm=min(load.number, room)) for load in at_once]
         finally:
             await place.close()
     return {
@@ -209,7 +208,6 @@ async def _load(place: Place, sight: Sight, load: Load, *, warm: int) -> dict[st
     """The sessions of a load, and before them the raw exchanges of one that comes all at once; each from warm slots."""
     await place.make_pool(warmSlots=warm)
     raw = None
-    # At a rate that is more than the machine can do both come to much the same.
     if load.rate is None:
         # A slot serves one escrow, and nobody refills for a client that does not claim.
         await _until_fresh(place, warm)
@@ -239,22 +237,24 @@ async def _all_prepared(
     place: Place, sight: Sight, loads: Iterable[Load], room: int, *, quick: bool
 ) -> tuple[list[dict[str, Any]], list[float]]:
     """All loads, each from a pool that has as many prepared escrows; and how long the pool took for each of them."""
-    rounds, batches = (QUICK_PREPARED_ROUNDS, QUICK_BATCHES) if quick else (PREPARED_ROUNDS, BATCHES)
+    rounds = QUICK_PREPARED_ROUNDS if quick else PREPARED_ROUNDS
     ours, making = [], []
     for _ in range(rounds):
         making.append(await _until_prepared(place, 1))
         ours.append(await _sessions(place, sight, Load(None, 1)))
+        progress.say(f"prepared: Ready after {ours[-1]['seconds']}, made in {making[-1]:.1f} s")
         await _until_gone(place, ours[-1]["names"])
     found = [_given(f"{ONE}, prepared", None, 1, sight, ours)]
     for load in loads:
-        number, runs = min(load.number, room), []
-        for _ in range(batches if load.rate else 1):
-            with progress.step(f"preparing {number} escrows"):
-                await _until_prepared(place, number)
-            with progress.step(f"sessions, prepared: {load.title}"):
-                runs.append(await _sessions(place, sight, load._replace(number=number)))
-            await _until_gone(place, runs[-1]["names"])
-        found.append(_given(f"{load.title}, prepared", load.rate, number, sight, runs))
+        number = min(load.number, room)
+        with progress.step(f"preparing {number} escrows"):
+            await _until_prepared(place, number)
+        with progress.step(f"sessions, prepared: {load.title}"):
+            run = await _sessions(place, sight, load._replace(number=number))
+        progress.say(f"Ready after {sorted(round(seconds, 3) for seconds in run['seconds'])}")
+        await _until_gone(place, run["names"])
+        found.append(_given(f"{load.title}, prepared", load.rate, number, sight, [run]))
+    await place.make_pool(warmSlots=1)
     # The first one was made beside the pool's first pods.
     return found, making[1:]
 

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from escrow_operator.adapters.kube import NETWORK_POLICIES, SECRETS, SERVICES
+from escrow_operator.core.manifests.common import BASE_LABELS
+from escrow_operator.core.manifests.prepared import PREPARED_TYPE
 from escrow_operator.core.manifests.session import DEED_TYPE
-from escrow_operator.models.common import ROLES
+from escrow_operator.models.common import ROLES, Label
 from harness.operator import NAMESPACE, RELEASE
 from harness.place import Place
 from harness.waiting import wait_for
@@ -79,13 +81,24 @@ async def test_what_is_somebody_elses_is_not_the_operators_to_change(world: Worl
     await place.api.create(NETWORK_POLICIES, place.namespace, guard)
 
     overwrite = _patch("secret", "bank", [{"op": "add", "path": "/data/pin", "value": "eA=="}])
-    await thief.is_denied("changes only deeds and connection Secrets", *overwrite)
+    await thief.is_denied("changes only deeds, prepared escrows and connection Secrets", *overwrite)
     # To patch by kubectl takes the right to get; to apply, as the operator does, takes none.
     redirect = json.dumps(service | {"spec": {"ports": [{"port": 80, "targetPort": 81}], "selector": {"app": "evil"}}})
     apply = ("apply", "--server-side", "--force-conflicts", "-f", "-")
     await thief.is_denied("changes only what it made", *apply, stdin=redirect)
     await thief.is_denied("changes only what it made", "delete", "networkpolicy", "guard")
     await thief.is_denied("no token for the API server", "create", "deployment", "miner", "--image=miner")
+
+
+async def test_i14_a_prepared_escrow_that_was_given_is_given_to_nobody_else(world: World, place: Place) -> None:
+    thief = Thief(world, place)
+    claimed = {"name": "given", "annotations": {Label.CLAIMED_BY: "one"}, "labels": dict(BASE_LABELS)}
+    await place.api.create(SECRETS, place.namespace, {"metadata": claimed, "type": PREPARED_TYPE})
+    path = "/metadata/annotations/" + Label.CLAIMED_BY.replace("/", "~1")
+    for op in ({"op": "replace", "path": path, "value": "two"}, {"op": "remove", "path": path}):
+        await thief.is_denied("given to one session", *_patch("secret", "given", [op]))
+    # What the operator writes of one besides stays possible.
+    await thief.does(*_patch("secret", "given", [{"op": "add", "path": "/metadata/ownerReferences", "value": []}]))
 
 
 async def test_what_the_operator_makes_is_no_right_to_more(world: World, place: Place) -> None:
@@ -130,7 +143,7 @@ async def test_what_the_operator_makes_is_no_right_to_more(world: World, place: 
         "spec": {"podSelector": {}, "ingress": [{}]},
     }
     for body, why in (
-        (token, "makes only deeds, connection Secrets and login keys"),
+        (token, "makes only deeds, prepared escrows, connection Secrets and login keys"),
         (root, "no rights of root"),
         (detour, "headless and select nothing"),
         (intruder, "of its own Services"),

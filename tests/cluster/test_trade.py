@@ -100,8 +100,8 @@ async def test_kubectl_get_reads_well(funded: list[Body], trade: Escrow) -> None
     await trade.place.until_pool("Ready", "True")
     await trade.place.until_refilled()
     pools = (await trade.place.kubectl("get", "wpool")).splitlines()
-    assert pools[0].split() == ["NAME", "READY", "WARM", "FREE", "ADOPTED", "SESSIONS", "SYNCED", "AGE"]
-    assert pools[1].split()[:7] == ["pool", "True", "1", "1/1/1", "1/1/1", "1", "True"]
+    assert pools[0].split() == ["NAME", "READY", "WARM", "FREE", "PREPARED", "ADOPTED", "SESSIONS", "SYNCED", "AGE"]
+    assert pools[1].split()[:8] == ["pool", "True", "1", "1/1/1", "0", "1/1/1", "1", "True"]
     both = await trade.place.kubectl("get", "escrow,wpool", "-o", "wide")
     assert (await trade.status())["address"] in both
 

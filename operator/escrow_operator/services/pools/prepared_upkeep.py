@@ -94,7 +94,6 @@ class PreparedUpkeep:
         self._must_be_current(pool, triple)
         if not triple.complete:
             return self._wait_for(triple)
-        self._memory.drop(triple.slots[ROLES[0]].uid, _Absent)
         try:
             escrow = triple.escrow or await self._prove(pool, triple)
         except WalletDaemonUnavailable:
@@ -102,6 +101,7 @@ class PreparedUpkeep:
             return CHECK_SECONDS
         except NotOpened:
             return self._wait_for(triple)
+        self._memory.drop(triple.slots[ROLES[0]].uid, _Absent)
         left = parse_time(escrow.created_at) + pool.spec.prepared_max_age - self._clock.now()
         # By this clock's own steps as well: where it is ahead of the API server's, all would be too old at once.
         least = min(pool.spec.prepared_max_age, LEAST_AGE).total_seconds() - triple.seen_for

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from escrow_operator.adapters.kube import PODS, SECRETS
-from escrow_operator.errors import WalletDaemonUnavailable
+from escrow_operator.errors import WalletDaemonUnavailable, WalletTimeout
 from escrow_operator.models.common import Label, Role, SlotState
 from escrow_operator.models.prepared import PreparedEscrow
 from escrow_operator.services.pools.objects import CurrentTemplates
@@ -279,3 +279,19 @@ async def test_what_was_decided_before_a_crash_is_not_decided_again(world: Prepa
 def _known(triple: Triple) -> tuple[PreparedEscrow, str]:
     assert triple.escrow is not None
     return triple.escrow, triple.address
+
+
+async def test_wallets_that_do_not_open_for_a_while_are_waited_for_and_then_given_up(
+    world: Preparing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hangs(*_: object, **__: object) -> None:
+        raise WalletTimeout("deadline")
+
+    await world.start()
+    [triple] = world.operator.prepared.of_pool(KEY)
+    await (await world.wallets.client(triple.slots[Role.BUYER])).close_wallet()
+    monkeypatch.setattr(FakeWallet, "open_wallet", hangs)
+    assert await world.reconcile() == CHECK_SECONDS
+    world.clock.seconds += NOT_READY_SECONDS + 1
+    await world.reconcile()
+    assert is_gone(world)
