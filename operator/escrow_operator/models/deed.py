@@ -48,7 +48,7 @@ class Deed:
         """From the Secret as the API's JSON. Raises SecretDataError for a Secret that is not a deed."""
         data = secret_data(secret, "file", "password", "address", "restoreHeight", "pool", "attempt", "terms")
         height, attempt = data.get("restoreHeight") or "0", data.get("attempt") or "1"
-        if not data.keys() >= {"file", "password"} or not (_NUMBER.fullmatch(height) and _NUMBER.fullmatch(attempt)):
+        if not data.keys() >= {"file", "password"} or not (NUMBER.fullmatch(height) and NUMBER.fullmatch(attempt)):
             raise SecretDataError("it lacks what a deed has")
         return cls(
             role=role,
@@ -65,7 +65,8 @@ class Deed:
         )
 
 
-_NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
+NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
+"""A block height or a count, as a Secret has it."""
 
 
 class SecretDataError(ValueError):

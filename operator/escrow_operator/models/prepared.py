@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from escrow_operator.models.common import ROLES, Label, Role
-from escrow_operator.models.deed import Deed, SecretDataError, secret_data
-
-_NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
+from escrow_operator.models.deed import NUMBER, Deed, SecretDataError, secret_data
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ class PreparedEscrow:
         """From the Secret as the API's JSON. Raises SecretDataError if it lacks something."""
         keys = {role: f"{role}-password" for role in ROLES}
         data = secret_data(secret, "file", "restoreHeight", "address", *keys.values())
-        if not data.keys() >= {"file", "restoreHeight", *keys.values()} or not _NUMBER.fullmatch(data["restoreHeight"]):
+        if not data.keys() >= {"file", "restoreHeight", *keys.values()} or not NUMBER.fullmatch(data["restoreHeight"]):
             raise SecretDataError("it lacks what a prepared escrow has")
         annotations = secret["metadata"].get("annotations") or {}
         return cls(

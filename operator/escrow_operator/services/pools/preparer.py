@@ -14,7 +14,6 @@ import dataclasses
 import logging
 import math
 import secrets
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from escrow_operator.adapters.kube import PODS, SECRETS
@@ -110,7 +109,7 @@ class EscrowPreparer:
             pool, triple = self._store.pools.get(key), self._prepared.find(key, name)
             if pool is None or triple is None or self._prepared.is_reserved(name):
                 continue
-            with self._reserved(name):
+            with self._prepared.reserved(name):
                 again.append(await self._keep(pool, triple, surplus=kept >= self._wanted(pool)))
             kept += not triple.is_ending
         pool = self._store.pools.get(key)
@@ -130,14 +129,6 @@ class EscrowPreparer:
 
     def _wanted(self, pool: Pool) -> int:
         return 0 if pool.deleting or pool.key.namespace in self._store.ending else pool.spec.prepared_escrows
-
-    @contextlib.contextmanager
-    def _reserved(self, name: str) -> Iterator[None]:
-        self._prepared.reserve(name)
-        try:
-            yield
-        finally:
-            self._prepared.release(name)
 
     async def _prepare(self, pool: Pool) -> float:
         """Make one prepared escrow, if that takes nothing from anybody now; returns the requeue delay in seconds.
@@ -162,7 +153,7 @@ class EscrowPreparer:
         self._busy = True
         self._store.reserve(take)
         try:
-            with self._reserved(name), self._gates.preparing(), self._prepared.making(pool.key):
+            with self._prepared.reserved(name), self._gates.preparing(), self._prepared.making(pool.key):
                 return await self._make(pool, name, prepared_file(pool.key, number), take, view.info.height)
         finally:
             self._store.unreserve(take)

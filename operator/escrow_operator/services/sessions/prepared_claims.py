@@ -81,11 +81,10 @@ class PreparedClaims:
         if triple is None:
             yield None
             return
-        self._prepared.reserve(triple.name)
         try:
-            yield triple
+            with self._prepared.reserved(triple.name):
+                yield triple
         finally:
-            self._prepared.release(triple.name)
             self._wakeups.prepare(pool.key)
 
     async def is_unused(self, pool: Pool, triple: Triple) -> bool:

@@ -86,6 +86,15 @@ class PreparedEscrows:
         """Whether a prepared escrow is being made, claimed or ended by this process."""
         return name in self._reserved
 
+    @contextlib.contextmanager
+    def reserved(self, name: str) -> Iterator[None]:
+        """Keep everybody else in this process off a prepared escrow for the block."""
+        self.reserve(name)
+        try:
+            yield
+        finally:
+            self.release(name)
+
     def reserve(self, name: str) -> None:
         """Keep everybody else in this process off a prepared escrow."""
         self._reserved.add(name)

@@ -13,6 +13,7 @@ from escrow_operator.core.daemon import DaemonView
 from escrow_operator.core.manifests.session import DEED_TYPE
 from escrow_operator.models.common import API_VERSION, ROLES, Label, Role
 from escrow_operator.models.pool import PoolKey
+from escrow_operator.services.slots.prepared import Triple
 from escrow_operator.services.wallets.claim_marks import mark_of
 from unit.world.place import SHOP
 from unit.world.preparing import KEY, Preparing
@@ -33,6 +34,20 @@ def calls(world: Preparing) -> list[str]:
 
 def deeds(world: Preparing) -> list[dict[str, Any]]:
     return [body for body in world.kube.all(SECRETS) if body.get("type") == DEED_TYPE]
+
+
+async def killed_before_it_is_sealed(world: Preparing, monkeypatch: pytest.MonkeyPatch) -> Triple:
+    """A session takes the prepared escrow, and its operator dies before its deeds have the address."""
+
+    async def dies(*_: object) -> None:
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr(world.operator.sessions._opener._deeds, "record_address", dies)
+    [triple] = world.operator.prepared.ready(KEY)
+    world.apply()
+    with pytest.raises(RuntimeError):
+        await world.look()
+    return triple
 
 
 async def test_it_is_ready_after_one_reconciliation_and_no_wallet_is_made(world: Preparing) -> None:
@@ -163,14 +178,7 @@ async def test_a_claim_that_another_operator_made_first_leads_to_other_wallets(w
 async def test_after_a_crash_before_the_mark_its_wallets_are_marked_all_the_same(
     world: Preparing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def dies(*_: object) -> None:
-        raise RuntimeError("killed")
-
-    monkeypatch.setattr(world.operator.sessions._opener._deeds, "record_address", dies)
-    [triple] = world.operator.prepared.ready(KEY)
-    world.apply()
-    with pytest.raises(RuntimeError):
-        await world.look()
+    triple = await killed_before_it_is_sealed(world, monkeypatch)
     for file in world.wallets.disk.values():
         file.attributes.clear()
         file.stored.clear()
@@ -184,14 +192,7 @@ async def test_after_a_crash_before_the_mark_its_wallets_are_marked_all_the_same
 async def test_after_a_crash_wallets_of_another_session_are_replaced(
     world: Preparing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def dies(*_: object) -> None:
-        raise RuntimeError("killed")
-
-    monkeypatch.setattr(world.operator.sessions._opener._deeds, "record_address", dies)
-    [triple] = world.operator.prepared.ready(KEY)
-    world.apply()
-    with pytest.raises(RuntimeError):
-        await world.look()
+    triple = await killed_before_it_is_sealed(world, monkeypatch)
     for file in world.wallets.disk.values():
         file.attributes[Label.CLAIMED_BY] = "shop/former/uid"
     await world.start()
