@@ -251,3 +251,14 @@ async def test_a_session_that_was_made_again_in_another_pool_begins_anew(
     world.warm()
     await world.look()
     assert not deeds(world)
+
+
+async def test_a_pod_that_begins_to_end_meanwhile_is_not_adopted(world: Preparing) -> None:
+    world.apply()
+    ending = world.pods()[Role.VENDOR]
+    ending["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    world.seen = lambda *_: None
+    world.kube.put(PODS, ending)
+    await world.look()
+    assert world.condition("Ready") == ("False", "Contention")
+    assert Label.SESSION_UID not in world.pods()[Role.VENDOR]["metadata"]["labels"]
