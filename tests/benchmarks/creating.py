@@ -16,6 +16,7 @@ import secrets
 import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from harness.waiting import wait_for
 from harness.world import World, bring_up
 from testbed import progress
 
-from . import exchange
+from . import exchange, preparedcost
 from .capacity import MEMORY_FLOOR, memory_available
 from .fleet.load import Load, offer
 from .measuring import DEFAULT_INTERVALS, Metrics, configured, operator_metrics, percentile, until_free
@@ -78,7 +79,8 @@ async def measure(*, quick: bool) -> dict[str, Any]:
 
     ``prepared``: the same loads, from a pool that has a prepared escrow for each session (their number is the field
     ``prepared``); without ``raw``. ``making_seconds``: what the pool took for another one, from the deletion of the
-    session that took the only one.
+    session that took the only one. ``standing`` and ``beside``: what they cost, and how late others are while one is
+    made; see ``preparedcost``.
     """
     rounds, loads = (QUICK_ROUNDS, QUICK) if quick else (ROUNDS, FULL)
     most = max(load.number for load in loads)
@@ -92,7 +94,9 @@ async def measure(*, quick: bool) -> dict[str, Any]:
                 async with operator_metrics(world) as metrics:
                     measured = [await _one_at_a_time(place, sight, metrics, rounds)]
                 room = affordable(most, memory_available() - MEMORY_FLOOR, await _free_pods(world))
-                prepared, making = await _all_prepared(place, sight, loads, room, quick=quick)
+                prepared, making, standing = await _all_prepared(place, sight, loads, room, quick=quick)
+                beside = await preparedcost.beside(place, partial(_sessions, place, sight), quick=quick)
+                await place.make_pool(warmSlots=1)
                 # At a rate that is more than the machine can do it comes to much the same as all at once.
                 at_once = [load for load in loads if load.rate is None]
                 measured += [await _load(place, sight, load, warm=min(load.number, room)) for load in at_once]
@@ -102,6 +106,8 @@ async def measure(*, quick: bool) -> dict[str, Any]:
         "loads": measured,
         "prepared": prepared,
         "making_seconds": making,
+        "standing": standing,
+        "beside": beside,
         "wanted": most,
         "affordable": room,
         "ready_seconds": READY_SECONDS,
@@ -121,7 +127,7 @@ def as_text(figures: Mapping[str, Any]) -> str:
             lines += [f"  {name}: {part:32} {seconds:7.2f}" for part, seconds in parts.items()]
             lines += [f"  {name}: failed: {why}" for why in found["failures"]]
         lines.append(f"  begun again: {load['operator']['begun_again']}; troubles: {load['operator']['troubles']}")
-    return "\n".join(lines)
+    return "\n".join([*lines, preparedcost.as_text(figures["standing"], figures["beside"])])
 
 
 def counts(figures: Mapping[str, Any]) -> dict[str, float]:
@@ -235,10 +241,15 @@ async def _load(place: Place, sight: Sight, load: Load, *, warm: int) -> dict[st
 
 async def _all_prepared(
     place: Place, sight: Sight, loads: Iterable[Load], room: int, *, quick: bool
-) -> tuple[list[dict[str, Any]], list[float]]:
-    """All loads, each from a pool that has as many prepared escrows; and how long the pool took for each of them."""
+) -> tuple[list[dict[str, Any]], list[float], dict[str, Any]]:
+    """All loads, each from a pool that has as many prepared escrows; how long the pool took for each of them; and what
+    those of the first load cost (see ``preparedcost.standing``).
+    """
     rounds = QUICK_PREPARED_ROUNDS if quick else PREPARED_ROUNDS
     ours, making = [], []
+    standing: dict[str, Any] = {}
+    await _until_fresh(place, 1)
+    without = memory_available()
     for _ in range(rounds):
         making.append(await _until_prepared(place, 1))
         ours.append(await _sessions(place, sight, Load(None, 1)))
@@ -249,14 +260,16 @@ async def _all_prepared(
         number = min(load.number, room)
         with progress.step(f"preparing {number} escrows"):
             await _until_prepared(place, number)
+        if not standing:
+            with progress.step(f"{number} prepared escrows that nobody takes"):
+                standing = await preparedcost.standing(place, without, number, quick=quick)
         with progress.step(f"sessions, prepared: {load.title}"):
             run = await _sessions(place, sight, load._replace(number=number))
         progress.say(f"Ready after {sorted(round(seconds, 3) for seconds in run['seconds'])}")
         await _until_gone(place, run["names"])
         found.append(_given(f"{load.title}, prepared", load.rate, number, sight, [run]))
-    await place.make_pool(warmSlots=1)
     # The first one was made beside the pool's first pods.
-    return found, making[1:]
+    return found, making[1:], standing
 
 
 def _given(

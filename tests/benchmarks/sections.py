@@ -9,6 +9,7 @@ from typing import Any
 
 from escrow_operator.adapters.wallet_rpc import FILE_DEADLINE
 
+from .measuring import summary
 from .plots import duration, median_of
 
 Figures = Mapping[str, Any]
@@ -119,7 +120,27 @@ def _given(figures: Figures) -> str:
             f"\nThe pool has another one {statistics.median(making):.1f} s (median; at most {max(making):.1f} s) after"
             " the session that took the only one is gone.\n"
         )
+    if "standing" in figures:
+        text += "\n" + _cost(figures["standing"], figures["beside"])
     return text + "\n" + _parts("Stage of one that was prepared (medians)", loads, "operator")
+
+
+def _cost(standing: Figures, beside: Mapping[str, Sequence[float]]) -> str:
+    """What prepared escrows cost while nobody takes them, and while one is made."""
+    at_block = standing["cpu_per_block"] * 1e3
+    text = (
+        f"A prepared escrow that nobody takes costs {standing['memory'] / 1e6:.0f} MB of the machine's memory"
+        f" ({standing['pss'] / 1e6:.0f} MB of it its three wallets), measured with {standing['number']} of them. Their"
+        f" wallets take {standing['cores']:.3f} cores in all while the chain rests, and {at_block:.0f}"
+        f" ms of CPU each for a further block (mean of {standing['blocks']}; regtest: blocks are small).\n\n"
+    )
+    titles = {
+        "again": "opens existing wallets",
+        "again_meanwhile": "the same, while an escrow is prepared",
+        "taken_meanwhile": "takes a prepared escrow, while another one is prepared",
+    }
+    rows = [(title, _with_range(summary(beside[name]))) for name, title in titles.items() if beside[name]]
+    return text + table(("A session that …", "Apply → Ready: median (min … max)"), rows)
 
 
 def _made(figures: Figures) -> str:

@@ -16,6 +16,8 @@ from escrow_operator.models.monero import DaemonInfo
 from escrow_operator.models.pool import Pool
 from escrow_operator.models.slot import Slot
 
+MEBIBYTE = 2**20
+
 COUNTS = ("free", "prepared", "adopted", "starting", "terminating")
 
 
@@ -53,13 +55,14 @@ def pool_status(
     active: int,
     waiting: int,
     prepared: int,
+    memory: int,
     max_active: int,
     daemon: DaemonInfo | None,
 ) -> dict[str, Any]:
     """The status without its conditions.
 
     ``opened`` are the times at which the active sessions were opened; ``prepared`` is how many prepared escrows a
-    session could get now.
+    session could get now; ``memory`` is what one wallet requests, in bytes.
     """
     counts = count_slots(slots)
     status: dict[str, Any] = {
@@ -74,6 +77,7 @@ def pool_status(
             }.items()
         ),
         "preparedEscrows": prepared,
+        "preparedMemory": f"{-(-sum(counts['prepared'].values()) * memory // MEBIBYTE)}Mi",
         **counts,
         "summary": {
             count: "/".join(str(number) for number in counts[count].values())

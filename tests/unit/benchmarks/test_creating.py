@@ -110,7 +110,13 @@ def test_failures_of_all_loads_are_counted_and_requests_where_they_are_known() -
     assert counts({"loads": [load(0)], "prepared": []}) == {"failed": 0.0}
 
 
+COSTS = {
+    "standing": {"number": 2, "memory": 1e8, "pss": 6e7, "cores": 0.01, "cpu_per_block": 0.02, "blocks": 6},
+    "beside": {"again": [1.0], "again_meanwhile": [], "taken_meanwhile": []},
+}
+
+
 def test_the_text_tells_what_failed() -> None:
-    text = creating.as_text({"loads": [load(1)], "prepared": []})
+    text = creating.as_text({"loads": [load(1)], "prepared": []} | COSTS)
     assert "operator: failed: late" in text
     assert "x, raw" not in text

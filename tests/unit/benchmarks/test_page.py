@@ -91,6 +91,8 @@ FIGURES: dict[str, dict[str, Any]] = {
         "loads": [NEW, LATE],
         "prepared": [NEW | {"title": "2 at once, prepared", "prepared": 2, "raw": None, "ratio": None}],
         "making_seconds": [8.0, 9.0],
+        "standing": {"number": 2, "memory": 1e8, "pss": 6e7, "cores": 0.01, "cpu_per_block": 0.02, "blocks": 6},
+        "beside": {"again": [1.0, 3.0], "again_meanwhile": [2.0], "taken_meanwhile": []},
         "wanted": 3,
         "affordable": 2,
         "ready_seconds": 420.0,
@@ -160,6 +162,8 @@ def test_what_is_said_of_new_escrows_comes_from_the_figures(tmp_path: Path) -> N
     assert "1/s: none was Ready within 420 s (Opening, WalletBusy)." in text
     assert "One after the other, in the time that each takes alone, 3 would be Ready after 9 s, and half of" in text
     assert "| 2 at once, prepared | 2 | 2 | 0 | 2 s | – | 4 s | 8 s |" in text
+    assert "costs 100 MB of the machine's memory (60 MB of it" in text
+    assert "| opens existing wallets | 2 s (1 s … 3 s) |" in text
     assert "another one 8.5 s (median; at most 9.0 s) after" in text
     assert "room for 2 sessions beside as many warm slots, not for 3" in text
     assert "| slots claimed | 1 s (33%) | 1 s (33%) |" in text

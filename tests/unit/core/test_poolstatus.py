@@ -18,8 +18,9 @@ from escrow_operator.core.poolstatus import (
     deleting_conditions,
     mean_time,
     pool_conditions,
+    pool_status,
 )
-from escrow_operator.models.common import ROLES, Role, format_time
+from escrow_operator.models.common import ROLES, Label, Role, SlotState, format_time
 from escrow_operator.models.monero import NetType
 from escrow_operator.models.pool import Pool
 from escrow_operator.models.slot import Slot
@@ -192,3 +193,14 @@ def test_a_deleted_pool_names_some_of_those_it_waits_for() -> None:
 def test_the_mean_of_times() -> None:
     assert mean_time([]) is None
     assert mean_time([at(0), at(10)]) == at(5)
+
+
+def test_prepared_escrows_tell_what_memory_they_take() -> None:
+    bodies = [slot_body(f"p-{role}", role) for role in ROLES]
+    for body in bodies:
+        body["metadata"]["labels"] |= {Label.SLOT: SlotState.PREPARED, Label.PREPARED: "one"}
+    pods = [Slot.parse(body) for body in bodies]
+    status = pool_status(
+        pool(), pods, opened=(), active=0, waiting=0, prepared=1, memory=2**20 + 1, max_active=10, daemon=None
+    )
+    assert status["preparedMemory"] == "4Mi"

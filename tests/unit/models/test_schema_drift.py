@@ -205,7 +205,7 @@ def test_every_field_of_a_pools_status_is_in_the_schema() -> None:
     spec = {"image": "a", "daemon": {"address": "a:1", "network": "mainnet"}}
     pool = Pool.parse({"metadata": meta, "spec": spec})
     opened = [datetime(2026, 1, 1, tzinfo=UTC)]
-    status = pool_status(pool, [], opened=opened, active=1, waiting=0, prepared=0, max_active=10, daemon=None)
+    status = pool_status(pool, [], opened=opened, active=1, waiting=0, prepared=0, memory=1, max_active=10, daemon=None)
 
     def check(value: Any, schema: Schema, path: str) -> None:
         if isinstance(value, dict):

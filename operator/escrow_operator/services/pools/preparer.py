@@ -144,6 +144,9 @@ class EscrowPreparer:
             return math.inf
         if self._busy or not self._gates.quiet or self._claims.waiting(pool.key):
             return BUSY_SECONDS
+        if self._gates.unsettled_for and self._prepared.ready(pool.key):
+            # The next session may come any moment, and has what it needs.
+            return max(self._gates.unsettled_for, LEAST_SECONDS)
         take = self._choose(pool)
         if not take:
             # One more slot of each role is being started for this.

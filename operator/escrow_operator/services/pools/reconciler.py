@@ -35,6 +35,7 @@ from escrow_operator.services.reporting.status import StatusWriter
 from escrow_operator.services.runtime.outcomes import RECHECK_SECONDS, RETRY_SECONDS, NotOurs
 from escrow_operator.services.slots.claims import SlotClaims
 from escrow_operator.services.slots.prepared import PreparedEscrows
+from escrow_operator.services.slots.requested_memory import requested_memory
 from escrow_operator.services.wallets.clients import WalletClients
 from escrow_operator.services.writing import if_unchanged, patch_pool, requeue_delay
 
@@ -201,6 +202,7 @@ class PoolReconciler:
             active=len(active),
             waiting=len(self._claims.waiting(pool.key)),
             prepared=len(self._prepared.ready(pool.key)),
+            memory=requested_memory(pool.spec),
             max_active=self._settings.sessions.max_active,
             daemon=view.info if view else None,
         )

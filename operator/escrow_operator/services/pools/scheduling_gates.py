@@ -3,7 +3,8 @@
 Opening a wallet takes seconds of CPU, and so does starting three pods. The ReplicaSets create the replacements at the
 moment of a claim, just when the session's wallets open. So that the user waits for the wallets alone, the pods are
 created with a scheduling gate, which the operator removes: at once when sessions wait for slots or no wallet is being
-opened, else when the wallets are open, or after ``HOLD_SECONDS``.
+opened, else when the wallets are open, or after ``HOLD_SECONDS``. Sessions that take prepared escrows open no wallets,
+but are told of within tenths of a second: the pods wait until ``SETTLE_SECONDS`` after the last of these.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterator
 
@@ -27,8 +29,17 @@ HOLD_SECONDS = 15.0
 """Seconds that a pod keeps its gate at most, however many sessions open one by one: to exchange keys and prove it takes
 ten. Nobody waits for such a pod: for each session that waits for slots pods start at once."""
 
+SETTLE_SECONDS = 2.0
+"""After a session took a prepared escrow: others often follow, each done in less than the start of a pod takes."""
+
+LONGEST_SETTLE_SECONDS = 60.0
+"""Seconds that a pod keeps its gate at most because sessions take prepared escrows one after another."""
+
 PATIENCE_SECONDS = 30.0
 """After which an opening that does not end keeps nobody from preparing escrows: its wallet may hang."""
+
+LEAST_SECONDS = 0.1
+"""Least requeue delay for what comes due: a smaller one may be none at all, by the rounding of two clocks."""
 
 AT_ONCE = 30
 """Gates removed in one reconciliation; each is a request, and the scheduler takes the pods one by one anyway."""
@@ -47,6 +58,7 @@ class SchedulingGates:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._held: set[PoolKey] = set()
+        self._settled_at = -math.inf
 
     @contextlib.contextmanager
     def opening(self) -> Iterator[None]:
@@ -74,6 +86,15 @@ class SchedulingGates:
             self._preparing -= 1
             self._let_go()
 
+    def unsettle(self) -> None:
+        """Note that a session takes a prepared escrow."""
+        self._settled_at = self._clock.monotonic() + SETTLE_SECONDS
+
+    @property
+    def unsettled_for(self) -> float:
+        """Seconds until no session has taken a prepared escrow for a while; 0 when that is so."""
+        return max(0.0, self._settled_at - self._clock.monotonic())
+
     @property
     def quiet(self) -> bool:
         """Whether no session's wallets are being created or opened, but for those that have been for too long."""
@@ -96,8 +117,10 @@ class SchedulingGates:
     async def look(self, pool: PoolKey, *, waiting: int) -> float | None:
         """Remove gates; ``waiting`` sessions lack a slot of each role. Returns the requeue delay in seconds or None."""
         slots = [slot for slot in self._store.gated_slots(pool) if not slot.terminating]
-        held = self._opening or self._preparing
-        go = [slot for slot in slots if self._age(slot) >= HOLD_SECONDS] if held else slots
+        held = HOLD_SECONDS if self._opening or self._preparing else 0.0
+        unsettled_for = self.unsettled_for
+        longest = LONGEST_SETTLE_SECONDS if unsettled_for else held
+        go = [slot for slot in slots if self._age(slot) >= longest]
         wanted = Counter({slot.role: waiting for slot in slots})
         wanted.subtract(slot.role for slot in go)
         for slot in slots:
@@ -110,7 +133,8 @@ class SchedulingGates:
         if len(go) == len(slots):
             return None
         self._held.add(pool)
-        return min(HOLD_SECONDS - self._age(slot) for slot in slots if slot not in go)
+        due = min(longest - self._age(slot) for slot in slots if slot not in go)
+        return min(due, max(unsettled_for, LEAST_SECONDS)) if unsettled_for else due
 
     def _age(self, slot: Slot) -> float:
         return (self._clock.now() - parse_time(slot.created_at)).total_seconds()

@@ -16,6 +16,7 @@ from escrow_operator.models.common import ROLES
 from escrow_operator.services.context import Context
 from escrow_operator.services.runtime.meters import PREFIX
 from escrow_operator.services.slots.capacity import Capacity
+from escrow_operator.services.slots.requested_memory import requested_memory
 
 
 class Statistics(Collector):
@@ -76,3 +77,12 @@ class Statistics(Collector):
                     number = self._store.tallies.slots[pool, role, state]
                     family.add_metric([pool.namespace, pool.name, role.value, state], number)
         yield family
+        memory = GaugeMetricFamily(
+            f"{PREFIX}_prepared_memory_bytes",
+            "Memory that the wallets of prepared escrows request of their nodes, by pool.",
+            labels=["namespace", "pool"],
+        )
+        for key, spec in ((key, pool.spec) for key, pool in self._store.pools.items()):
+            number = sum(self._store.tallies.slots[key, role, "prepared"] for role in ROLES)
+            memory.add_metric([key.namespace, key.name], number * requested_memory(spec))
+        yield memory

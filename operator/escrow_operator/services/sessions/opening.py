@@ -136,6 +136,7 @@ class SessionOpener:
             if triple is None or not await self._prepared.is_unused(pool, triple):
                 return found, None
             self._capacity.ask(session)
+            self._gates.unsettle()
             escrow = Escrow(session, triple.slots, triple.address)
             # Reading the wallets takes as long as all the writes: it begins now, and must be done before the last one.
             unpaid, taken = await both(self._prepared.is_unpaid(escrow), self._take(session, pool, triple))

@@ -15,6 +15,7 @@ from escrow_operator.models.common import ROLES
 from escrow_operator.services.pools import preparer
 from escrow_operator.services.pools.objects import CurrentTemplates
 from escrow_operator.services.pools.preparer import BUSY_SECONDS, FIRST_FAILURE_SECONDS, LEAST_SECONDS
+from escrow_operator.services.pools.scheduling_gates import SETTLE_SECONDS
 from unit.world.preparing import KEY, Preparing
 from unit.world.wallets import FakeWallet
 
@@ -54,6 +55,26 @@ async def test_none_is_made_while_sessions_are_served(world: Preparing) -> None:
     with world.operator.preparer._gates.opening():
         assert await world.reconcile() == BUSY_SECONDS
     assert not world.pods()
+
+
+async def test_none_is_made_while_sessions_take_others_of_which_some_are_left(world: Preparing) -> None:
+    await world.prepare()
+    world.set_spec(preparedEscrows=2)
+    world.warm()
+    world.operator.preparer._gates.unsettle()
+    delay = await world.reconcile()
+    assert delay == SETTLE_SECONDS
+    assert len(world.secrets()) == 1
+    world.clock.seconds += delay
+    await world.reconcile()
+    assert len(world.secrets()) == 2
+
+
+async def test_one_is_made_while_sessions_come_when_none_is_left(world: Preparing) -> None:
+    world.warm()
+    world.operator.preparer._gates.unsettle()
+    await world.reconcile()
+    assert len(world.secrets()) == 1
 
 
 async def test_none_is_made_without_monerod(world: Preparing) -> None:

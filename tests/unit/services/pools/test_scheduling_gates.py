@@ -10,7 +10,12 @@ from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.kube import PODS
 from escrow_operator.models.common import ROLES, Label, Role
 from escrow_operator.models.pool import PoolKey
-from escrow_operator.services.pools.scheduling_gates import HOLD_SECONDS, SchedulingGates
+from escrow_operator.services.pools.scheduling_gates import (
+    HOLD_SECONDS,
+    LONGEST_SETTLE_SECONDS,
+    SETTLE_SECONDS,
+    SchedulingGates,
+)
 from unit.factories import at, slot_body
 from unit.kube import InstantKube
 from unit.world.context import make_context, woken
@@ -23,6 +28,9 @@ class SteppedClock(Clock):
 
     def now(self) -> datetime:
         return at(self.seconds)
+
+    def monotonic(self) -> float:
+        return self.seconds
 
 
 class Bench:
@@ -86,6 +94,27 @@ async def test_nobody_holds_a_pool_up_for_ever(bench: Bench) -> None:
     bench.clock.seconds = HOLD_SECONDS
     with bench.gates.opening():
         assert await bench.gates.look(POOL, waiting=0) == 3
+    assert sorted(bench.started) == ["arbiter-0", "buyer-0", "vendor-0"]
+
+
+async def test_they_wait_until_no_session_takes_a_prepared_escrow_any_more(bench: Bench) -> None:
+    bench.gates.unsettle()
+    assert await bench.gates.look(POOL, waiting=0) == SETTLE_SECONDS
+    bench.clock.seconds = 1.0
+    bench.gates.unsettle()
+    bench.clock.seconds = SETTLE_SECONDS
+    assert await bench.gates.look(POOL, waiting=0) == 1.0
+    assert bench.started == []
+    bench.clock.seconds = 1.0 + SETTLE_SECONDS
+    assert await bench.gates.look(POOL, waiting=0) is None
+    assert len(bench.started) == len(ROLES)
+
+
+async def test_sessions_that_take_prepared_escrows_without_end_hold_no_pod_up_for_ever(bench: Bench) -> None:
+    bench.gated("buyer-1", Role.BUYER, created=SETTLE_SECONDS)
+    bench.clock.seconds = LONGEST_SETTLE_SECONDS
+    bench.gates.unsettle()
+    assert await bench.gates.look(POOL, waiting=0) == SETTLE_SECONDS
     assert sorted(bench.started) == ["arbiter-0", "buyer-0", "vendor-0"]
 
 
