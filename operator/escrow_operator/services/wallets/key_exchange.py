@@ -37,6 +37,7 @@ ESCROW = MultisigInfo(multisig=True, ready=True, threshold=THRESHOLD, total=PART
 
 Wallets = Mapping[Role, WalletRpc]
 Deeds = Mapping[Role, Deed]
+Pause = Callable[[], Awaitable[None]]
 T = TypeVar("T")
 
 
@@ -64,12 +65,12 @@ class Begun(StrEnum):
     """A wallet whose exchange was interrupted, a file that does not open, or a wallet that is in use or has money."""
 
 
-async def begin(wallets: Wallets, deeds: Deeds) -> dict[Role, Begun]:
+async def begin(wallets: Wallets, deeds: Deeds, pause: Pause | None = None) -> dict[Role, Begun]:
     """Create the wallet of each deed, or open the one that an earlier attempt left; returns the states by role.
 
-    Raises RoleError if a state cannot be determined.
+    ``pause`` as for ``exchange_keys``. Raises RoleError if a state cannot be determined.
     """
-    found = await gather_all(_of(role, _begin(wallets[role], deed)) for role, deed in deeds.items())
+    found = await _all(((role, _begin(wallets[role], deed)) for role, deed in deeds.items()), pause)
     return dict(zip(deeds, found, strict=True))
 
 
@@ -85,26 +86,29 @@ async def common_address(wallets: Wallets) -> str | None:
     return addresses.pop()
 
 
-async def go_on() -> None:
-    """What runs between two rounds of an exchange that somebody waits for: nothing."""
-
-
-async def exchange_keys(wallets: Wallets, deeds: Deeds, pause: Callable[[], Awaitable[None]] = go_on) -> str:
+async def exchange_keys(
+    wallets: Wallets, deeds: Deeds, pause: Pause | None = None, *, after_round: Callable[[], None] = lambda: None
+) -> str:
     """Run the exchange between three blank, open wallets, store and close them; returns their common address.
 
-    ``pause`` runs before each further round. Raises ExchangeIncomplete, or RoleError.
+    The wallets work at the same time; with a ``pause``, which is for an exchange that nobody waits for, one after the
+    other, and it runs before each call. ``after_round`` is told of each round that ended. Raises ExchangeIncomplete, or
+    RoleError.
     """
-    infos = await _all((role, wallets[role].prepare_multisig()) for role in ROLES)
-    await pause()
+    infos = await _all(((role, wallets[role].prepare_multisig()) for role in ROLES), pause)
+    after_round()
     keys = await _all(
-        (role, wallets[role].make_multisig(_peers(infos, role), THRESHOLD, deeds[role].password)) for role in ROLES
+        ((role, wallets[role].make_multisig(_peers(infos, role), THRESHOLD, deeds[role].password)) for role in ROLES),
+        pause,
     )
     for _ in range(EXCHANGE_ROUNDS):
-        await pause()
+        after_round()
         infos = [key.info for key in keys]
         keys = await _all(
-            (role, wallets[role].exchange_multisig_keys(_peers(infos, role), deeds[role].password)) for role in ROLES
+            ((role, wallets[role].exchange_multisig_keys(_peers(infos, role), deeds[role].password)) for role in ROLES),
+            pause,
         )
+    after_round()
     states = await _all((role, wallets[role].is_multisig()) for role in ROLES)
     address = await common_address(wallets) if all(state == ESCROW for state in states) else None
     if address is None:
@@ -143,8 +147,16 @@ async def _of(role: Role, call: Awaitable[T]) -> T:
         raise RoleError(role, error) from None
 
 
-async def _all(calls: Iterable[tuple[Role, Awaitable[T]]]) -> list[T]:
-    return await gather_all(_of(role, call) for role, call in calls)
+async def _all(calls: Iterable[tuple[Role, Awaitable[T]]], pause: Pause | None = None) -> list[T]:
+    """All results; ``calls`` come from a generator, which makes none before its turn."""
+    if pause is None:
+        return await gather_all(_of(role, call) for role, call in calls)
+    found = []
+    await pause()
+    for role, call in calls:
+        found.append(await _of(role, call))
+        await pause()
+    return found
 
 
 def _peers(infos: Sequence[str], role: Role) -> list[str]:
