@@ -53,9 +53,9 @@ BUSY_SECONDS = 2.0
 """Requeue delay while sessions are being served."""
 
 PAUSE_SECONDS = 10.0
-"""Seconds for which a round of the exchange waits for sessions that are being opened, at most: its pods are taken."""
+"""Seconds for which a call of the exchange waits for sessions that are being opened, at most: its pods are taken."""
 
-LONGEST_SECONDS = 120.0
+LONGEST_SECONDS = 300.0
 """For one exchange, pauses included: other pools wait for it."""
 
 LEAST_SECONDS = 1.0
@@ -223,15 +223,17 @@ class EscrowPreparer:
         escrow = PreparedEscrow.from_secret(await self._kube.create(SECRETS, pool.key.namespace, body))
         deeds = escrow.deeds(pool.key.name)
         clients = {role: await self._wallets.client(slots[role]) for role in ROLES}
-        begun = await begin(clients, deeds)
+        begun = await begin(clients, deeds, self._pause)
         if set(begun.values()) != {Begun.BLANK}:
             raise ExchangeIncomplete("a file of a fresh name was there already")
-        address = await exchange_keys(clients, deeds, lambda: self._gates.wait_for_quiet(PAUSE_SECONDS))
-        await self._gates.wait_for_quiet(PAUSE_SECONDS)
+        address = await exchange_keys(clients, deeds, self._pause)
         stored = PreparedEscrow.from_secret(await self._kube.get(SECRETS, pool.key.namespace, name))
         await self._opener.open_all(slots, stored.deeds(pool.key.name), address)
         patch = proof(dataclasses.replace(stored, address=address))
         return PreparedEscrow.from_secret(await self._kube.patch(SECRETS, pool.key.namespace, name, patch))
+
+    async def _pause(self) -> None:
+        await self._gates.wait_for_quiet(PAUSE_SECONDS)
 
     def _failed(self, pool: Pool, message: str) -> float:
         former = self._memory.find(pool.uid, _Failures) or _Failures()
