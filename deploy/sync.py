@@ -23,6 +23,9 @@ CRDS = ROOT / "crds"
 IMAGE = "registry.invalid/xmr-escrow/operator"
 """What an overlay replaces."""
 
+GATEWAY_TLS = "xmr-escrow-operator-gateway-tls"
+"""Which whoever applies the manifests makes: the gateway's pods wait for it."""
+
 NAME, NAMESPACE = "xmr-escrow-operator", "xmr-escrow-system"
 
 HELM_ONLY = ("helm.sh/chart:", "app.kubernetes.io/managed-by: Helm", "# Source: ")
@@ -30,7 +33,8 @@ HELM_ONLY = ("helm.sh/chart:", "app.kubernetes.io/managed-by: Helm", "# Source: 
 
 HEADER = """\
 # Made by deploy/sync.py from charts/xmr-escrow-operator with its default values: change those, not this.
-# The image's name resolves nowhere (RFC 6761): an overlay sets your own, see examples/overlay.
+# The image's name resolves nowhere (RFC 6761): an overlay sets your own, see examples/overlay. The gateway waits for
+# the TLS Secret xmr-escrow-operator-gateway-tls, which you make.
 """
 
 SCHEMA_KEYS = (
@@ -82,6 +86,8 @@ def json_schema(crd: dict[str, Any]) -> dict[str, Any]:
 def rendered(helm: str) -> dict[Path, str]:
     """The chart's objects for plain kubectl."""
     argv = [helm, "template", NAME, str(CHART), "--namespace", NAMESPACE, "--set", f"image.repository={IMAGE}"]
+    # A certificate that the chart makes would be another one each time, and its key in this repository.
+    argv += ["--set", f"gateway.tls.secretName={GATEWAY_TLS}"]
     text = subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout  # noqa: S603 - the caller's helm
     lines = [line for line in text.splitlines() if not line.strip().startswith(HELM_ONLY)]
     documents = [part.strip() for part in "\n".join(lines).split("\n---\n")]

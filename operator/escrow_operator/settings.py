@@ -56,6 +56,7 @@ class Settings(BaseSettings):
         NoDecode,
         BeforeValidator(lambda v: tuple(filter(None, v.split(","))) if isinstance(v, str) else v),
     ] = Field(default=(), description="Namespaces to serve, comma-separated; empty means all.")
+    logins_secret: str = Field(default="", description="Secret that tells the gateway the pools' login keys.")
     own_namespace: str = Field(default="xmr-escrow-system", description="Where the operator runs.")
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     log_format: str = Field(default="json", pattern="^(json|plain)$")

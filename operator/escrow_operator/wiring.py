@@ -19,6 +19,7 @@ from escrow_operator.services.context import Context
 from escrow_operator.services.monerod.poller import DaemonPoller
 from escrow_operator.services.namespaces import Namespaces
 from escrow_operator.services.pools.drift import Applied, DriftDetector
+from escrow_operator.services.pools.gateway_logins import GatewayLogins
 from escrow_operator.services.pools.objects import PoolObjects
 from escrow_operator.services.pools.prepared_upkeep import PreparedUpkeep
 from escrow_operator.services.pools.preparer import EscrowPreparer
@@ -72,6 +73,7 @@ class Operator:
         self.opener = WalletOpener(ctx, self.wallets)
         self.closer = WalletCloser(ctx, self.wallets, self.opener)
         self.deeds = DeedStore(ctx)
+        logins = GatewayLogins(ctx, self.wallets)
         status, gates, applied = StatusWriter(ctx), SchedulingGates(ctx), Applied(ctx)
         monitor = WalletMonitor(ctx, self.wallets, self.opener)
         inspector = Inspector(ctx, self.daemons, monitor)
@@ -122,7 +124,7 @@ class Operator:
             claims=self.claims,
             daemons=self.daemons,
             gates=gates,
-            objects=PoolObjects(ctx, applied=applied, daemons=self.daemons, wallets=self.wallets),
+            objects=PoolObjects(ctx, applied=applied, daemons=self.daemons, logins=logins, wallets=self.wallets),
             prepared=self.prepared,
             status=status,
             wallets=self.wallets,
@@ -132,6 +134,7 @@ class Operator:
             closer=self.closer,
             daemons=self.daemons,
             drift=DriftDetector(ctx, applied, self.namespaces),
+            logins=logins,
             namespaces=self.namespaces,
             relist=self.relist,
             wallets=self.wallets,

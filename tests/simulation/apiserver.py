@@ -155,6 +155,15 @@ class ApiServer:
                 fresh = fresh | {"status": old["status"]} if "status" in old else _without(fresh, "status")
         return self.replace(resource, namespace, fresh, status_only=subresource == "status")
 
+    def merge(self, resource: Resource, namespace: str | None, name: str, body: Mapping[str, Any]) -> Body:
+        """A JSON merge patch (RFC 7396) of an object. Raises NotFoundError, ConflictError, KubeError."""
+        old = self.get(resource, namespace, name)
+        for key in ("uid", "resourceVersion"):
+            wanted = (body.get("metadata") or {}).get(key)
+            if wanted not in (None, old["metadata"][key]):
+                raise ConflictError(409, "Conflict", f"{name}: another {key}")
+        return self.replace(resource, namespace, _merged(old, plain(body)))
+
     def replace(self, resource: Resource, namespace: str | None, fresh: Body, *, status_only: bool = False) -> Body:
         """Store a new state of an object that exists. The version of what is given does not matter."""
         key = (resource.plural, namespace, fresh["metadata"]["name"])
@@ -278,6 +287,18 @@ def _merge(old: Body, new: Mapping[str, Any]) -> None:
             _merge(old[key], value)
         else:
             old[key] = copied(value)
+
+
+def _merged(old: Any, new: Any) -> Any:
+    if not isinstance(new, dict):
+        return copied(new)
+    fresh = dict(old) if isinstance(old, dict) else {}
+    for key, value in new.items():
+        if value is None:
+            fresh.pop(key, None)
+        else:
+            fresh[key] = _merged(fresh.get(key), value)
+    return fresh
 
 
 def _stored(body: Mapping[str, Any]) -> Body:

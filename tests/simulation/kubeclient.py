@@ -202,6 +202,12 @@ class SimKube:
             lambda: self._server.patch(resource, namespace, name, ops, subresource=subresource),
         )
 
+    async def merge(self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]) -> Body:
+        """A JSON merge patch."""
+        return await self._write(
+            "merge", resource, namespace, name, lambda: self._server.merge(resource, namespace, name, body)
+        )
+
     async def delete(
         self, resource: Resource, namespace: str, name: str, *, uid: str | None = None, version: str | None = None
     ) -> None:

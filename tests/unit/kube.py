@@ -114,6 +114,12 @@ class InstantKube:
             verb, resource, namespace, name, lambda: patch(resource, namespace, name, ops, subresource=subresource)
         )
 
+    async def merge(self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]) -> Body:
+        """A JSON merge patch."""
+        return self._write(
+            "merge", resource, namespace, name, lambda: self.server.merge(resource, namespace, name, body)
+        )
+
     async def delete(
         self, resource: Resource, namespace: str, name: str, *, uid: str | None = None, version: str | None = None
     ) -> None:

@@ -127,3 +127,42 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   verbs: [get]
 {{- end }}
 {{- end -}}
+
+{{- define "xmr-escrow-operator.gatewayName" -}}
+{{ include "xmr-escrow-operator.fullname" . }}-gateway
+{{- end -}}
+
+{{/* What admission-policy.yaml lets the operator write ends like this. */}}
+{{- define "xmr-escrow-operator.gatewayLogins" -}}
+{{ include "xmr-escrow-operator.fullname" . }}-gateway-logins
+{{- end -}}
+
+{{- define "xmr-escrow-operator.gatewayTls" -}}
+{{ .Values.gateway.tls.secretName | default (printf "%s-gateway-tls" (include "xmr-escrow-operator.fullname" .)) }}
+{{- end -}}
+
+{{/* Constant, whatever the release is called: the pools' NetworkPolicies let in pods with this name. */}}
+{{- define "xmr-escrow-operator.gatewaySelectorLabels" -}}
+app.kubernetes.io/name: xmr-escrow-gateway
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "xmr-escrow-operator.gatewayLabels" -}}
+{{ include "xmr-escrow-operator.gatewaySelectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: xmr-escrow-operator
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{/* What the gateway may do in the namespaces that are served. No Secret is among it. */}}
+{{- define "xmr-escrow-operator.gatewayRules" -}}
+# Where a wallet is open; a touch; and sessions that callers may create. See gateway-rbac.yaml for patch.
+- apiGroups: [xmr-escrow.dev]
+  resources: [escrowsessions]
+  verbs: [get, create, patch]
+# Whether a pool allows methods that show keys.
+- apiGroups: [xmr-escrow.dev]
+  resources: [walletpools]
+  verbs: [get]
+{{- end -}}

@@ -10,9 +10,10 @@ client's error types.
 """
 
 import asyncio
+import contextlib
 import json
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -194,9 +195,47 @@ class JsonRpcClient:
             raise self._errors.protocol(f"{method}: unexpected HTTP status {status}")
         return self._parse(method, answer)
 
+    @contextlib.asynccontextmanager
+    async def stream(self, data: bytes, *, waiting: float) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The response to a request that is written already, its body unread; the next call waits for the block's end.
+
+        A login that is refused is tried anew once. Raises StillBusy after ``waiting`` seconds for earlier calls,
+        aiohttp's errors, and errors of any kind for a malformed challenge; once sent it has no deadline of its own.
+        """
+        try:
+            async with asyncio.timeout(waiting):
+                await self._lock.acquire()
+        except TimeoutError:
+            raise StillBusy from None
+        try:
+            async with await self._challenged(data) as response:
+                # Leaving closes the connection unless the body was read to its end.
+                yield response
+        finally:
+            self._lock.release()
+
+    async def _challenged(self, data: bytes) -> aiohttp.ClientResponse:
+        try:
+            response = await self._open("/json_rpc", data)
+            if response.status == HTTPStatus.UNAUTHORIZED and self._login is not None:
+                response.close()
+                self._middlewares = self._fresh_login()
+                response = await self._open("/json_rpc", data)
+        except (aiohttp.ClientError, TimeoutError):
+            raise
+        except Exception:
+            # The next call must not answer this challenge.
+            self._middlewares = self._fresh_login()
+            raise
+        return response
+
     async def _post(self, path: str, data: bytes, longest: int) -> tuple[int, bytes]:
         """The HTTP status, and the body if the status is 200, else empty."""
-        async with self._http().post(
+        async with await self._open(path, data) as response:
+            return response.status, await _read(response, longest) if response.status == HTTPStatus.OK else b""
+
+    async def _open(self, path: str, data: bytes) -> aiohttp.ClientResponse:
+        return await self._http().post(
             self._base_url + path,
             data=data,
             headers=_HEADERS,
@@ -205,8 +244,7 @@ class JsonRpcClient:
             middlewares=self._middlewares,
             allow_redirects=False,
             auto_decompress=False,
-        ) as response:
-            return response.status, await _read(response, longest) if response.status == HTTPStatus.OK else b""
+        )
 
     def _parse(self, method: str, data: bytes) -> dict[str, object]:
         # Each value in an object or a list is preceded by a comma or the opening bracket.
@@ -241,6 +279,10 @@ LARGEST_CODE = 2**31
 
 _HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
 """Monero compresses nothing, and a compressed answer of another server could take a thousand times as much memory."""
+
+
+class StillBusy(Exception):
+    """Earlier calls of a client have not ended: this one was not sent."""
 
 
 class _TooLong(Exception):

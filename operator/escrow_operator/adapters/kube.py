@@ -196,7 +196,7 @@ class Kube:
                         raise error_of(event["object"].get("code", 500), json.dumps(event["object"]).encode())
                     yield event
 
-    async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def create(self, resource: Resource, namespace: str | None, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object. Raises ConflictError when the name is taken."""
         return await self._call("POST", resource, resource.path(namespace), body=body)
 
@@ -222,6 +222,16 @@ class Kube:
             resource.path(namespace, name, subresource),
             body=ops,
             content_type="application/json-patch+json",
+        )
+
+    async def merge(self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Apply a JSON merge patch. Raises ConflictError when ``body`` has another resourceVersion than the object."""
+        return await self._call(
+            "PATCH",
+            resource,
+            resource.path(namespace, name),
+            body=body,
+            content_type="application/merge-patch+json",
         )
 
     async def delete(

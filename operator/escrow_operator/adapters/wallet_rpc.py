@@ -50,7 +50,7 @@ REFRESH_DEADLINE = 120.0
 # Plain names only: monero-wallet-rpc refuses '/', but accepts '' (a wallet that is never saved) and '..'.
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _TXID = re.compile(r"[0-9a-f]{64}")
-_ERRORS = ErrorTypes(
+WALLET_ERRORS = ErrorTypes(
     unreachable=WalletUnreachable,
     timeout=WalletTimeout,
     unauthorized=WalletUnauthorized,
@@ -75,7 +75,7 @@ class WalletRpc:
         session: aiohttp.ClientSession | None = None,
         on_request: Callable[[], None] | None = None,
     ) -> None:
-        self._rpc = JsonRpcClient(base_url, _ERRORS, login=login, session=session, on_request=on_request)
+        self._rpc = JsonRpcClient(base_url, WALLET_ERRORS, login=login, session=session, on_request=on_request)
 
     async def aclose(self) -> None:
         """Close the connection; the wallet stays open."""

@@ -23,6 +23,7 @@ FINALIZER = f"{GROUP}/close-wallets"
 POOL_FINALIZER = f"{GROUP}/sessions-closed"
 """On a WalletPool: the object stays for as long as sessions hold its slots."""
 
+GATEWAY_NAME = "xmr-escrow-gateway"
 OPERATOR_NAME = "xmr-escrow-operator"
 
 WALLET_RPC = "monero-wallet-rpc"
@@ -76,6 +77,10 @@ class Label:
     """Annotation of a deed: how the trade that its wallet served ended."""
     TOUCH = f"{GROUP}/touched-at"
     """Annotation that clients set on an EscrowSession to signal that it is in use."""
+    SIGNING_ROUND = f"{GROUP}/signing-rounds"
+    """Annotation in which the gateway notes who exported for a signing round, see core.signing."""
+    KEY_IMAGES = f"{GROUP}/key-images-at"
+    """Annotation in which the operator notes when it let the session's wallets exchange key images."""
     SECRET_USE = f"{GROUP}/secret-use"
     """Label that users set on a Secret: the use for which specs may name it (core.secretuse)."""
 

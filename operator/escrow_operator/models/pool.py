@@ -97,6 +97,13 @@ class PoolNetworkPolicy:
 
 
 @part(config=PART, frozen=True, slots=True, kw_only=True)
+class PoolGateway:
+    """What callers of the gateway may do; the gateway reads it."""
+
+    allow_key_methods: bool = False
+
+
+@part(config=PART, frozen=True, slots=True, kw_only=True)
 class PoolSpec:
     """The spec of a WalletPool. The schema's defaults are repeated here for objects that are older than them."""
 
@@ -115,7 +122,9 @@ class PoolSpec:
     tolerations: tuple[dict[str, Any], ...] = ()
     affinity: dict[str, Any] | None = None
     priority_class_name: str | None = None
+    connection_secrets: bool = True
     network_policy: PoolNetworkPolicy = PoolNetworkPolicy()
+    gateway: PoolGateway = PoolGateway()
 
 
 _SPEC = TypeAdapter(PoolSpec)

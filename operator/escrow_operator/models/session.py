@@ -148,6 +148,10 @@ LONGEST_TOUCH = 64
 """Characters of a touch that are kept: a time is shorter, and an annotation may have 256 KiB."""
 
 
+LONGEST_ROUNDS = 2_048
+"""Characters of the signing rounds that are read; a longer text is none of the gateway's."""
+
+
 class SessionKey(NamedTuple):
     """Namespace and name of an EscrowSession."""
 
@@ -165,7 +169,11 @@ class Session(ApiObject):
     key: SessionKey
     finalizers: Finalizers
     touch: str | None
-    """The text of the last touch by a client, see ``Label.TOUCH``; the only annotation that is kept."""
+    """The text of the last touch by a client, see ``Label.TOUCH``."""
+    signing: str | None = None
+    """The text of the signing rounds under way, see ``Label.SIGNING_ROUND``."""
+    key_images_at: str | None = None
+    """When the wallets exchanged key images last, see ``Label.KEY_IMAGES``; no other annotation is kept."""
     created_at: str
     spec: SessionSpec
 
@@ -182,7 +190,9 @@ class Session(ApiObject):
             key=SessionKey(meta["namespace"], meta["name"]),
             **head(body),
             finalizers=Finalizers.parse(meta, FINALIZER),
-            touch=_touch(meta),
+            touch=_annotation(meta, Label.TOUCH, LONGEST_TOUCH),
+            signing=_annotation(meta, Label.SIGNING_ROUND, LONGEST_ROUNDS + 1),
+            key_images_at=_annotation(meta, Label.KEY_IMAGES, LONGEST_TOUCH),
             created_at=meta["creationTimestamp"],
             spec=_SPEC.validate_python(body["spec"]),
         )
@@ -193,6 +203,6 @@ class Session(ApiObject):
         return Phase(self.status.get("phase", Phase.PENDING))
 
 
-def _touch(meta: dict[str, Any]) -> str | None:
-    text = (meta.get("annotations") or {}).get(Label.TOUCH)
-    return str(text)[:LONGEST_TOUCH] if text else None
+def _annotation(meta: dict[str, Any], name: str, longest: int) -> str | None:
+    text = (meta.get("annotations") or {}).get(name)
+    return str(text)[:longest] if text else None

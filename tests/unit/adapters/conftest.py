@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
@@ -16,6 +17,13 @@ from unit.adapters.fake_server import FakeServer, Handler, MakeWallet, Serve
 @pytest.fixture
 async def serve() -> AsyncIterator[Serve]:
     """Starts a server that answers everything with a handler."""
+    async with serving() as start:
+        yield start
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[Serve]:
+    """The same, for a block."""
     servers: list[TestServer] = []
 
     async def start(handler: Handler) -> str:

@@ -55,13 +55,19 @@ def refusal(values: Object) -> str:
     return done.stderr
 
 
-def of_kind(objects: list[Object], kind: str) -> list[Object]:
-    """Some of the objects."""
-    return [found for found in objects if found["kind"] == kind]
+def of_kind(objects: list[Object], kind: str, *, gateway: bool = False) -> list[Object]:
+    """Those of a kind, without the gateway's; or the gateway's alone."""
+    return [found for found in objects if found["kind"] == kind and is_gateways(found) is gateway]
 
 
-def container(objects: list[Object]) -> Object:
-    """The operator's container."""
-    (deployment,) = of_kind(objects, "Deployment")
+def is_gateways(found: Object) -> bool:
+    """Whether an object is of the gateway."""
+    labels = found["metadata"].get("labels") or {}
+    return bool(labels.get("app.kubernetes.io/name") == "xmr-escrow-gateway")
+
+
+def container(objects: list[Object], *, gateway: bool = False) -> Object:
+    """The operator's container, or the gateway's."""
+    (deployment,) = of_kind(objects, "Deployment", gateway=gateway)
     (found,) = deployment["spec"]["template"]["spec"]["containers"]
     return dict(found)

@@ -10,13 +10,15 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from escrow_gateway.server import DRAIN_SECONDS
+from escrow_gateway.settings import Settings as GatewaySettings
 from escrow_operator.adapters.health import ALIVE_PATH, READY_PATH
 from escrow_operator.core.manifests.pool import network_policy
 from escrow_operator.models.common import Label
 from escrow_operator.models.pool import Pool
 from escrow_operator.settings import Settings
 from testbed.settings import REPO_ROOT
-from unit.packaging.helm import CHART, IMAGE, Object, container, of_kind, refusal, render, run
+from unit.packaging.helm import CHART, IMAGE, Object, container, is_gateways, of_kind, refusal, render, run
 
 POOL_SPEC = {"image": "wallet:1", "daemon": {"address": "monerod:18081", "network": "regtest"}}
 
@@ -55,7 +57,10 @@ def test_the_variables_are_those_that_the_settings_know() -> None:
 
 
 def test_the_chart_has_the_operators_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    defaults = Settings(slot_login_image="registry.invalid/xmr-escrow/operator:0.1.0")
+    defaults = Settings(
+        slot_login_image="registry.invalid/xmr-escrow/operator:0.1.0",
+        logins_secret="xmr-escrow-operator-gateway-logins",
+    )
 
     assert read_settings(render(), monkeypatch) == defaults
 
@@ -91,6 +96,75 @@ def test_values_reach_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
         "probe": settings.probe_port,
         "metrics": settings.metrics_port,
     }
+
+
+def test_the_gateway_understands_its_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = dict(variables(GatewaySettings, "XMR_ESCROW_GATEWAY_"))
+    objects = render({"gateway": {"limits": {"callDeadline": "90s", "longestWait": "5s", "callsPerWallet": 3}}})
+    found = {
+        entry["name"]: entry.get("value", "xmr-escrow-system")
+        for entry in container(objects, gateway=True)["env"]
+        if entry["name"] not in NOT_AN_OPTION
+    }
+    assert found.keys() <= known.keys()
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    settings = GatewaySettings()
+    assert (settings.call_deadline.seconds, settings.longest_wait.seconds, settings.calls_per_wallet) == (90, 5, 3)
+    assert settings.logins_secret == environment(objects)["XMR_ESCROW_LOGINS_SECRET"]
+
+
+def test_without_a_gateway_the_operator_tells_nobody_the_logins() -> None:
+    objects = render({"gateway": {"enabled": False}})
+    assert environment(objects)["XMR_ESCROW_LOGINS_SECRET"] == ""
+    assert not any(is_gateways(found) for found in objects)
+
+
+def test_the_gateway_has_no_rights_on_its_node_and_outlives_a_drain() -> None:
+    objects = render()
+    (deployment,) = of_kind(objects, "Deployment", gateway=True)
+    pod = deployment["spec"]["template"]["spec"]
+    (only,) = pod["containers"]
+    assert deployment["spec"]["replicas"] == 2
+    assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert only["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    (budget,) = of_kind(objects, "PodDisruptionBudget", gateway=True)
+    (service,) = of_kind(objects, "Service", gateway=True)
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    for selector in (budget["spec"]["selector"]["matchLabels"], service["spec"]["selector"]):
+        assert selector.items() <= labels.items()
+    longest = GatewaySettings.model_fields["call_deadline"].default.total_seconds() + DRAIN_SECONDS
+    assert pod["terminationGracePeriodSeconds"] > longest + 10
+
+
+@pytest.mark.parametrize(
+    ("tls", "made", "used"),
+    [
+        ({}, "Secret", "xmr-escrow-operator-gateway-tls"),
+        ({"secretName": "mine"}, None, "mine"),
+        ({"certManager": {"issuer": "ca"}}, "Certificate", "xmr-escrow-operator-gateway-tls"),
+    ],
+)
+def test_the_gateways_certificate(tls: Object, made: str | None, used: str) -> None:
+    objects = render({"gateway": {"tls": tls}})
+    found = [item["kind"] for item in objects if item["kind"] in ("Secret", "Certificate")]
+    assert found == ([made] if made else [])
+    (deployment,) = of_kind(objects, "Deployment", gateway=True)
+    assert deployment["spec"]["template"]["spec"]["volumes"][0]["secret"]["secretName"] == used
+
+
+@pytest.mark.parametrize("values", [{}, {"watchNamespaces": ["shop", "xmr-escrow-system"]}])
+def test_no_two_objects_are_one(values: Object) -> None:
+    """The release's own namespace may be one of those that are served."""
+    keys = [
+        (found["kind"], found["metadata"].get("namespace", ""), found["metadata"]["name"]) for found in render(values)
+    ]
+    assert len(keys) == len(set(keys))
 
 
 def test_slots_get_the_operators_own_image() -> None:
@@ -131,10 +205,12 @@ def test_pools_let_the_operator_in(release: str) -> None:
     (deployment,) = of_kind(objects, "Deployment")
     meta = {"namespace": "shop", "name": "default", "uid": "u", "resourceVersion": "1"}
     policy = network_policy(Pool.parse({"metadata": meta, "spec": POOL_SPEC}), "xmr-escrow-system")
-    wanted = policy["spec"]["ingress"][0]["from"][0]["podSelector"]["matchLabels"]
+    (wanted,) = policy["spec"]["ingress"][0]["from"][0]["podSelector"]["matchExpressions"]
+    (beside,) = of_kind(objects, "Deployment", gateway=True)
 
     labels = deployment["spec"]["template"]["metadata"]["labels"]
-    assert wanted.items() <= labels.items()
+    for found in (labels, beside["spec"]["template"]["metadata"]["labels"]):
+        assert found[wanted["key"]] in wanted["values"]
     assert labels["team"] == "payments"
     assert deployment["spec"]["selector"]["matchLabels"].items() <= labels.items()
 
@@ -151,7 +227,9 @@ def test_names_fit_and_belong_together(release: str) -> None:
         {"kind": "ServiceAccount", "name": account["metadata"]["name"], "namespace": "xmr-escrow-system"}
     ]
     assert binding["roleRef"]["name"] in [role["metadata"]["name"] for role in of_kind(objects, "ClusterRole")]
-    assert all(len(found["metadata"]["name"]) <= 52 for found in objects)
+    assert all(len(found["metadata"]["name"]) <= 52 for found in objects if not is_gateways(found))
+    (service,) = of_kind(objects, "Service", gateway=True)
+    assert len(service["metadata"]["name"]) <= 63, "it is a DNS label"
 
 
 def test_what_pods_may_have_reaches_the_pod() -> None:
@@ -173,7 +251,11 @@ def test_what_pods_may_have_reaches_the_pod() -> None:
 
 def test_an_account_of_ones_own() -> None:
     objects = render(
-        {"serviceAccount": {"create": False, "name": "mine"}, "rbac": {"create": False, "userRoles": False}}
+        {
+            "serviceAccount": {"create": False, "name": "mine"},
+            "rbac": {"create": False, "userRoles": False},
+            "gateway": {"enabled": False},
+        }
     )
 
     assert {found["kind"] for found in objects} == {"Deployment"}

@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
+from escrow_gateway.methods import Access
 from testbed import tools
 from testbed.settings import REPO_ROOT
 from unit.packaging.helm import CHART, Object, container, helm, of_kind, render
@@ -90,7 +91,7 @@ def test_kustomize_installs_what_helm_installs() -> None:
 
     assert len(crds) == len(list(CRDS.glob("*.yaml")))
     assert {key: value for key, value in objects.items() if key not in crds | {("Namespace", "xmr-escrow-system")}} == (
-        by_name(render())
+        by_name(render({"gateway": {"tls": {"secretName": "xmr-escrow-operator-gateway-tls"}}}))
     )
     for item in objects.values():
         assert item["metadata"].get("namespace", "xmr-escrow-system") == "xmr-escrow-system"
@@ -148,6 +149,14 @@ def test_the_strict_schema_catches_a_typo() -> None:
 
     with pytest.raises(jsonschema.ValidationError, match="trust"):
         jsonschema.Draft202012Validator(schema).validate(spec)
+
+
+def test_a_gateway_role_is_one_wallet_of_one_trade() -> None:
+    objects = list(yaml.safe_load_all((DEPLOY / "examples" / "gateway-role.yaml").read_text()))
+    (role,) = of_kind(objects, "Role")
+    (rule,) = role["rules"]
+    assert (rule["resources"], rule["resourceNames"]) == (["escrowsessions/vendor"], ["trade-1"])
+    assert set(rule["verbs"]) <= {access.value for access in Access}
 
 
 def test_a_clients_role_opens_one_connection_and_nothing_else() -> None:

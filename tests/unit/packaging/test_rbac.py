@@ -1,6 +1,7 @@
 """The operator's role is what its code uses: nothing is missing and nothing is too much."""
 
 import ast
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -41,6 +42,7 @@ VERBS = {
     "create": {"create"},
     "apply": {"create", "patch"},  # server-side apply makes what is missing
     "patch": {"patch"},
+    "merge": {"patch"},
     "delete": {"delete"},
 }
 """What the API server asks for, by method of adapters.kube.Kube."""
@@ -273,6 +275,49 @@ def test_with_chosen_namespaces_it_has_no_rights_elsewhere() -> None:
         assert binding["subjects"][0]["namespace"] == "xmr-escrow-system"
 
 
+PARTIES = {f"xmr-escrow-{role}": role for role in ROLES}
+"""The roles for callers of the gateway."""
+
+
+def test_a_partys_role_is_its_wallet_without_its_keys() -> None:
+    for name, role in PARTIES.items():
+        assert granted(user_role(name)["rules"]) == {
+            ("xmr-escrow.dev", f"escrowsessions/{role}"): {"read", "sign", "relay"},
+            ("xmr-escrow.dev", "escrowsessions"): {"get"},
+        }
+    assert granted(user_role("xmr-escrow-wallet-view")["rules"]) == {
+        ("xmr-escrow.dev", f"escrowsessions/{role}"): {"read"} for role in ROLES
+    }
+
+
+@pytest.mark.parametrize("values", [{}, {"watchNamespaces": ["shop"]}])
+def test_the_gateway_reads_one_secret_and_changes_sessions_alone(values: Object) -> None:
+    objects = render(values)
+    roles = of_kind(objects, "Role", gateway=True)
+    account = "xmr-escrow-operator-gateway"
+    mine = [
+        role
+        for role in roles
+        if role["metadata"]["name"].startswith(account) and "logins" not in role["metadata"]["name"]
+    ]
+    (cluster,) = of_kind(objects, "ClusterRole", gateway=True)
+    rules = cluster["rules"] + [rule for role in mine for rule in role["rules"]]
+    assert granted(rules) == {
+        ("authentication.k8s.io", "tokenreviews"): {"create"},
+        ("authorization.k8s.io", "subjectaccessreviews"): {"create"},
+        ("", "secrets"): {"get"},
+        ("xmr-escrow.dev", "escrowsessions"): {"get", "create", "patch"},
+        ("xmr-escrow.dev", "walletpools"): {"get"},
+    }
+    (secret,) = (rule for rule in rules if rule["resources"] == ["secrets"])
+    assert secret["resourceNames"] == [f"{account}-logins"]
+    (found,) = of_kind(objects, "ValidatingAdmissionPolicy", gateway=True)
+    text = json.dumps(found["spec"])
+    for annotation in (Label.TOUCH, Label.SIGNING_ROUND):
+        assert f"'{annotation}'" in text
+    assert re.search(r"\[\^:\]\+:xmr-escrow-operator-gateway\$", text)
+
+
 USERS = ("xmr-escrow-view", "xmr-escrow-session-edit", "xmr-escrow-pool-admin")
 """The roles for people."""
 
@@ -288,7 +333,7 @@ def user_role(name: str) -> Object:
 def test_the_roles_for_people_are_these() -> None:
     names = {role["metadata"]["name"] for role in of_kind(render(), "ClusterRole")}
 
-    assert names == {"xmr-escrow-operator", *USERS}
+    assert names == {"xmr-escrow-operator", "xmr-escrow-wallet-view", *USERS, *PARTIES}
 
 
 @pytest.mark.parametrize("name", USERS)

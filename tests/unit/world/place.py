@@ -121,6 +121,12 @@ class World:
             },
         )
 
+    def change_pool(self, **spec: Any) -> None:
+        """Somebody changes fields of the pool's spec."""
+        body = self.kube.find(POOLS, "default", SHOP)
+        assert body is not None
+        self.kube.put(POOLS, {**body, "spec": {**body["spec"], **spec}})
+
     @property
     def operator(self) -> wiring.Operator:
         """The running one."""

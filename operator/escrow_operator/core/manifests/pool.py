@@ -17,7 +17,7 @@ from escrow_operator.core.manifests.common import (
     service_name,
     volume_claim_name,
 )
-from escrow_operator.models.common import OPERATOR_NAME, WALLET_RPC, Label, Role
+from escrow_operator.models.common import GATEWAY_NAME, OPERATOR_NAME, WALLET_RPC, Label, Role
 from escrow_operator.models.pool import DIGEST_DIGITS, Network, Pool
 from escrow_operator.models.slot import Slot
 
@@ -90,10 +90,14 @@ def service(pool: Pool) -> dict[str, Any]:
 
 
 def network_policy(pool: Pool, operator_namespace: str) -> dict[str, Any]:
-    """The NetworkPolicy that admits only the operator and the pool's ``clients`` to the wallet pods."""
-    operator = {
+    """The NetworkPolicy that admits only operator, gateway and the pool's ``clients`` to the wallet pods."""
+    ours = {
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": operator_namespace}},
-        "podSelector": {"matchLabels": {"app.kubernetes.io/name": OPERATOR_NAME}},
+        "podSelector": {
+            "matchExpressions": [
+                {"key": "app.kubernetes.io/name", "operator": "In", "values": [OPERATOR_NAME, GATEWAY_NAME]}
+            ]
+        },
     }
     return {
         "apiVersion": "networking.k8s.io/v1",
@@ -104,7 +108,7 @@ def network_policy(pool: Pool, operator_namespace: str) -> dict[str, Any]:
             "policyTypes": ["Ingress"],
             "ingress": [
                 {
-                    "from": [operator, *pool.spec.network_policy.clients],
+                    "from": [ours, *pool.spec.network_policy.clients],
                     "ports": [{"port": RPC_PORT, "protocol": "TCP"}],
                 }
             ],

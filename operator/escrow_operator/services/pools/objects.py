@@ -13,10 +13,11 @@ from escrow_operator.core.manifests import pool as manifests
 from escrow_operator.core.manifests.common import deployment_name, service_name, volume_claim_name
 from escrow_operator.core.ownership import object_problem, volume_claim_problem
 from escrow_operator.models.common import ROLES, Role
-from escrow_operator.models.pool import Pool
+from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.services.context import Context
 from escrow_operator.services.monerod.poller import DaemonPoller
 from escrow_operator.services.pools.drift import Applied
+from escrow_operator.services.pools.gateway_logins import GatewayLogins
 from escrow_operator.services.runtime.gather import gather_all
 from escrow_operator.services.runtime.outcomes import NotOurs
 from escrow_operator.services.wallets.clients import WalletClients
@@ -39,10 +40,19 @@ class CurrentTemplates:
 class PoolObjects:
     """Applies objects only when their desired state changed, or others changed them."""
 
-    def __init__(self, ctx: Context, *, applied: Applied, daemons: DaemonPoller, wallets: WalletClients) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        *,
+        applied: Applied,
+        daemons: DaemonPoller,
+        logins: GatewayLogins,
+        wallets: WalletClients,
+    ) -> None:
         self._kube, self._settings, self._memory = ctx.kube, ctx.settings, ctx.memory
         self._applied = applied
         self._daemons = daemons
+        self._logins = logins
         self._wallets = wallets
 
     async def apply_all(self, pool: Pool, *, replicas: int) -> None:
@@ -59,6 +69,7 @@ class PoolObjects:
 
     async def _apply_all(self, pool: Pool, replicas: int) -> None:
         key_id = await self._wallets.ensure_login_key(pool)
+        await self._logins.publish(pool)
         for role in ROLES:
             await self._ensure_volume_claim(pool, role)
         guards: list[tuple[Resource, dict[str, Any]]] = [(SERVICES, manifests.service(pool))]
@@ -91,6 +102,10 @@ class PoolObjects:
             await gather_all(
                 self._apply(pool, resource, body, uid) for (resource, body), uid in zip(group, known, strict=True)
             )
+
+    async def gone(self, pool: PoolKey) -> None:
+        """Do what is left to do after a pool is gone; its objects are collected as garbage."""
+        await self._logins.withdraw(pool)
 
     async def stop(self, pool: Pool) -> None:
         """Scale the Deployments to zero, which ends the free slots. Adopted pods belong to no Deployment any more."""

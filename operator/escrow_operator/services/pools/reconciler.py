@@ -78,6 +78,7 @@ class PoolReconciler:
         pool = self._store.pools.get(key)
         if pool is None:
             await self._daemons.forget(key)
+            await self._objects.gone(key)
             return None
         self._wallets.notice(key, self._store.slots_of_pool(key))
         self._wakeups.prepare(key)

@@ -8,6 +8,7 @@ from escrow_operator.services.context import Context
 from escrow_operator.services.monerod.poller import DaemonPoller
 from escrow_operator.services.namespaces import Namespaces
 from escrow_operator.services.pools.drift import DriftDetector
+from escrow_operator.services.pools.gateway_logins import GatewayLogins
 from escrow_operator.services.resync.relist import Relist, Versions
 from escrow_operator.services.runtime.work_queue import LONGEST_DELAY
 from escrow_operator.services.wallets.clients import WalletClients
@@ -37,6 +38,7 @@ class PeriodicResync:
         daemons: DaemonPoller,
         drift: DriftDetector,
         namespaces: Namespaces,
+        logins: GatewayLogins,
         relist: Relist,
         wallets: WalletClients,
     ) -> None:
@@ -47,6 +49,7 @@ class PeriodicResync:
         self._relist = relist
         self._daemons = daemons
         self._drift = drift
+        self._logins = logins
         self._closer = closer
         self._namespaces = namespaces
         self._wallets = wallets
@@ -100,10 +103,12 @@ class PeriodicResync:
         if self._resynced is None:
             # Full lists were read at the start a moment ago, but not the EndpointSlices that a crash may have left.
             await self._find_stale()
+            await self._logins.prune()
             self._resynced = self._clock.monotonic()
         elif self._clock.monotonic() - self._resynced >= self._resync_interval:
             await self._resync()
             await self._find_stale()
+            await self._logins.prune()
             self._resynced = self._clock.monotonic()
         for pool in list(self._store.pools):
             self._wakeups.pool(pool)

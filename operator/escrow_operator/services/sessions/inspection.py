@@ -19,6 +19,7 @@ from escrow_operator.services.monerod.poller import DaemonPoller
 from escrow_operator.services.runtime.outcomes import RETRY_SECONDS, Blocked, CutOff, SlotBroken, no_pool
 from escrow_operator.services.slots.claims import Slots
 from escrow_operator.services.wallets.monitor import SYNCING_SECONDS, Survey, WalletMonitor
+from escrow_operator.services.wallets.signing_rounds import SigningRounds
 
 LOOKS_FOR_ONE_HEIGHT = 2
 """Attempts to read the wallets and monerod at one height. Heights must be equal, not "at least monerod's": in a
@@ -41,6 +42,7 @@ class Inspector:
         self._store = ctx.store
         self._daemons = daemons
         self._monitor = monitor
+        self._rounds = SigningRounds(ctx)
         self._facts_of: WeakKeyDictionary[Survey, tuple[Wanted, ChainMark, ChainFacts]] = WeakKeyDictionary()
 
     def pool(self, session: Session) -> Pool:
@@ -97,7 +99,7 @@ class Inspector:
             if chain is None:
                 continue
             reading = Reading(survey.money, chain)
-            if not await self._monitor.share_key_images(session.uid, escrow.slots, reading, wanted):
+            if not await self._share_key_images(escrow, reading, wanted):
                 return survey, chain
             survey, chain = await self._once(escrow, wanted)
             if chain is not None:
@@ -107,6 +109,19 @@ class Inspector:
             f"The wallets are at block {survey.height}, monerod is at {self.height(session)}.",
             retry_after=SYNCING_SECONDS,
         )
+
+    async def _share_key_images(self, escrow: Escrow, reading: Reading, wanted: Wanted) -> bool:
+        """Let the wallets exchange key images if that is due, and nobody's signing round is in the way."""
+        session = escrow.session
+        if not self._monitor.is_exchange_due(session.uid, reading, wanted):
+            self._rounds.forget(session)
+            return False
+        try:
+            async with self._rounds.exchange(session) as may:
+                return may and await self._monitor.share_key_images(session.uid, escrow.slots, reading, wanted)
+        except TimeoutError:
+            # One that was cut off counts as made, and failed.
+            return True
 
     async def _once(self, escrow: Escrow, wanted: Wanted) -> tuple[Survey, ChainFacts | None]:
         """The answers of the wallets and of monerod; None for monerod's when it is at another height."""

@@ -204,7 +204,7 @@ class SessionOpener:
         report = Report(
             Phase.OPENING,
             health(Phase.OPENING, OPENING, "The wallets are being opened."),
-            {"wallets": wallet_fields(session, slots, opened=False)},
+            {"wallets": wallet_fields(session, slots, opened=False, secrets=self.hands_out(session))},
         )
         return await self._status.report(session, report)
 
@@ -282,13 +282,21 @@ class SessionOpener:
             await self._kube.apply(ENDPOINT_SLICES, namespace, body)
         published.places = places
 
+    def hands_out(self, session: Session) -> bool:
+        """Whether a session has connection Secrets: as when it opened, or as its pool says for one that opens."""
+        told: Mapping[str, Any] = session.status.get("wallets") or {}
+        if session.phase in OPEN_PHASES and told:
+            return any("secret" in wallet for wallet in told.values())
+        pool = self._store.pools.get(session.pool_key)
+        return pool is None or pool.spec.connection_secrets
+
     async def _publish(self, session: Session, slots: Slots) -> None:
         """Write connection Secrets and host names, where they differ from those of the present slots."""
         await both(self._point(session, slots), self._hand_out(session, slots))
 
     async def _hand_out(self, session: Session, slots: Slots) -> None:
         published, marks = self._memory.of(session.uid, _Published), _logins(slots)
-        if published.logins == marks:
+        if published.logins == marks or not self.hands_out(session):
             return
         namespace = session.key.namespace
         logins = {role: await self._wallets.login(slots[role]) for role in ROLES}
@@ -315,13 +323,15 @@ def _places(slots: Slots) -> tuple[Any, ...]:
     return tuple((role, slot.uid, slot.ip, slot.node, slot.usable) for role, slot in sorted(slots.items()))
 
 
-def wallet_fields(session: Session, slots: Slots, *, opened: bool) -> dict[str, Any]:
-    """The ``wallets`` field of the status, by role."""
+def wallet_fields(session: Session, slots: Slots, *, opened: bool, secrets: bool) -> dict[str, Any]:
+    """The ``wallets`` field of the status, by role; ``secrets`` tells whether there are connection Secrets."""
     return {
         role.value: {
             "pod": slot.name,
+            "podUID": slot.uid,
+            "podIP": slot.ip,
             "endpoint": endpoint_url(session.key, session.pool_key, role),
-            "secret": connection_name(session.key, role),
+            **({"secret": connection_name(session.key, role)} if secrets else {}),
             "file": slot.wallet_file,
             "opened": opened,
         }

@@ -189,7 +189,7 @@ class SessionReconciler:
         phase = session.phase if session.phase in OPEN_PHASES else Phase.ACTIVE
         fields: dict[str, Any] = {
             "address": escrow.address,
-            "wallets": wallet_fields(session, escrow.slots, opened=True),
+            "wallets": wallet_fields(session, escrow.slots, opened=True, secrets=self._opener.hands_out(session)),
             "openedAt": session.status.get("openedAt") or format_time(now),
             "failure": None,
             "opening": None,
@@ -291,7 +291,7 @@ class SessionReconciler:
         still_open = blocked.reason in STILL_OPEN and is_open(session) and set(held) == set(ROLES)
         if phase in OPEN_PHASES:
             fields |= self._clocks(session, now)
-            fields["wallets"] = wallet_fields(session, held, opened=False) | {
+            fields["wallets"] = wallet_fields(session, held, opened=False, secrets=self._opener.hands_out(session)) | {
                 role: wallet
                 for role, wallet in (session.status.get("wallets") or {}).items()
                 if role in held and wallet.get("pod") == held[role].name and blocked.reason in STILL_OPEN

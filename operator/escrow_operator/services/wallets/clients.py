@@ -96,6 +96,11 @@ class WalletClients:
         self._keys[pool.key] = _LoginKey(pool.uid, key)
         return key_id(key)
 
+    def login_key(self, pool: Pool) -> str | None:
+        """The pool's login key, if it is known and was verified to be the pool's own."""
+        known = self._keys.get(pool.key)
+        return known.key if known is not None and known.pool_uid == pool.uid else None
+
     def forget_login_key(self, pool: PoolKey) -> None:
         """Drop the cached login key of a pool, whose Secret may have been deleted; it is read again when needed."""
         self._keys.pop(pool, None)

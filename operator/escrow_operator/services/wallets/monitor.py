@@ -125,6 +125,13 @@ class WalletMonitor:
         watched.known = known if known.survey.height == chain.height else None
         return known.survey
 
+    def is_exchange_due(self, session_uid: str, reading: Reading, wanted: Wanted) -> bool:
+        """Whether ``share_key_images`` would let the wallets exchange key images now."""
+        watched = self._memory.of(session_uid, _Watched)
+        if watched.exchange is not None:
+            watched.exchange = up_to_date(watched.exchange, reading, wanted)
+        return watched.known is not None and is_due(reading, watched.exchange, wanted, now=self._clock.monotonic())
+
     async def share_key_images(
         self, session_uid: str, slots: Mapping[Role, Slot], reading: Reading, wanted: Wanted
     ) -> bool:
@@ -132,18 +139,16 @@ class WalletMonitor:
 
         Only wallets that list the same outputs take part.
         """
-        now = self._clock.monotonic()
         watched = self._memory.of(session_uid, _Watched)
-        if watched.exchange is not None:
-            watched.exchange = up_to_date(watched.exchange, reading, wanted)
-        last, known = watched.exchange, watched.known
-        if known is None or not is_due(reading, last, wanted, now=now):
+        known = watched.known
+        if known is None or not self.is_exchange_due(session_uid, reading, wanted):
             return False
+        now = self._clock.monotonic()
         watched.exchange = Exchange(unknown(reading), occasions(reading, wanted), now, failed=True)
+        watched.doubted = True
         clients = {role: await self._wallets.client(slots[role]) for role in cosigners(known.views)}
         if await exchange(clients):
             watched.exchange = dataclasses.replace(watched.exchange, failed=False)
-        watched.doubted = True
         return True
 
     async def _still_holds(self, known: _Known, slots: Mapping[Role, Slot], address: str, chain: ChainMark) -> bool:

@@ -128,14 +128,19 @@ def test_adopted_slots_stay_behind_the_policy_and_other_pools_are_not_behind_it(
     assert matches(SLOT_LABELS, template), "else the operator would not see it"
 
 
-def test_only_the_operator_and_who_is_named_reach_wallets_and_only_their_port() -> None:
+def test_only_operator_gateway_and_who_is_named_reach_wallets_and_only_their_port() -> None:
     client = {"podSelector": {"matchLabels": {"app": "checkout"}}}
     policy = manifests.network_policy(pool(networkPolicy={"enabled": True, "clients": [client]}), "operators")["spec"]
     (rule,) = policy["ingress"]
-    operator, *clients = rule["from"]
+    ours, *clients = rule["from"]
     assert clients == [client]
-    assert operator["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "operators"}
-    assert operator["podSelector"]["matchLabels"], "not whatever runs in its namespace"
+    assert ours["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "operators"}
+    (named,) = ours["podSelector"]["matchExpressions"]
+    assert named == {
+        "key": "app.kubernetes.io/name",
+        "operator": "In",
+        "values": ["xmr-escrow-operator", "xmr-escrow-gateway"],
+    }
     assert rule["ports"] == [{"port": RPC_PORT, "protocol": "TCP"}]
     assert policy["policyTypes"] == ["Ingress"]
 

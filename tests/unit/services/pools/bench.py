@@ -22,6 +22,7 @@ from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.session import Phase, Session
 from escrow_operator.services.monerod.poller import DaemonPoller
 from escrow_operator.services.pools.drift import Applied
+from escrow_operator.services.pools.gateway_logins import GatewayLogins
 from escrow_operator.services.pools.objects import PoolObjects
 from escrow_operator.services.pools.reconciler import PoolReconciler
 from escrow_operator.services.pools.scheduling_gates import SchedulingGates
@@ -97,12 +98,13 @@ class Bench:
         self.prepared = PreparedEscrows(ctx)
         self.claims = SlotClaims(ctx, Capacity(ctx), self.prepared)
         daemons = cast("DaemonPoller", self.daemons)
+        logins = GatewayLogins(ctx, self.wallets)
         self.service = PoolReconciler(
             ctx,
             claims=self.claims,
             daemons=daemons,
             gates=SchedulingGates(ctx),
-            objects=PoolObjects(ctx, applied=Applied(ctx), daemons=daemons, wallets=self.wallets),
+            objects=PoolObjects(ctx, applied=Applied(ctx), daemons=daemons, logins=logins, wallets=self.wallets),
             prepared=self.prepared,
             status=StatusWriter(ctx),
             wallets=self.wallets,

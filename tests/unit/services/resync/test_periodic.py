@@ -14,6 +14,7 @@ from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.session import Phase, Session, SessionKey
 from escrow_operator.services.namespaces import Namespaces
 from escrow_operator.services.pools.drift import Applied, DriftDetector
+from escrow_operator.services.pools.gateway_logins import GatewayLogins
 from escrow_operator.services.resync import periodic
 from escrow_operator.services.resync.periodic import START_PATIENCE, PeriodicResync
 from escrow_operator.services.resync.relist import Relist
@@ -45,6 +46,7 @@ class Bench:
             closer=WalletCloser(ctx, cast("Any", self), cast("Any", self)),
             daemons=cast("Any", self),
             drift=DriftDetector(ctx, Applied(ctx), namespaces),
+            logins=GatewayLogins(ctx, cast("Any", self)),
             namespaces=namespaces,
             relist=Relist(ctx, namespaces),
             wallets=cast("Any", self),

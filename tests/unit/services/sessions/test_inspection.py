@@ -78,7 +78,7 @@ class Trade:
     async def read(self, *_: object) -> Survey:
         return self.survey
 
-    async def share_key_images(self, *_: object) -> bool:
+    def is_exchange_due(self, *_: object) -> bool:
         return False
 
     async def facts(self, *_: object) -> ChainFacts:

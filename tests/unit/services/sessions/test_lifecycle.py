@@ -552,3 +552,32 @@ async def test_an_amount_that_is_corrected_while_the_wallets_open_is_the_one_tha
     status = await world.settle(until=lambda s: s.get("phase") == "Active")
     assert status["address"]
     assert world.condition("Ready") == ("True", "WalletsOpen")
+
+
+async def test_the_status_says_where_the_gateway_finds_the_wallets(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await active(monkeypatch)
+    for role in ROLES:
+        wallet = world.status()["wallets"][role]
+        pod = world.kube.find(PODS, wallet["pod"])
+        assert pod is not None
+        assert (wallet["podUID"], wallet["podIP"]) == (pod["metadata"]["uid"], pod["status"]["podIP"])
+
+
+async def test_a_pool_may_have_no_connection_secrets_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch)
+    await world.start()
+    world.change_pool(connectionSecrets=False)
+    world.warm()
+    world.apply()
+    assert (await world.settle())["phase"] == "Active"
+    assert not world.secret_names() & CONNECTIONS
+    assert all("secret" not in wallet for wallet in world.status()["wallets"].values())
+
+
+async def test_an_open_session_keeps_what_it_told_its_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await active(monkeypatch)
+    world.change_pool(connectionSecrets=False)
+    world.chain.height += 1
+    await world.settle()
+    assert all("secret" in wallet for wallet in world.status()["wallets"].values())
+    assert world.secret_names() >= CONNECTIONS

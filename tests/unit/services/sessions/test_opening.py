@@ -42,7 +42,7 @@ class Bench:
         return self.told(opened=True)
 
     def told(self, *, opened: bool) -> Session:
-        wallets = {role.value: {"pod": role.value, "opened": opened} for role in ROLES}
+        wallets = {role.value: {"pod": role.value, "secret": "s", "opened": opened} for role in ROLES}
         return session(phase=Phase.ACTIVE, status={"address": "4escrow", "wallets": wallets})
 
     def change(self, role: Role, **change: Any) -> None:

@@ -45,6 +45,9 @@ class Bench:
         fakes: dict[str, Any] = dict.fromkeys(names, self)
         self.service = SessionReconciler(ctx, **fakes, renewal=Renewal(ctx, cast("Any", self)))
 
+    def hands_out(self, _: Session) -> bool:
+        return True
+
     @property
     def session(self) -> Session:
         return self.store.sessions[KEY]
