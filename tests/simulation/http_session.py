@@ -37,12 +37,6 @@ class _Response:
     def close(self) -> None:
         """Nothing is open."""
 
-    async def __aenter__(self) -> _Response:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Nothing is open."""
-
 
 class _Post(AbstractAsyncContextManager[_Response]):
     def __init__(self, response: Awaitable[_Response]) -> None:

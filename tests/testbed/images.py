@@ -44,10 +44,10 @@ def build_wallet(engine: Engine) -> str:
 def _operator(engine: Engine) -> str:
     dockerfile = REPO_ROOT / "operator" / "Dockerfile"
     requirements = REPO_ROOT / "requirements" / "operator.txt"
-    package = REPO_ROOT / "operator" / "escrow_operator"
+    packages = [REPO_ROOT / "operator" / name for name in ("escrow_operator", "escrow_gateway")]
     stock = registry_reachable(engine)
     key = cache.content_hash(
-        [dockerfile, requirements, package],
+        [dockerfile, requirements, *packages],
         root=REPO_ROOT,
         extra=[_flavour(stock, OPERATOR_SUITE, _OPERATOR_PACKAGES)],
     )

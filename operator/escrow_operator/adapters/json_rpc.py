@@ -14,6 +14,7 @@ import contextlib
 import json
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -208,19 +209,19 @@ class JsonRpcClient:
         except TimeoutError:
             raise StillBusy from None
         try:
-            async with await self._challenged(data) as response:
+            async with contextlib.AsyncExitStack() as stack:
                 # Leaving closes the connection unless the body was read to its end.
-                yield response
+                yield await self._challenged(stack, data)
         finally:
             self._lock.release()
 
-    async def _challenged(self, data: bytes) -> aiohttp.ClientResponse:
+    async def _challenged(self, stack: contextlib.AsyncExitStack, data: bytes) -> aiohttp.ClientResponse:
         try:
-            response = await self._open("/json_rpc", data)
+            response = await stack.enter_async_context(self._open("/json_rpc", data))
             if response.status == HTTPStatus.UNAUTHORIZED and self._login is not None:
                 response.close()
                 self._middlewares = self._fresh_login()
-                response = await self._open("/json_rpc", data)
+                response = await stack.enter_async_context(self._open("/json_rpc", data))
         except (aiohttp.ClientError, TimeoutError):
             raise
         except Exception:
@@ -231,11 +232,11 @@ class JsonRpcClient:
 
     async def _post(self, path: str, data: bytes, longest: int) -> tuple[int, bytes]:
         """The HTTP status, and the body if the status is 200, else empty."""
-        async with await self._open(path, data) as response:
+        async with self._open(path, data) as response:
             return response.status, await _read(response, longest) if response.status == HTTPStatus.OK else b""
 
-    async def _open(self, path: str, data: bytes) -> aiohttp.ClientResponse:
-        return await self._http().post(
+    def _open(self, path: str, data: bytes) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        return self._http().post(
             self._base_url + path,
             data=data,
             headers=_HEADERS,
