@@ -22,6 +22,7 @@ BENCHMARKS = {
     "create": ("creating", "from applying a new session to Ready, against the raw key exchange of three wallets"),
     "payment": ("payment", "from a payment, and from its block, to the session's status"),
     "tls": ("tls", "what a wallet's questions to monerod take, over plain HTTP and over TLS"),
+    "gateway": ("gateway", "what the gateway adds to a call, and how many calls a core of it forwards"),
     "capacity": ("capacity", "as many sessions as this machine holds: memory, time, and what ends it"),
     "claims": ("claims", "many sessions that claim slots at once"),
     "scale": ("scale", "what the operator costs with thousands of sessions and pods"),

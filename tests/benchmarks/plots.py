@@ -200,6 +200,24 @@ def _payment(figures: Figures) -> Figure | None:
     return figure
 
 
+def _gateway(figures: Figures) -> Figure | None:
+    """The share of calls that end within a time, directly and through the gateway."""
+    figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
+    axes = figure.subplots()
+    for name, title, color in (("direct", "directly", OLD), ("gateway", "through the gateway", NEW)):
+        values = sorted(1e3 * seconds for seconds in figures[name].get("seconds") or ())
+        if not values:
+            return None
+        _shares(axes, values, len(values), title, color=color)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_xlabel("milliseconds of a call")
+    axes.set_ylabel("share of calls (%)")
+    axes.set_ylim(0, 102)
+    figure.legend(loc="outside upper right", ncols=2)
+    return figure
+
+
 def _tls(figures: Figures) -> Figure:
     """Bars of each way to monerod."""
     sides = {"plain": ("plain HTTP", OLD), "tls": ("TLS", NEW), "identified": ("TLS, with a certificate", SERIES[2])}
@@ -294,6 +312,7 @@ _PLOTS: Mapping[str, Callable[[Figures], Figure | None]] = {
     "create": _create,
     "payment": _payment,
     "tls": _tls,
+    "gateway": _gateway,
     "capacity": _capacity,
     "claims": _claims,
     "scale": _scale,

@@ -255,6 +255,28 @@ def _tls(figures: Figures) -> str:
     return table(("Call: median (min … max)", *head), rows)
 
 
+def _gateway(figures: Figures) -> str:
+    aims = figures["aims"]
+    rows = []
+    for title, found in (
+        ("directly, digest login", figures["direct"]["percentiles"]),
+        ("through the gateway, TLS", figures["gateway"]["percentiles"]),
+        ("added", figures["added"]),
+    ):
+        rows.append((title, *(f"{1e3 * seconds:.2f} ms" for seconds in found.values())))
+    head = (f"`{figures['method']}`", *figures["added"])
+    load = figures["load"]
+    return (
+        table(head, rows)
+        + f"\nAims for what is added: p50 {_met(1e3 * figures['added']['p50'], 1e3 * aims['p50'], form='{:g} ms')},"
+        f" p99 {_met(1e3 * figures['added']['p99'], 1e3 * aims['p99'], form='{:g} ms')}. All wallets at once:"
+        f" {load['requests'] / load['seconds']:.0f} requests/s with {load['cpu_seconds'] / load['seconds']:.2f} cores"
+        f" of the gateway, which is {load['per_core']:.0f} a core"
+        f" ({_met(load['per_core'], aims['per_core'], at_least=True, form='{:.0f}')}); the larger replica took"
+        f" {load['memory'] / 1e6:.0f} MB.\n"
+    )
+
+
 def _capacity(figures: Figures) -> str:
     rows = []
     for point in figures["points"]:
@@ -408,6 +430,14 @@ have it. One is made in any case, for a messaging system that nobody uses and no
 it two, unless the wallets are given a certificate to show (`daemon.tls.clientSecretRef`). Here they are made with 2048
 bits, by the library that the wallet image preloads (`images/wallet/tls_key.c`), and not with Monero's 4096."""
 
+_GATEWAY = """\
+What a backend waits for besides the wallet: the same short call from the same pod in the cluster, in turns directly (a
+kept connection with its digest login) and through the Service of the gateway (TLS, a token that is known, the right
+checked, the session known). Then as many as go, three wallets at once with four callers each: the wallets, which do one
+call at a time, and the gateway share the machine's cores, so what counts is requests for each second of the gateway's
+CPU.
+"""
+
 _CAPACITY = """\
 Real sessions, each with three wallets of its own made by key exchange, in waves until the target or until something is
 used up. The pool is as warm after each wave as before the first, so that differences are due to the sessions alone.
@@ -440,6 +470,7 @@ SECTIONS: Mapping[str, Section] = {
     "create": Section("Making a new escrow", _CREATE, _create),
     "payment": Section("From a payment to the status", _PAYMENT, _payment),
     "tls": Section("Wallets and their monerod", _TLS, _tls),
+    "gateway": Section("Calls through the gateway", _GATEWAY, _gateway),
     "capacity": Section("Sessions on one machine", _CAPACITY, _capacity),
     "claims": Section("Claiming slots", _CLAIMS, _claims),
     "scale": Section("Many sessions", _SCALE, _scale),

@@ -97,6 +97,14 @@ FIGURES: dict[str, dict[str, Any]] = {
         "affordable": 2,
         "ready_seconds": 420.0,
     },
+    "gateway": {
+        "direct": {"percentiles": {"p50": 0.001, "p90": 0.002, "p99": 0.003}},
+        "gateway": {"percentiles": {"p50": 0.002, "p90": 0.004, "p99": 0.01}},
+        "added": {"p50": 0.001, "p90": 0.002, "p99": 0.007},
+        "load": {"requests": 5000, "seconds": 10.0, "cpu_seconds": 4.0, "memory": 7e7, "per_core": 1250.0},
+        "method": "get_version",
+        "aims": {"p50": 0.0015, "p99": 0.005, "per_core": 1000.0},
+    },
     "tls": {"calls": {"refresh": {"summary": {"plain": S, "tls": FAST, "identified": FAST}}}},
     "payment": {
         "mempool": {"seconds": [1.0, 2.5], "spread": {"p50": 1.0, "p95": 2.5, "max": 2.5}},
