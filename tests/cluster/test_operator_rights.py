@@ -81,7 +81,7 @@ async def test_what_is_somebody_elses_is_not_the_operators_to_change(world: Worl
     await place.api.create(NETWORK_POLICIES, place.namespace, guard)
 
     overwrite = _patch("secret", "bank", [{"op": "add", "path": "/data/pin", "value": "eA=="}])
-    await thief.is_denied("changes only deeds, prepared escrows and connection Secrets", *overwrite)
+    await thief.is_denied("changes only deeds, prepared escrows, connection Secrets", *overwrite)
     # To patch by kubectl takes the right to get; to apply, as the operator does, takes none.
     redirect = json.dumps(service | {"spec": {"ports": [{"port": 80, "targetPort": 81}], "selector": {"app": "evil"}}})
     apply = ("apply", "--server-side", "--force-conflicts", "-f", "-")
@@ -143,7 +143,7 @@ async def test_what_the_operator_makes_is_no_right_to_more(world: World, place: 
         "spec": {"podSelector": {}, "ingress": [{}]},
     }
     for body, why in (
-        (token, "makes only deeds, prepared escrows, connection Secrets and login keys"),
+        (token, "makes only deeds, prepared escrows, connection Secrets, login keys"),
         (root, "no rights of root"),
         (detour, "headless and select nothing"),
         (intruder, "of its own Services"),
