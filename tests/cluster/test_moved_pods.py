@@ -67,7 +67,9 @@ async def test_pods_that_come_back_with_other_addresses_are_followed_there(
 
         await wait_for(interrupted, what="Ready False", explain=steady.explain)
         after = await steady.until_active()
-    assert (after["address"], after["wallets"]) == (before["address"], before["wallets"])
+    places = {pod["metadata"]["name"]: _address(pod) for pod in pods}
+    moved_to = {role: wallet | {"podIP": places[wallet["pod"]]} for role, wallet in before["wallets"].items()}
+    assert (after["address"], after["wallets"]) == (before["address"], moved_to)
     assert await _host_names(place, steady) == {pod["metadata"]["name"]: _address(pod) for pod in pods}
     async with steady.wallets() as wallets:
         assert [await wallets[role].address() for role in ROLES] == [before["address"]] * len(ROLES)
