@@ -6,7 +6,8 @@ import io
 import re
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +51,15 @@ def redacted(text: str) -> str:
 
 def bundle(api: Api) -> Iterator[tuple[str, str]]:
     """File names and texts, redacted."""
-    for name, (kind, labels) in KINDS.items():
+    parts: dict[str, Callable[[], str]] = {
+        f"{name}.yaml": partial(_objects, api, kind, labels) for name, (kind, labels) in KINDS.items()
+    }
+    parts |= {"events.txt": partial(_events, api), "doctor.txt": partial(_findings, api)}
+    for name, make in parts.items():
         try:
-            found = [_without_noise(body) for body in api.list(kind, "", labels=labels)]
-            yield f"{name}.yaml", redacted(yaml.safe_dump_all(found, sort_keys=False, allow_unicode=True, width=10_000))
+            yield name, redacted(make())
         except CliError as error:
-            yield f"{name}.error", f"{error}\n"
-    try:
-        yield "events.txt", redacted("\n".join(_events(api)) + "\n")
-        yield "doctor.txt", redacted("\n".join(f"{f.level}: {f.check}: {f.text} {f.mend}" for f in examine(api)) + "\n")
-    except CliError as error:
-        yield "events.error", f"{error}\n"
+            yield f"{name.partition('.')[0]}.error", f"{error}\n"
     for labels, container in ((OPERATOR, "operator"), (GATEWAY, "gateway")):
         try:
             pods = api.list(PODS, "", labels=labels)
@@ -90,15 +89,24 @@ def write(api: Api, file: Path) -> list[str]:
     return names
 
 
-def _events(api: Api) -> Iterator[str]:
+def _objects(api: Api, kind: Kind, labels: str) -> str:
+    found = [_without_noise(body) for body in api.list(kind, "", labels=labels)]
+    text: str = yaml.safe_dump_all(found, sort_keys=False, allow_unicode=True, width=10_000)
+    return text
+
+
+def _findings(api: Api) -> str:
+    return "".join(f"{f.level}: {f.check}: {f.text} {f.mend}\n" for f in examine(api))
+
+
+def _events(api: Api) -> str:
     kinds = {"EscrowSession", "WalletPool"}
-    for event in api.list(EVENTS, ""):
-        about = event.get("involvedObject") or {}
-        if about.get("kind") in kinds:
-            yield (
-                f"{event.get('lastTimestamp') or event.get('eventTime')} {event.get('type')} {about['kind']}"
-                f" {about.get('namespace')}/{about.get('name')} {event.get('reason')}: {event.get('message')}"
-            )
+    return "".join(
+        f"{event.get('lastTimestamp') or event.get('eventTime')} {event.get('type')} {about['kind']}"
+        f" {about.get('namespace')}/{about.get('name')} {event.get('reason')}: {event.get('message')}\n"
+        for event in api.list(EVENTS, "")
+        if (about := event.get("involvedObject") or {}).get("kind") in kinds
+    )
 
 
 def _without_noise(body: Body) -> Body:
@@ -106,9 +114,13 @@ def _without_noise(body: Body) -> Body:
     notes = meta.get("annotations")
     if notes:
         meta["annotations"] = {k: v for k, v in notes.items() if "last-applied" not in k}
-    found = {**body, "metadata": meta}
-    spec = found.get("spec") or {}
+    return {**body, "metadata": meta, "spec": _without_arguments(body.get("spec") or {})}
+
+
+def _without_arguments(spec: Body) -> Body:
+    """Arguments and variables of pods, and of those that make pods, are where people put what they should not."""
+    if "template" in spec:
+        return {**spec, "template": {"spec": _without_arguments(spec["template"].get("spec") or {})}}
     if "containers" in spec:
-        # Arguments and variables of pods are where people put what they should not.
-        found["spec"] = {"nodeName": spec.get("nodeName"), "containers": [c["image"] for c in spec["containers"]]}
-    return found
+        return {"nodeName": spec.get("nodeName"), "containers": [c["image"] for c in spec["containers"]]}
+    return spec

@@ -87,7 +87,7 @@ class Gateway:
             calls=settings.calls,
             of_caller=settings.calls_per_caller,
             to_wallet=settings.calls_per_wallet,
-            request_bytes=settings.request_bytes,
+            request_bytes=max(settings.request_bytes, settings.longest_request),
         )
 
     async def call_wallet(self, request: Request, send: Send) -> None:
@@ -232,8 +232,8 @@ class Audited:
             problem = _problem_of(error)
             record.problem = problem.kind.slug
             if record.status:
-                # The answer has begun: breaking it off is all that tells of the trouble.
-                raise
+                # The answer has begun: breaking it off is all that tells of the trouble. uvicorn logs what is raised.
+                raise problem from None
             await send_problem(problem, told)
         finally:
             self._meters.in_flight.dec()

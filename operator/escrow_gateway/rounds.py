@@ -16,7 +16,7 @@ from typing import Any
 from escrow_gateway.problems import Kind, Problem
 from escrow_gateway.sessions import Sessions, away
 from escrow_operator.adapters.kube_errors import ConflictError, KubeError, NotFoundError
-from escrow_operator.core.signing import EXCHANGE, LONGEST_NAME, ROUND, Round, is_exchanging, read_rounds, write_rounds
+from escrow_operator.core.signing import LONGEST_NAME, ROUND, Round, is_exchanging, read_rounds, write_rounds
 from escrow_operator.models.common import Label, Role, printable
 from escrow_operator.models.session import Session, SessionKey
 
@@ -29,6 +29,9 @@ RENEWED = timedelta(minutes=1)
 """A round that was begun or prolonged this lately is not written again: who exports in a loop costs no writes."""
 
 TRIES = 4
+
+EXCHANGE_SECONDS = 5
+"""After which a caller is told to come back: an exchange usually takes one, and says when it has ended."""
 
 
 class Rounds:
@@ -61,8 +64,8 @@ class Rounds:
             if is_exchanging(session.key_images_at, now=now):
                 raise Problem(
                     Kind.ROUND_UNDER_WAY,
-                    "The operator is exchanging the wallets' key images, after a payment. Try again in half a minute.",
-                    retry_after=math.ceil(EXCHANGE.total_seconds()),
+                    "The operator is exchanging the wallets' key images, after a payment. Try again in some seconds.",
+                    retry_after=EXCHANGE_SECONDS,
                 )
             if held is not None and held.until - now > ROUND - RENEWED:
                 return False

@@ -255,6 +255,9 @@ def test_a_report_has_no_canary_and_reads_no_secret(cli: Bench, tmp_path: Path) 
         "spec": {"containers": [{"image": "i", "env": [{"name": "X", "value": "canary-of-env"}]}]},
     }
     cli.put("pods", pod)
+    cli.put(
+        "deployments", {"metadata": {"name": "op", "namespace": "sys"}, "spec": {"template": {"spec": pod["spec"]}}}
+    )
     cli.answers["GET", "/api/v1/namespaces/sys/pods/op-1/log"] = lambda _: httpx.Response(200, text="\n".join(CANARIES))
     file = tmp_path / "report.tar.gz"
     assert cli.run("report", "-f", str(file)).exit_code == 0

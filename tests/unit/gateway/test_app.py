@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import traceback
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 from aiohttp import web
 
 from escrow_gateway import identity
+from escrow_gateway.app import AT_ONCE_BYTES
 from escrow_gateway.identity import UNKNOWN_AT_ONCE
 from escrow_gateway.lifecycle import wallet_path
 from escrow_gateway.methods import NEVER
+from escrow_gateway.wallets import Answer, Wallets
 from escrow_operator.adapters.kube import POOLS, SESSIONS
 from escrow_operator.adapters.kube_errors import KubeError, UnavailableError
 from escrow_operator.models.common import ROLES, Label, Role
 from escrow_operator.models.session import Phase, SessionKey
 from unit.adapters.fake_server import Serve
 from unit.factories import pool_body
-from unit.gateway.bench import KEY, Bench
+from unit.gateway.bench import BUYERS, KEY, Bench
 
 
 def kind(body: Any) -> str:
@@ -378,6 +385,57 @@ async def test_an_error_of_its_own_tells_the_caller_nothing_of_it(
     response = await gateway.call()
     assert (response.status_code, kind(response.json())) == (500, "internal")
     assert text not in response.text + caplog.text + gateway.log.getvalue()
+
+
+async def test_an_error_in_the_middle_of_an_answer_tells_the_servers_log_nothing_of_it(
+    gateway: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """uvicorn logs whatever an application raises."""
+    text = "-".join(["canary", "bird"])
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"x" * AT_ONCE_BYTES
+        raise RuntimeError(text)
+
+    @asynccontextmanager
+    async def forward(*_: object) -> AsyncIterator[Answer]:
+        yield Answer(None, chunks())
+
+    monkeypatch.setattr(Wallets, "forward", forward)
+    raising = httpx.AsyncClient(transport=httpx.ASGITransport(gateway.app), base_url="http://gateway")
+    with pytest.raises(Exception, match="internal") as caught:
+        await raising.post(
+            wallet_path(KEY, "buyer"),
+            content=b'{"method":"get_balance"}',
+            headers={"Authorization": f"Bearer {BUYERS}"},
+        )
+    assert text not in "".join(traceback.format_exception(caught.value))
+    assert gateway.lines[-1]["problem"] == "internal"
+
+
+@pytest.mark.parametrize("size", [4_096, 2 * AT_ONCE_BYTES])
+async def test_an_answer_without_an_end_is_cut_off(monkeypatch: pytest.MonkeyPatch, serve: Serve, size: int) -> None:
+    bench = Bench(monkeypatch, longest_answer=size)
+    await bench.start(serve)
+    sent = 0
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        nonlocal sent
+        response = web.StreamResponse()
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            while sent < 64 * 2**20:
+                await response.write(b"x" * 65_536)
+                sent += 65_536
+        return response
+
+    bench._urls["10.0.0.1"] = await serve(endless)
+    response = await bench.call()
+    if size < AT_ONCE_BYTES:
+        assert (response.status_code, kind(response.json())) == (502, "wallet-away")
+    assert bench.lines[-1]["problem"] == "wallet-away"
+    assert sent < 64 * 2**20, "it was read to the end"
+    await bench.close()
 
 
 async def test_metrics_name_no_session(gateway: Bench) -> None:
