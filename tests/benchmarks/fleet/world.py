@@ -135,6 +135,8 @@ def _install(cluster: Cluster, image: str) -> None:
         "sessions": {"maxActive": MAX_ACTIVE, "idleTTL": f"{IDLE_TTL.total_seconds():.0f}s"},
         # A share that busy neighbours cannot starve, and no limit: what it takes is what is measured.
         "resources": {"requests": {"cpu": "1", "memory": "64Mi"}, "limits": None},
+        # No wallet is real here; on two cores its requests would leave no room for the fake ones.
+        "gateway": {"enabled": False},
     }
     Helm(cluster).upgrade_install(RELEASE, CHART, NAMESPACE, values)
 
@@ -154,8 +156,11 @@ async def _start_fakes(cluster: Cluster, api: Api, image: str, *, begin_open: bo
         pod = await api.get(PODS, FAKES_NAMESPACE, "fakes")
         return pod["status"]["hostIP"] if is_ready(pod) else None
 
+    async def found() -> str:
+        return str((await api.get(PODS, FAKES_NAMESPACE, "fakes")).get("status"))
+
     with progress.step("starting the fake wallets"):
-        return await wait_for(address, what="the fake wallets to be ready")
+        return await wait_for(address, what="the fake wallets to be ready", explain=found)
 
 
 def _fakes(image: str, *, begin_open: bool) -> Body:
