@@ -14,13 +14,14 @@ from pythonjsonlogger.json import JsonFormatter
 
 from escrow_gateway.app import Gateway, make_app
 from escrow_gateway.audit import AuditLog
+from escrow_gateway.certificate import follow_certificate
 from escrow_gateway.identity import Identities
 from escrow_gateway.lifecycle import Lifecycle
 from escrow_gateway.logins import Logins
 from escrow_gateway.meters import Meters
 from escrow_gateway.pools import Pools
 from escrow_gateway.rounds import Rounds
-from escrow_gateway.server import DRAIN_SECONDS, Probes, follow_certificate, listen, make_server
+from escrow_gateway.server import DRAIN_SECONDS, Probes, listen, make_server
 from escrow_gateway.sessions import Sessions
 from escrow_gateway.settings import Settings
 from escrow_gateway.wallets import Wallets, wallet_session
@@ -50,7 +51,8 @@ async def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT."""
     kube = await Kube.connect()
     session = wallet_session()
-    sessions, meters = Sessions(kube), Meters(REGISTRY)
+    meters = Meters(REGISTRY)
+    sessions = Sessions(kube, meters.touches)
     rounds = Rounds(sessions)
     logins = Logins(kube, settings.own_namespace, settings.logins_secret)
     gateway = Gateway(
@@ -73,7 +75,7 @@ async def serve(settings: Settings) -> int:
     except OSError as error:
         sys.stderr.write(f"The certificate cannot be used, or the port is taken: {error}\n")
         return 2
-    probes = Probes(logins, sessions, meters)
+    probes = Probes(logins)
     plain = await WebServer.serve(probes.app(), settings.probe_port)
     ending = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -82,7 +84,9 @@ async def serve(settings: Settings) -> int:
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     following = None
     if server.config.ssl is not None and settings.certificate is not None and settings.key is not None:
-        following = asyncio.create_task(follow_certificate(server.config.ssl, settings.certificate, settings.key))
+        following = asyncio.create_task(
+            follow_certificate(server.config.ssl, settings.certificate, settings.key, meters.certificate_ends)
+        )
     stop = asyncio.create_task(ending.wait())
     await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
     probes.draining = True

@@ -27,4 +27,9 @@ class Meters:
         )
         self.problems = Counter(f"{PREFIX}_problems", "Requests not served, by kind.", ["kind"], registry=registry)
         self.in_flight = Gauge(f"{PREFIX}_in_flight", "Requests under way.", registry=registry)
-        self.touches = Gauge(f"{PREFIX}_touches_total", "Writes that note the use of a session.", registry=registry)
+        self.touches = Counter(f"{PREFIX}_touches", "Writes that note the use of a session.", registry=registry)
+        self.certificate_ends = Gauge(
+            f"{PREFIX}_certificate_expiry_timestamp_seconds",
+            "Unix time at which the certificate that is served ends to be valid; 0: not known.",
+            registry=registry,
+        )

@@ -1,14 +1,10 @@
-"""Runs the gateway: an HTTPS server that follows its certificate, and a plain one for probes and metrics."""
+"""Runs the gateway: an HTTPS server for callers, and a plain one for probes and metrics."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import logging
 import socket
-import ssl
 from collections.abc import Iterator
-from pathlib import Path
 
 import uvicorn
 from aiohttp import web
@@ -17,19 +13,12 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.types import ASGIApp
 
 from escrow_gateway.logins import Logins
-from escrow_gateway.meters import Meters
 from escrow_gateway.problems import Problem
 from escrow_gateway.protocol import BoundedProtocol
-from escrow_gateway.sessions import Sessions
 from escrow_gateway.settings import Settings
-
-_LOG = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 5.0
 """After SIGTERM calls still come for so long: until then not every node knows that this pod is about to go."""
-
-LOOK_SECONDS = 10.0
-"""Between two looks at the certificate's file; kubelet renews it within a minute."""
 
 KEEPALIVE_SECONDS = 75
 """An idle connection is kept; longer than the 60 s of usual load balancers, which may reuse one until then."""
@@ -76,30 +65,11 @@ def listen(port: int) -> socket.socket:
     return socket.create_server(("0.0.0.0", port), backlog=BACKLOG)  # noqa: S104 - a pod's port
 
 
-async def follow_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
-    """Read the certificate again whenever its file changed; one that cannot be used leaves the former in place."""
-    known = _version(certificate, key)
-    while True:
-        await asyncio.sleep(LOOK_SECONDS)
-        now = _version(certificate, key)
-        if now == known:
-            continue
-        try:
-            # Elsewhere first: a pair that does not fit would leave the live context without any.
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
-            context.load_cert_chain(certificate, key)
-        except (OSError, ssl.SSLError) as error:
-            _LOG.error("the renewed certificate cannot be used, the former one stays: %s", error)
-            continue
-        known = now
-        _LOG.info("the certificate was read again")
-
-
 class Probes:
     """/healthz, /readyz and /metrics."""
 
-    def __init__(self, logins: Logins, sessions: Sessions, meters: Meters) -> None:
-        self._logins, self._sessions, self._meters = logins, sessions, meters
+    def __init__(self, logins: Logins) -> None:
+        self._logins = logins
         self.draining = False
 
     def app(self) -> web.Application:
@@ -123,13 +93,4 @@ class Probes:
         return web.Response(text="ok\n")
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        self._meters.touches.set(self._sessions.touches)
         return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-
-def _version(*files: Path) -> tuple[bytes, ...]:
-    found = []
-    for file in files:
-        with contextlib.suppress(OSError):
-            found.append(file.read_bytes())
-    return tuple(found)

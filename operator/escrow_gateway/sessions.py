@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from prometheus_client import Counter
 from pydantic import ValidationError
 
 from escrow_gateway.cache import Recent
@@ -55,15 +56,17 @@ class OpenWallet(NamedTuple):
 
 
 class Sessions:
-    """The EscrowSessions that are called for. What is kept of them is bounded, however many there are."""
+    """The EscrowSessions that are called for. What is kept of them is bounded, however many there are.
 
-    def __init__(self, kube: Kube) -> None:
+    ``touches`` counts the writes that note the use of a session.
+    """
+
+    def __init__(self, kube: Kube, touches: Counter) -> None:
         self._kube = kube
+        self._touches = touches
         self._seen: Recent[SessionKey, Session] = Recent(CACHED, FRESH_SECONDS)
         self._touched: Recent[str, None] = Recent(TOUCHED, TOUCH_SECONDS)
         self._tasks: set[asyncio.Task[None]] = set()
-        self.touches = 0
-        """Writes of touches so far, for metrics."""
 
     async def read(self, key: SessionKey, *, within: float | None = None) -> Session:
         """The session as it was within the last seconds. Raises Problem."""
@@ -169,7 +172,7 @@ class Sessions:
 
     async def _touch(self, session: Session) -> str:
         text = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        self.touches += 1
+        self._touches.inc()
         await self.annotate(session, {Label.TOUCH: text})
         self._touched.put(session.uid, None)
         return text

@@ -1,4 +1,4 @@
-"""The two images of the project: built when their content changed, named after that content."""
+"""The two images of the project, and Prometheus to test with: built when their content changed, named after it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from testbed.settings import IMAGE_PREFIX, OPERATOR_SUITE, REPO_ROOT, WALLET_SUI
 _OPERATOR_PACKAGES = ("python3", "python3-venv", "ca-certificates", "tzdata")
 _WALLET_PACKAGES = ("monero", "ca-certificates")
 _COMPILER_PACKAGES = ("gcc", "libc6-dev", "libssl-dev")
+_PROMETHEUS_PACKAGES = ("prometheus",)
 # Where a person's own certificate authorities may be named, in the order of preference.
 _CA_VARIABLES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 
@@ -39,6 +40,23 @@ def build_wallet(engine: Engine) -> str:
     """Build the wallet image alone, if it is not built yet, and return its reference."""
     with cache.exclusive():
         return _wallet(engine)
+
+
+def build_prometheus(engine: Engine) -> str:
+    """Build the image with prometheus and promtool, if it is not built yet, and return its reference."""
+    with cache.exclusive():
+        folder = REPO_ROOT / "tests" / "harness" / "prometheus_image"
+        stock = registry_reachable(engine)
+        extra = [_flavour(stock, OPERATOR_SUITE, _PROMETHEUS_PACKAGES)]
+        ref = f"{IMAGE_PREFIX}/prometheus:{cache.content_hash([folder], root=REPO_ROOT, extra=extra)}"
+        if engine.image_exists(ref):
+            return ref
+        args = {}
+        if not stock:
+            args["BASE_IMAGE"] = debian.base_image(engine, "prometheus", OPERATOR_SUITE, _PROMETHEUS_PACKAGES)
+        engine.build(folder, folder / "Dockerfile", ref, title="Prometheus image", build_args=args)
+        drop_old(engine, "prometheus")
+        return ref
 
 
 def _operator(engine: Engine) -> str:

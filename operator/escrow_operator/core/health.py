@@ -44,6 +44,13 @@ def health(phase: Phase, reason: str, message: str, *, wallets_open: bool | None
     return tuple(conditions)
 
 
+def is_kept_from_ready(session: Session) -> bool:
+    """Whether the operator works on a session that is not Ready, as its status has it. Not one that has Failed."""
+    if session.phase is Phase.FAILED:
+        return False
+    return (session.condition(READY) or {}).get("status") != "True"
+
+
 def unwatched(session: Session, *, paid_out: bool = False) -> tuple[Condition, ...]:
     """The conditions about money and monerod as Unknown, for a session whose wallets are closed.
 

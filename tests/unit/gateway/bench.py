@@ -103,7 +103,9 @@ class Bench:
         self.settings = Settings(logins_secret=LOGINS, own_namespace=HOME, longest_wait="1s", **settings)
         self.session = aiohttp.ClientSession()
         kube: Any = self.kube
-        self.sessions = Sessions(kube)
+        self.registry = CollectorRegistry()
+        meters = Meters(self.registry)
+        self.sessions = Sessions(kube, meters.touches)
         self.logins = Logins(kube, HOME, LOGINS)
         self.pools = Pools(kube)
         self.rounds = Rounds(self.sessions)
@@ -122,8 +124,7 @@ class Bench:
                 deadline=self.settings.call_deadline.total_seconds(),
             ),
         )
-        self.registry = CollectorRegistry()
-        self.app = make_app(gateway, AuditLog(self.log), Meters(self.registry))
+        self.app = make_app(gateway, AuditLog(self.log), meters)
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(self.app, raise_app_exceptions=False), base_url="http://gateway"
         )

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ssl
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import httpx
 import pytest
 import schemathesis
-import trustme
 from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import HealthCheck, given, settings
-from prometheus_client import CollectorRegistry
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
     status_code_conformance,
 )
 
-from escrow_gateway import server
-from escrow_gateway.meters import Meters
 from escrow_gateway.openapi import document
-from escrow_gateway.server import Probes, Server, follow_certificate, listen, make_server
+from escrow_gateway.server import Probes, Server, listen, make_server
 from escrow_gateway.settings import Settings
 from escrow_operator.adapters.kube_errors import UnavailableError
 from unit.adapters.conftest import serving
@@ -111,66 +104,6 @@ def test_every_operation_refers_to_what_there_is() -> None:
     }
 
 
-class Certificates:
-    """An authority, and a certificate in files."""
-
-    def __init__(self, folder: Path) -> None:
-        self.certificate, self.key = folder / "tls.crt", folder / "tls.key"
-        self.renew()
-
-    def renew(self) -> None:
-        """Another authority's certificate in the same files."""
-        self.authority = trustme.CA()
-        issued = self.authority.issue_cert("localhost")
-        self.certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
-        self.key.write_bytes(issued.private_key_pem.bytes())
-
-    def context(self) -> ssl.SSLContext:
-        """Which trusts nobody else."""
-        found = ssl.create_default_context()
-        found = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self.authority.configure_trust(found)
-        return found
-
-
-@pytest.fixture
-def certificates(tmp_path: Path) -> Certificates:
-    return Certificates(tmp_path)
-
-
-async def _accepts(port: int, context: ssl.SSLContext) -> bool:
-    with contextlib.suppress(ssl.SSLError):
-        _, writer = await asyncio.open_connection("localhost", port, ssl=context)
-        writer.close()
-        return True
-    return False
-
-
-async def test_a_renewed_certificate_is_used_and_a_broken_one_is_not(
-    gateway: Bench, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(server, "LOOK_SECONDS", 0.01)
-    given_settings = Settings(
-        logins_secret="x", own_namespace="y", certificate=certificates.certificate, key=certificates.key
-    )
-    running = await serving_app(gateway.app, given_settings)
-    context = running.server.config.ssl
-    assert context is not None
-    following = asyncio.create_task(follow_certificate(context, certificates.certificate, certificates.key))
-    first = certificates.context()
-    assert await _accepts(running.port, first)
-    certificates.certificate.write_text("broken")
-    await asyncio.sleep(0.05)
-    assert await _accepts(running.port, first)
-    certificates.renew()
-    async with asyncio.timeout(10):
-        while not await _accepts(running.port, certificates.context()):  # noqa: ASYNC110 - it looks by the clock
-            await asyncio.sleep(0.01)
-    assert not await _accepts(running.port, first)
-    following.cancel()
-    await running.stop()
-
-
 async def test_callers_come_by_both_families() -> None:
     listening = listen(0)
     port = listening.getsockname()[1]
@@ -183,7 +116,7 @@ async def test_callers_come_by_both_families() -> None:
 
 
 async def test_probes_say_whether_calls_can_be_served(gateway: Bench) -> None:
-    probes = Probes(gateway.logins, gateway.sessions, Meters(CollectorRegistry()))
+    probes = Probes(gateway.logins)
     async with TestClient(TestServer(probes.app())) as client:
         assert (await client.get("/healthz")).status == 200
         assert (await client.get("/readyz")).status == 200

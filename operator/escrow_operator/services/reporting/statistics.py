@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from escrow_operator.core.manifests.common import volume_claim_name
 from escrow_operator.core.poolstatus import COUNTS
 from escrow_operator.models.common import ROLES
 from escrow_operator.services.context import Context
@@ -43,7 +44,10 @@ class Statistics(Collector):
             self._store.tallies.mean_age(self._clock.now().timestamp()),
         )
         yield self._phases()
+        yield self._conditions()
+        yield self._unready()
         yield from self._slots()
+        yield from self._pools()
         requests = CounterMetricFamily(
             f"{PREFIX}_api_requests", "Requests to the API server, kopf's watches apart.", labels=["verb", "resource"]
         )
@@ -66,6 +70,52 @@ class Statistics(Collector):
         for (namespace, phase), number in self._store.tallies.phases.items():
             family.add_metric([namespace, phase.value], number)
         return family
+
+    def _conditions(self) -> Metric:
+        family = GaugeMetricFamily(
+            f"{PREFIX}_session_conditions",
+            "Sessions by namespace and what a condition of their status says.",
+            labels=["namespace", "type", "status", "reason"],
+        )
+        for labels, number in self._store.tallies.conditions.items():
+            family.add_metric(labels, number)
+        return family
+
+    def _unready(self) -> Metric:
+        family = GaugeMetricFamily(
+            f"{PREFIX}_session_longest_unready_seconds",
+            "The longest time for which a session of a namespace is kept from being Ready; Failed ones apart.",
+            labels=["namespace"],
+        )
+        for namespace, seconds in self._store.tallies.longest_unready(self._clock.now().timestamp()).items():
+            family.add_metric([namespace], seconds)
+        return family
+
+    def _pools(self) -> Iterable[Metric]:
+        conditions = GaugeMetricFamily(
+            f"{PREFIX}_pool_conditions",
+            "1 for each condition of a pool's status, with what it says.",
+            labels=["namespace", "pool", "type", "status", "reason"],
+        )
+        heights = GaugeMetricFamily(
+            f"{PREFIX}_pool_daemon_height_blocks",
+            "Blocks that a pool's monerod has, when it was asked last.",
+            labels=["namespace", "pool", "network"],
+        )
+        claims = GaugeMetricFamily(
+            f"{PREFIX}_pool_volume_claim_info",
+            "1 for each claim of a pool's wallets: joins kubelet's metrics of volumes.",
+            labels=["namespace", "pool", "role", "persistentvolumeclaim"],
+        )
+        for key, pool in self._store.pools.items():
+            for found in pool.status.get("conditions") or ():
+                conditions.add_metric([*key, found["type"], found["status"], found["reason"]], 1)
+            daemon = pool.status.get("daemon")
+            if daemon:
+                heights.add_metric([*key, daemon["network"]], daemon["height"])
+            for role in ROLES:
+                claims.add_metric([*key, role.value, volume_claim_name(key, role)], 1)
+        yield from (conditions, heights, claims)
 
     def _slots(self) -> Iterable[Metric]:
         family = GaugeMetricFamily(

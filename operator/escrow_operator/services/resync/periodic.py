@@ -45,6 +45,7 @@ class PeriodicResync:
         self._store, self._clock, self._meters = ctx.store, ctx.clock, ctx.meters
         self._wakeups = ctx.wakeups
         self._interval = ctx.settings.intervals.sweep.total_seconds()
+        self._meters.sweep_interval.set(self._interval)
         self._resync_interval = ctx.settings.intervals.resync.total_seconds()
         self._relist = relist
         self._daemons = daemons
@@ -95,6 +96,7 @@ class PeriodicResync:
         finally:
             self._tried = self._clock.monotonic()
         self._swept = self._tried
+        self._meters.last_sweep.set(self._clock.now().timestamp())
         return self._interval
 
     async def _sweep(self) -> None:

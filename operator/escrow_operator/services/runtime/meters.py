@@ -52,6 +52,14 @@ class Meters:
             registry=registry,
         )
         self.sweep = Summary(f"{PREFIX}_sweep_seconds", "Seconds that a sweep took.", registry=registry)
+        self.last_sweep = Gauge(
+            f"{PREFIX}_last_sweep_timestamp_seconds",
+            "Unix time at which a sweep ended well last; 0: none did yet.",
+            registry=registry,
+        )
+        self.sweep_interval = Gauge(
+            f"{PREFIX}_sweep_interval_seconds", "The setting intervals.sweep.", registry=registry
+        )
         self.wallet_requests = Counter(
             f"{PREFIX}_wallet_requests", "HTTP requests to wallet-rpc, digest challenges included.", registry=registry
         )

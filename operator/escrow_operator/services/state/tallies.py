@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from typing import TypeVar
 
+from escrow_operator.core.health import is_kept_from_ready
 from escrow_operator.core.poolstatus import count_of
+from escrow_operator.core.report import READY
 from escrow_operator.models.common import Role, parse_time
 from escrow_operator.models.pool import PoolKey
 from escrow_operator.models.session import Phase, Session
 from escrow_operator.models.slot import Slot
 
 Key = TypeVar("Key")
+
+ConditionCount = tuple[str, str, str, str]
+"""Namespace, type, status and reason."""
 
 
 class Tallies:
@@ -22,6 +27,9 @@ class Tallies:
         """Sessions by namespace and phase."""
         self.slots: Counter[tuple[PoolKey, Role, str]] = Counter()
         """Slots by pool, role and state (core.poolstatus.COUNTS)."""
+        self.conditions: Counter[ConditionCount] = Counter()
+        """Sessions by namespace, type of condition, status and reason, as last written."""
+        self._unready: dict[str, dict[str, float]] = {}
         self._opened: dict[str, int] = {}
         self._sum = 0
 
@@ -29,8 +37,14 @@ class Tallies:
         """Count a session's change; ``old`` is None when it was not known, ``new`` is None when it is gone."""
         if new:
             self.phases[new.key.namespace, new.phase] += 1
+            self.conditions.update(_conditions(new))
         if old:
             _take(self.phases, (old.key.namespace, old.phase))
+            for key in _conditions(old):
+                _take(self.conditions, key)
+            self._note_unready(old, None)
+        if new and is_kept_from_ready(new):
+            self._note_unready(new, _unready_since(new))
 
     def slot(self, old: Slot | None, new: Slot | None) -> None:
         """Count a slot's change; ``old`` is None when it was not known, ``new`` is None when it is gone."""
@@ -48,9 +62,35 @@ class Tallies:
             self._opened[uid] = int(parse_time(opened).timestamp())
             self._sum += self._opened[uid]
 
+    def longest_unready(self, now: float) -> dict[str, float]:
+        """By namespace: seconds for which a session of it is kept from being Ready; ``now`` is Unix time."""
+        return {namespace: max(0.0, now - min(since.values())) for namespace, since in self._unready.items()}
+
+    def _note_unready(self, session: Session, since: float | None) -> None:
+        found = self._unready.setdefault(session.key.namespace, {})
+        if since is None:
+            found.pop(session.uid, None)
+        else:
+            found[session.uid] = since
+        if not found:
+            del self._unready[session.key.namespace]
+
     def mean_age(self, now: float) -> float:
         """Mean seconds since the sessions that hold slots were opened; ``now`` is Unix time."""
         return now - self._sum / len(self._opened) if self._opened else 0.0
+
+
+def _conditions(session: Session) -> list[ConditionCount]:
+    return [
+        (session.key.namespace, condition["type"], condition["status"], condition["reason"])
+        for condition in session.status.get("conditions") or ()
+    ]
+
+
+def _unready_since(session: Session) -> float:
+    """Unix time; a session that no condition was written for yet is waiting since it was created."""
+    ready = session.condition(READY)
+    return parse_time(ready["lastTransitionTime"] if ready else session.created_at).timestamp()
 
 
 def _take(counts: Counter[Key], key: Key) -> None:

@@ -12,14 +12,14 @@ from prometheus_client import CollectorRegistry
 from escrow_operator.adapters.clock import Clock
 from escrow_operator.core.poolstatus import count_slots
 from escrow_operator.models.common import Role, format_time, parse_time
-from escrow_operator.models.pool import PoolKey
+from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.session import Phase, SessionKey
 from escrow_operator.services.reporting.statistics import Statistics
 from escrow_operator.services.runtime.memory import Memory
 from escrow_operator.services.slots.capacity import Capacity
 from escrow_operator.services.state.newest import Listed
 from escrow_operator.services.state.store import Store
-from unit.factories import at, pool, session, session_body, slot_body
+from unit.factories import at, pool_body, session, session_body, slot_body
 from unit.world.context import make_context
 
 POOL = PoolKey("shop", "default")
@@ -113,8 +113,12 @@ def test_reading_the_metrics_goes_through_no_sessions_and_no_pods() -> None:
 
     ctx = make_context(FakeKube(), clock=clock, max_active=10)
     store = ctx.store
-    known = pool()
+    told = {"type": "Ready", "status": "False", "reason": "SlotsStarting"}
+    body = pool_body() | {"status": {"conditions": [told], "daemon": {"height": 7, "network": "regtest"}}}
+    known = Pool.parse(body)
     store.pools[known.key] = known
+    waiting = {"type": "Ready", "status": "False", "reason": "PoolEmpty", "lastTransitionTime": format_time(at(70))}
+    store.see_session(session_body("b", phase=Phase.PENDING, status={"conditions": [waiting]}))
     store.see_session(session_body("a", phase=Phase.ACTIVE, status={"openedAt": format_time(at(40))}))
     for role in Role:
         store.see_slot(slot_body(role.value, role, owner=session("a")))
@@ -132,4 +136,10 @@ def test_reading_the_metrics_goes_through_no_sessions_and_no_pods() -> None:
     assert value("slots", namespace="shop", pool="default", role="buyer", state="free") == 1
     assert value("slots", namespace="shop", pool="default", role="vendor", state="adopted") == 1
     assert value("slots", namespace="shop", pool="default", role="vendor", state="free") == 0
+    assert value("session_conditions", namespace="shop", type="Ready", status="False", reason="PoolEmpty") == 1
+    assert value("session_longest_unready_seconds", namespace="shop") == 100
+    mine = {"namespace": "shop", "pool": "default"}
+    assert value("pool_conditions", **mine, type="Ready", status="False", reason="SlotsStarting") == 1
+    assert value("pool_daemon_height_blocks", **mine, network="regtest") == 7
+    assert value("pool_volume_claim_info", **mine, role="buyer", persistentvolumeclaim="default-buyer-wallets") == 1
     assert value("api_requests_total", verb="get", resource="pods") == 2

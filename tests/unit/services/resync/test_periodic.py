@@ -86,6 +86,7 @@ async def test_the_first_sweep_looks_for_what_a_crash_left_and_the_next_do_not()
     bench = Bench()
     bench.leave_connected(Phase.FAILED)
     await bench.resync.sweep()
+    assert bench.resync._meters.last_sweep._value.get() == bench.clock.now().timestamp()
     await bench.resync.sweep()
     assert bench.sessions == [KEY]
     await bench.resync_is_due()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from escrow_operator.services.runtime import meters
 from escrow_operator.services.runtime.meters import PREFIX, Meters
-from testbed.settings import REPO_ROOT
 
 
 def described(registry: CollectorRegistry) -> set[str]:
@@ -30,17 +27,6 @@ def test_two_operators_in_one_process_count_apart() -> None:
     Meters(other)
     assert b"xmr_escrow_events_lost_total 1.0" in generate_latest(one)
     assert b"xmr_escrow_events_lost_total 0.0" in generate_latest(other)
-
-
-def test_what_the_documents_name_is_there() -> None:
-    registry = CollectorRegistry()
-    Meters(registry)
-    names = described(registry)
-    text = (REPO_ROOT / "docs" / "architecture.md").read_text() + (REPO_ROOT / "README.md").read_text()
-    counted = {"events_lost_total", "session_stage_seconds", "session_ready_seconds", "namespaces_refused"}
-    named = {name for name in re.findall(rf"{PREFIX}_\w+", text) if name.removeprefix(f"{PREFIX}_") in counted}
-    assert named
-    assert {name.removesuffix("_total") for name in named} <= names
 
 
 @pytest.mark.parametrize("buckets", [meters.READY_BUCKETS, meters.STAGE_BUCKETS, meters.QUEUE_BUCKETS])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from escrow_operator.core.poolstatus import count_of
-from escrow_operator.models.common import Role, format_time
+from escrow_operator.models.common import Role, format_time, parse_time
 from escrow_operator.models.session import Phase, Session
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.state.tallies import Tallies
@@ -39,6 +39,62 @@ def test_each_session_is_in_one_count_of_its_phase(steps: list[tuple[bool, Sessi
         tallies.session(former, one if there else None)
     assert tallies.phases == Counter((one.key.namespace, one.phase) for one in known.values())
     assert 0 not in tallies.phases.values()
+
+
+CONDITIONS = st.lists(
+    st.builds(
+        lambda kind, status, reason, since: {
+            "type": kind,
+            "status": status,
+            "reason": reason,
+            "lastTransitionTime": format_time(at(since)),
+        },
+        st.sampled_from(["Ready", "Funded"]),
+        st.sampled_from(["True", "False", "Unknown"]),
+        st.sampled_from(["PoolEmpty", "Spent"]),
+        st.integers(0, 1_000),
+    ),
+    unique_by=lambda found: found["type"],
+)
+TOLD = st.builds(
+    lambda name, namespace, phase, conditions: session(
+        name, namespace=namespace, phase=phase, created=at(500), status={"conditions": conditions}
+    ),
+    st.sampled_from("ab"),
+    NAMESPACES,
+    st.sampled_from([Phase.PENDING, Phase.ACTIVE, Phase.FAILED]),
+    CONDITIONS,
+)
+
+
+@given(st.lists(st.tuples(st.booleans(), TOLD)))
+def test_conditions_and_the_longest_wait_are_those_of_a_full_count(steps: list[tuple[bool, Session]]) -> None:
+    tallies = Tallies()
+    known: dict[object, Session] = {}
+    for there, one in steps:
+        former = known.pop(one.key, None)
+        if there:
+            known[one.key] = one
+        tallies.session(former, one if there else None)
+        waits: dict[str, list[float]] = {}
+        for kept in known.values():
+            ready = kept.condition("Ready")
+            if kept.phase is not Phase.FAILED and (ready is None or ready["status"] != "True"):
+                since = parse_time(ready["lastTransitionTime"]) if ready else at(500)
+                waits.setdefault(kept.key.namespace, []).append((at(2_000) - since).total_seconds())
+        assert tallies.longest_unready(at(2_000).timestamp()) == {name: max(found) for name, found in waits.items()}
+    assert tallies.conditions == Counter(
+        (one.key.namespace, told["type"], told["status"], told["reason"])
+        for one in known.values()
+        for told in one.status["conditions"]
+    )
+    assert 0 not in tallies.conditions.values()
+
+
+def test_a_wait_that_a_clock_puts_into_the_future_is_none() -> None:
+    tallies = Tallies()
+    tallies.session(None, session(created=at(50)))
+    assert tallies.longest_unready(at(0).timestamp()) == {"shop": 0}
 
 
 @given(st.lists(st.tuples(st.booleans(), SLOTS)))

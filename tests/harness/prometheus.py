@@ -1,0 +1,175 @@
+"""A real Prometheus in the test cluster, which scrapes as the chart's PodMonitors say."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+
+from escrow_operator.adapters.kube import PODS
+from testbed import images
+from testbed.portforward import PortForward
+
+from .api import Body, is_ready
+from .operator import NAMESPACE
+from .waiting import wait_for
+from .world import World
+
+NAME = "prometheus"
+HOME = "test-prometheus"
+"""Its namespace."""
+
+PORT = 9090
+
+
+class Prometheus:
+    """Asks it; ``http`` leads to it."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+
+    async def query(self, expr: str) -> list[Body]:
+        """The vector that a query gives now. Raises AssertionError with what Prometheus says against it."""
+        response = await self._http.get("/api/v1/query", params={"query": expr})
+        body = response.json()
+        assert body["status"] == "success", f"{expr}: {body.get('error')}"
+        found: list[Body] = body["data"]["result"]
+        return found
+
+    async def firing(self) -> dict[str, list[Body]]:
+        """Alerts that fire, by name."""
+        found: dict[str, list[Body]] = {}
+        for alert in (await self._http.get("/api/v1/alerts")).json()["data"]["alerts"]:
+            if alert["state"] == "firing":
+                found.setdefault(alert["labels"]["alertname"], []).append(alert)
+        return found
+
+    async def until_scraped(self, jobs: int) -> None:
+        """Wait until targets of so many jobs were scraped well."""
+
+        async def look() -> bool:
+            up = await self.query("count by (job) (up == 1)")
+            return len(up) == jobs
+
+        async def explain() -> str:
+            return (await self._http.get("/api/v1/targets", params={"state": "active"})).text[:4000]
+
+        await wait_for(look, what=f"targets of {jobs} jobs", explain=explain)
+
+
+def scrape_config(monitor: Body) -> Body:
+    """What the Prometheus Operator makes of a PodMonitor, as far as the chart's use it."""
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    keep = [
+        {
+            "action": "keep",
+            "source_labels": [f"__meta_kubernetes_pod_label_{key.replace('.', '_').replace('/', '_')}"],
+            "regex": value,
+        }
+        for key, value in monitor["spec"]["selector"]["matchLabels"].items()
+    ]
+    keep.append(
+        {"action": "keep", "source_labels": ["__meta_kubernetes_pod_container_port_name"], "regex": endpoint["port"]}
+    )
+    return {
+        "job_name": f"{monitor['metadata']['namespace']}/{monitor['metadata']['name']}",
+        "honor_labels": endpoint.get("honorLabels", False),
+        "scrape_interval": "2s",
+        "kubernetes_sd_configs": [{"role": "pod", "namespaces": {"names": [monitor["metadata"]["namespace"]]}}],
+        "relabel_configs": [
+            *keep,
+            {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
+            {"source_labels": ["__meta_kubernetes_pod_name"], "target_label": "pod"},
+        ],
+    }
+
+
+@asynccontextmanager
+async def prometheus_of(world: World, monitors: Iterable[Body], rules: Mapping[str, Any]) -> AsyncIterator[Prometheus]:
+    """Prometheus with these PodMonitors and alerts; it is gone at the end."""
+    image = await asyncio.to_thread(images.build_prometheus, world.cluster.engine)
+    await asyncio.to_thread(world.cluster.load, image)
+    config = {
+        "global": {"evaluation_interval": "2s"},
+        "rule_files": ["/etc/config/rules.yml"],
+        "scrape_configs": [scrape_config(monitor) for monitor in monitors],
+    }
+    objects = list(_objects(image, config, rules))
+    await asyncio.to_thread(world.cluster.apply, "---\n".join(json.dumps(body) + "\n" for body in objects))
+    try:
+
+        async def ready() -> bool:
+            return is_ready(await world.api.get(PODS, HOME, NAME))
+
+        async def explain() -> str:
+            return await world.api.logs(HOME, NAME, tail=30)
+
+        await wait_for(ready, what="Prometheus to be ready", explain=explain)
+        forward = PortForward(world.cluster, HOME, f"pod/{NAME}", PORT)
+        await asyncio.to_thread(forward.__enter__)
+        try:
+            async with httpx.AsyncClient(base_url=forward.url, timeout=30.0, trust_env=False) as http:
+                yield Prometheus(http)
+        finally:
+            await asyncio.to_thread(forward.close)
+    finally:
+        await asyncio.to_thread(world.cluster.kubectl, "delete", "namespace", HOME, "--ignore-not-found")
+        await asyncio.to_thread(
+            world.cluster.kubectl, "delete", "role,rolebinding", HOME, "--namespace", NAMESPACE, "--ignore-not-found"
+        )
+
+
+def _objects(image: str, config: Body, rules: Mapping[str, Any]) -> Iterable[Body]:
+    yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOME}}
+    there = {"name": NAME, "namespace": HOME}
+    yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": there}
+    group = "rbac.authorization.k8s.io"
+    meta = {"name": HOME, "namespace": NAMESPACE}
+    yield {
+        "apiVersion": f"{group}/v1",
+        "kind": "Role",
+        "metadata": meta,
+        "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}],
+    }
+    yield {
+        "apiVersion": f"{group}/v1",
+        "kind": "RoleBinding",
+        "metadata": meta,
+        "roleRef": {"apiGroup": group, "kind": "Role", "name": HOME},
+        "subjects": [{"kind": "ServiceAccount", **there}],
+    }
+    yield {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": there,
+        # JSON is YAML.
+        "data": {"prometheus.yml": json.dumps(config), "rules.yml": json.dumps(rules)},
+    }
+    command = ["prometheus", "--config.file=/etc/config/prometheus.yml", "--storage.tsdb.path=/data"]
+    yield {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": there,
+        "spec": {
+            "serviceAccountName": NAME,
+            "terminationGracePeriodSeconds": 1,
+            "securityContext": {"runAsNonRoot": True, "runAsUser": 65534, "fsGroup": 65534},
+            "containers": [
+                {
+                    "name": NAME,
+                    "image": image,
+                    "command": command,
+                    "readinessProbe": {"httpGet": {"path": "/-/ready", "port": PORT}, "periodSeconds": 1},
+                    "volumeMounts": [
+                        {"name": "config", "mountPath": "/etc/config"},
+                        {"name": "data", "mountPath": "/data"},
+                    ],
+                }
+            ],
+            "volumes": [{"name": "config", "configMap": {"name": NAME}}, {"name": "data", "emptyDir": {}}],
+        },
+    }
