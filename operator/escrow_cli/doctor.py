@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import base64
+import binascii
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
-from escrow_cli.api import CLAIMS, CRDS, DEPLOYMENTS, NODES, PODS, POOLS, REVIEWS, SESSIONS, Api
+from cryptography import x509
+
+from escrow_cli.api import CLAIMS, CRDS, DEPLOYMENTS, NODES, PODS, POOLS, REVIEWS, SECRETS, SESSIONS, Api
 from escrow_cli.errors import CliError, Exit
 from escrow_cli.show import clean, condition
 from escrow_operator.models.common import GROUP, VERSION, Label
@@ -28,6 +34,10 @@ CONNECTIONS = 20
 """Wallet pods of one node from which monerod's limit of connections by address (25) is near."""
 
 
+LAST_DAYS = timedelta(days=14)
+"""Before a certificate ends somebody should know; cert-manager renews earlier than this."""
+
+
 class Level(StrEnum):
     """How bad a finding is."""
 
@@ -38,7 +48,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found, and how to mend it."""
+    """What a check found, and how to mend it."""
 
     check: str
     level: Level
@@ -50,89 +60,134 @@ class Finding:
         return {name: str(value) for name, value in asdict(self).items()}
 
 
+class Said(NamedTuple):
+    """A finding, before it is said of which check it is."""
+
+    level: Level
+    text: str
+    mend: str = ""
+
+
+def _ok(text: str) -> Said:
+    return Said(Level.OK, text)
+
+
+def _warning(text: str, mend: str) -> Said:
+    return Said(Level.WARNING, text, mend)
+
+
+def _bad(text: str, mend: str) -> Said:
+    return Said(Level.BAD, text, mend)
+
+
 def examine(api: Api) -> list[Finding]:
     """All findings, good ones as well. What the caller may not see is a warning."""
     found: list[Finding] = []
-    for check in (_resources, _operator, _gateway, _rights, _pools, _storage, _network, _daemon):
+    for name, check in CHECKS.items():
         try:
-            found += list(check(api))
+            found += [Finding(name, *said) for said in check(api)]
         except CliError as error:
             if error.code is Exit.AWAY:
                 raise
-            name = check.__name__.strip("_")
-            found.append(Finding(name, Level.WARNING, f"could not be looked at: {error}", "Ask somebody who may."))
+            found.append(Finding(name, *_warning(f"could not be looked at: {error}", "Ask somebody who may.")))
     return found
 
 
-Check = Callable[[Api], Iterator[Finding]]
+def _named(body: Body) -> str:
+    return f"{body['metadata']['namespace']}/{body['metadata']['name']}"
 
 
-def _resources(api: Api) -> Iterator[Finding]:
+def _in(body: Body, kind: str) -> str:
+    """How kubectl names it."""
+    return f"-n {body['metadata']['namespace']} {kind}/{body['metadata']['name']}"
+
+
+def _resources(api: Api) -> Iterator[Said]:
     for plural, (part, name) in NEEDED.items():
         try:
             crd = api.get(CRDS, f"{plural}.{GROUP}", "")
         except CliError as error:
             if error.code is not Exit.NOT_FOUND:
                 raise
-            yield Finding(
-                "custom resources", Level.BAD, f"{plural} are not known to the cluster.", "kubectl apply -k crds"
-            )
+            yield _bad(f"{plural} are not known to the cluster.", "kubectl apply -k crds")
             continue
         versions = {v["name"]: v for v in crd["spec"]["versions"]}
         schema = (versions.get(VERSION) or {}).get("schema", {}).get("openAPIV3Schema", {})
         fields = schema.get("properties", {}).get(part, {}).get("properties", {})
         if name in fields:
-            yield Finding("custom resources", Level.OK, f"{plural} are as this version knows them.")
+            yield _ok(f"{plural} are as this version knows them.")
         else:
-            yield Finding(
-                "custom resources",
-                Level.BAD,
+            yield _bad(
                 f"{plural} are of an older version: Helm installs custom resources, and never upgrades them.",
                 "kubectl apply --server-side --force-conflicts -k crds",
             )
 
 
-def _deployments(api: Api, labels: str) -> list[Body]:
-    return api.list(DEPLOYMENTS, "", labels=labels)
-
-
-def _operator(api: Api) -> Iterator[Finding]:
-    found = _deployments(api, OPERATOR)
+def _operator(api: Api) -> Iterator[Said]:
+    found = api.list(DEPLOYMENTS, "", labels=OPERATOR)
     if not found:
-        yield Finding("operator", Level.BAD, "There is no operator.", "helm install, see the README")
+        yield _bad("There is no operator.", "helm install, see the README")
     for body in found:
-        meta, wanted = body["metadata"], body["spec"].get("replicas", 1)
-        name, ready = f"{meta['namespace']}/{meta['name']}", (body.get("status") or {}).get("readyReplicas", 0)
+        wanted, ready = body["spec"].get("replicas", 1), (body.get("status") or {}).get("readyReplicas", 0)
         if wanted > 1:
-            mend = f"kubectl scale -n {meta['namespace']} deployment/{meta['name']} --replicas=1"
-            yield Finding(
-                "operator", Level.BAD, f"{name} has {wanted} replicas: two operators hinder each other.", mend
+            yield _bad(
+                f"{_named(body)} has {wanted} replicas: two operators hinder each other.",
+                f"kubectl scale {_in(body, 'deployment')} --replicas=1",
             )
         elif ready < 1:
-            mend = f"kubectl logs -n {meta['namespace']} deployment/{meta['name']}"
-            yield Finding("operator", Level.BAD, f"{name} is not ready.", mend)
+            yield _bad(f"{_named(body)} is not ready.", f"kubectl logs {_in(body, 'deployment')}")
         else:
-            yield Finding("operator", Level.OK, f"{name} is ready.")
+            yield _ok(f"{_named(body)} is ready.")
 
 
-def _gateway(api: Api) -> Iterator[Finding]:
-    found = _deployments(api, GATEWAY)
+def _gateway(api: Api) -> Iterator[Said]:
+    found = api.list(DEPLOYMENTS, "", labels=GATEWAY)
     if not found:
-        yield Finding("gateway", Level.OK, "There is none.")
+        yield _ok("There is none.")
     for body in found:
-        meta, status = body["metadata"], body.get("status") or {}
-        name, wanted = f"{meta['namespace']}/{meta['name']}", body["spec"].get("replicas", 1)
-        ready = status.get("readyReplicas", 0)
-        if ready < wanted:
-            mend = f"kubectl describe -n {meta['namespace']} deployment/{meta['name']}: does its TLS Secret exist?"
-            yield Finding(
-                "gateway", Level.BAD if not ready else Level.WARNING, f"{name}: {ready} of {wanted} ready.", mend
-            )
+        wanted, ready = body["spec"].get("replicas", 1), (body.get("status") or {}).get("readyReplicas", 0)
+        text = f"{_named(body)}: {ready} of {wanted} ready."
+        if ready >= wanted:
+            yield _ok(text)
         else:
-            yield Finding("gateway", Level.OK, f"{name}: {ready} of {wanted} ready.")
+            mend = f"kubectl describe {_in(body, 'deployment')}: does its TLS Secret exist?"
+            yield Said(Level.WARNING if ready else Level.BAD, text, mend)
 
 
-def _rights(api: Api) -> Iterator[Finding]:
+def _certificate(api: Api) -> Iterator[Said]:
+    for body in api.list(DEPLOYMENTS, "", labels=GATEWAY):
+        namespace = body["metadata"]["namespace"]
+        volumes = body["spec"]["template"]["spec"].get("volumes") or ()
+        for secret in (volume["secret"]["secretName"] for volume in volumes if "secret" in volume):
+            name = f"{namespace}/{secret}"
+            try:
+                ends = _end(api.get(SECRETS, secret, namespace))
+            except CliError as error:
+                if error.code is not Exit.NOT_FOUND:
+                    raise
+                yield _bad(f"{name} does not exist: the gateway's pods wait for it.", "See gateway.tls of the chart.")
+                continue
+            if ends is None:
+                yield _bad(f"{name} holds no certificate.", "It needs tls.crt and tls.key, as PEM.")
+            elif ends < datetime.now(UTC) + LAST_DAYS:
+                yield _bad(
+                    f"{name} is valid until {ends:%Y-%m-%d %H:%M} UTC.",
+                    "Renew it. One that the chart made: delete the Secret, then helm upgrade; clients need its ca.crt.",
+                )
+            else:
+                yield _ok(f"{name} is valid until {ends:%Y-%m-%d}.")
+
+
+def _end(secret: Body) -> datetime | None:
+    """When the first link of a chain of certificates ends to be valid."""
+    try:
+        chain = x509.load_pem_x509_certificates(base64.b64decode((secret.get("data") or {}).get("tls.crt", "")))
+    except (binascii.Error, ValueError):
+        return None
+    return min(one.not_valid_after_utc for one in chain)
+
+
+def _rights(api: Api) -> Iterator[Said]:
     for verb, resource in (("list", "escrowsessions"), ("create", "escrowsessions"), ("patch", "escrowsessions")):
         attributes = {"namespace": api.namespace, "group": GROUP, "resource": resource, "verb": verb}
         review = {
@@ -141,87 +196,81 @@ def _rights(api: Api) -> Iterator[Finding]:
             "spec": {"resourceAttributes": attributes},
         }
         if (api.create(REVIEWS, review, "").get("status") or {}).get("allowed"):
-            yield Finding("your rights", Level.OK, f"You may {verb} {resource} in {api.namespace}.")
+            yield _ok(f"You may {verb} {resource} in {api.namespace}.")
         else:
-            yield Finding(
-                "your rights",
-                Level.WARNING,
+            yield _warning(
                 f"You may not {verb} {resource} in {api.namespace}.",
                 "Have xmr-escrow-session-edit (or xmr-escrow-view, to look) bound to you there.",
             )
 
 
-def _pools(api: Api) -> Iterator[Finding]:
+def _pools(api: Api) -> Iterator[Said]:
     found = api.list(POOLS, "")
     if not found:
-        yield Finding("pools", Level.BAD, "There is no WalletPool.", "kubectl apply -f deploy/examples/walletpool.yaml")
+        yield _bad("There is no WalletPool.", "kubectl apply -f deploy/examples/walletpool.yaml")
     for body in found:
-        name = f"{body['metadata']['namespace']}/{body['metadata']['name']}"
         bad = [c for kind in ("Ready", "DaemonSynced") if (c := condition(body, kind)) and c["status"] != "True"]
         if not condition(body, "Ready"):
-            yield Finding("pools", Level.BAD, f"{name} is served by no operator.", "Is it in its watchNamespaces?")
+            yield _bad(f"{_named(body)} is served by no operator.", "Is it in its watchNamespaces?")
         for found_bad in bad:
-            yield Finding(
-                "pools", Level.BAD, f"{name}: {clean(found_bad.get('reason'))}", clean(found_bad.get("message"))
-            )
+            yield _bad(f"{_named(body)}: {clean(found_bad.get('reason'))}", clean(found_bad.get("message")))
         if condition(body, "Ready") and not bad:
-            yield Finding("pools", Level.OK, f"{name} is ready, and monerod in step.")
+            yield _ok(f"{_named(body)} is ready, and monerod in step.")
     waiting = [s for s in api.list(SESSIONS, "") if condition(s, "Ready").get("reason") in ("AtCapacity", "PoolEmpty")]
     if waiting:
-        yield Finding(
-            "pools",
-            Level.WARNING,
+        yield _warning(
             f"{len(waiting)} sessions wait for a place or a pod.",
             "Raise sessions.maxActive or the pool's warmSlots, or give the nodes more memory.",
         )
 
 
-def _storage(api: Api) -> Iterator[Finding]:
+def _storage(api: Api) -> Iterator[Said]:
     nodes = len(api.list(NODES, ""))
     for claim in api.list(CLAIMS, "", labels="app.kubernetes.io/managed-by=xmr-escrow-operator"):
-        name = f"{claim['metadata']['namespace']}/{claim['metadata']['name']}"
         phase = (claim.get("status") or {}).get("phase")
         used_by_first = "WaitForFirstConsumer" in str(claim["metadata"].get("annotations") or {})
         if phase != "Bound" and not used_by_first:
-            yield Finding("storage", Level.BAD, f"{name} is {phase}.", f"kubectl describe pvc of {name}")
+            yield _bad(f"{_named(claim)} is {phase}.", f"kubectl describe {_in(claim, 'pvc')}")
         elif nodes > 1 and "ReadWriteMany" not in claim["spec"].get("accessModes", ()):
-            yield Finding(
-                "storage",
-                Level.WARNING,
-                f"{name} is not ReadWriteMany: all wallets of its role run on one of {nodes} nodes.",
+            yield _warning(
+                f"{_named(claim)} is not ReadWriteMany: all wallets of its role run on one of {nodes} nodes.",
                 "Use a ReadWriteMany class for the next pool; a pool's storage cannot change.",
             )
         else:
-            yield Finding("storage", Level.OK, f"{name} is bound.")
+            yield _ok(f"{_named(claim)} is bound.")
 
 
-def _network(api: Api) -> Iterator[Finding]:
+def _network(api: Api) -> Iterator[Said]:
     for body in api.list(POOLS, ""):
-        name = f"{body['metadata']['namespace']}/{body['metadata']['name']}"
         if (body["spec"].get("networkPolicy") or {}).get("enabled"):
-            yield Finding("network", Level.OK, f"{name}: a NetworkPolicy guards its wallets.")
+            yield _ok(f"{_named(body)}: a NetworkPolicy guards its wallets.")
         else:
-            yield Finding(
-                "network",
-                Level.WARNING,
-                f"{name}: whoever reaches its pods can try to log in to wallets.",
+            yield _warning(
+                f"{_named(body)}: whoever reaches its pods can try to log in to wallets.",
                 "Set spec.networkPolicy.enabled; who does not use the gateway goes into spec.networkPolicy.clients.",
             )
 
 
-def _daemon(api: Api) -> Iterator[Finding]:
+def _daemon(api: Api) -> Iterator[Said]:
     pods = [p for p in api.list(PODS, "", labels=SLOTS) if p["metadata"]["labels"].get(Label.SLOT) != "free"]
-    by_node: dict[str, int] = {}
-    for pod in pods:
-        node = pod["spec"].get("nodeName", "?")
-        by_node[node] = by_node.get(node, 0) + 1
-    most = max(by_node.values(), default=0)
+    most = max(Counter(pod["spec"].get("nodeName", "?") for pod in pods).values(), default=0)
     if most >= CONNECTIONS:
-        yield Finding(
-            "monerod",
-            Level.WARNING,
+        yield _warning(
             f"{most} open wallets on one node: from one address monerod takes 25 connections, if that is translated.",
             "Start monerod with --rpc-max-connections-per-private-ip and --rpc-max-connections above that.",
         )
     else:
-        yield Finding("monerod", Level.OK, f"{len(pods)} wallets are open, at most {most} on a node.")
+        yield _ok(f"{len(pods)} wallets are open, at most {most} on a node.")
+
+
+CHECKS: Mapping[str, Callable[[Api], Iterator[Said]]] = {
+    "custom resources": _resources,
+    "operator": _operator,
+    "gateway": _gateway,
+    "certificate": _certificate,
+    "your rights": _rights,
+    "pools": _pools,
+    "storage": _storage,
+    "network": _network,
+    "monerod": _daemon,
+}

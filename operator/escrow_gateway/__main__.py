@@ -24,7 +24,8 @@ from escrow_gateway.rounds import Rounds
 from escrow_gateway.server import DRAIN_SECONDS, Probes, listen, make_server
 from escrow_gateway.sessions import Sessions
 from escrow_gateway.settings import Settings
-from escrow_gateway.wallets import Wallets, wallet_session
+from escrow_gateway.wallets import KEEPALIVE, Wallets
+from escrow_operator.adapters.json_rpc import rpc_session
 from escrow_operator.adapters.kube import Kube
 from escrow_operator.adapters.web import WebServer
 
@@ -50,7 +51,7 @@ def main() -> int:
 async def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT."""
     kube = await Kube.connect()
-    session = wallet_session()
+    session = rpc_session(KEEPALIVE)
     meters = Meters(REGISTRY)
     sessions = Sessions(kube, meters.touches)
     rounds = Rounds(sessions)

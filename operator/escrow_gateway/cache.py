@@ -13,7 +13,7 @@ V = TypeVar("V")
 
 
 class Recent(Generic[K, V]):
-    """At most ``size`` values, each for ``seconds``. Who asks for one that is being fetched waits for that answer."""
+    """The ``size`` values used last, each for ``seconds``. Who asks for one on its way waits for that answer."""
 
     def __init__(self, size: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._size, self._seconds, self._clock = size, seconds, clock
@@ -27,6 +27,7 @@ class Recent(Generic[K, V]):
         """The value, fetched unless it is fresh (``within`` so many seconds). What ``fetch`` raises is not kept."""
         known = self._values.get(key)
         if known is not None and self._clock() - known[0] < (self._seconds if within is None else within):
+            self._values.move_to_end(key)
             return known[1]
         coming = self._coming.get(key)
         if coming is None:

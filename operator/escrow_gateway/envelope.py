@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from escrow_gateway.methods import NEVER, Access, access_to
 from escrow_gateway.problems import Kind, Problem
+from escrow_operator.adapters.json_rpc import count_values
 from escrow_operator.models.common import printable
 
 _MEMBERS = frozenset({"jsonrpc", "id", "method", "params"})
@@ -79,8 +80,7 @@ def _access(method: str, params: Mapping[str, object]) -> Access:
 
 
 def _parsed(data: bytes) -> Any:
-    # Each value in an object or a list is preceded by a comma or the opening bracket.
-    if sum(map(data.count, (b",", b"[", b"{"))) > MOST_VALUES:
+    if count_values(data) > MOST_VALUES:
         raise _malformed("It has more parts than any request of wallet-rpc.")
     if _is_deep(data):
         raise _malformed("It is nested deeper than any request of wallet-rpc.")

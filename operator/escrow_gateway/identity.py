@@ -90,13 +90,12 @@ class Identities:
             found = await self._strangers.get(digest, lambda: self._review(token, self._unknown))
             if found is not None:
                 self._users.put(digest, found)
-        if found is not None:
-            self._accepted.put(digest, None)
         if found is None:
             raise self._refused(
                 "Kubernetes does not accept the token: it may have expired, or be for another audience. Make one with"
                 f" kubectl create token SERVICEACCOUNT --audience {self._audience}, or mount a projected token."
             )
+        self._accepted.put(digest, None)
         return found
 
     async def must_be_allowed(self, user: User, right: Right) -> None:

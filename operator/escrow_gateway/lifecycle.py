@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from escrow_gateway.problems import Kind, Problem
 from escrow_gateway.sessions import Sessions, away, not_found
+from escrow_operator.adapters.json_rpc import count_values
 from escrow_operator.adapters.kube import SESSIONS, Kube
 from escrow_operator.adapters.kube_errors import ConflictError, KubeError, NotFoundError, UnavailableError
 from escrow_operator.models.common import GROUP, ROLES, VERSION, is_name, printable
@@ -33,7 +34,7 @@ class Made(NamedTuple):
 
 def read_spec(data: bytes, key: SessionKey) -> dict[str, Any]:
     """The spec of a manifest, or of an object with nothing but a spec. Raises Problem."""
-    if sum(map(data.count, (b",", b"[", b"{"))) > MOST_VALUES:
+    if count_values(data) > MOST_VALUES:
         raise _malformed("It has more parts than any EscrowSession.")
     try:
         manifest = json.loads(data)

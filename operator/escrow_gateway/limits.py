@@ -16,9 +16,6 @@ class InFlight:
         self._most, self._what = most, what
         self._now: Counter[Hashable] = Counter()
 
-    def __len__(self) -> int:
-        return self._now.total()
-
     @contextmanager
     def one(self, key: Hashable = None) -> Iterator[None]:
         """Count one for the block. Raises Problem when there are as many as may be."""

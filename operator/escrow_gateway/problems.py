@@ -25,7 +25,6 @@ class Kind(Enum):
     TOO_LARGE = ("too-large", HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The request is too large")
     NOT_FOUND = ("not-found", HTTPStatus.NOT_FOUND, "There is no such thing")
     WRONG_HTTP_METHOD = ("wrong-http-method", HTTPStatus.METHOD_NOT_ALLOWED, "The resource has other HTTP methods")
-    WRONG_MEDIA_TYPE = ("wrong-media-type", HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The request is not JSON")
     ENDED = ("ended", HTTPStatus.CONFLICT, "The trade is over")
     FAILED = ("failed", HTTPStatus.CONFLICT, "The session has failed")
     DIFFERENT = ("different", HTTPStatus.CONFLICT, "There is a session of this name with another spec")

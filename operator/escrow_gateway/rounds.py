@@ -6,13 +6,12 @@ is submitted, or after ten minutes. It is noted on the session, so that all repl
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
+from escrow_gateway.background import Background
 from escrow_gateway.problems import Kind, Problem
 from escrow_gateway.sessions import Sessions, away
 from escrow_operator.adapters.kube_errors import ConflictError, KubeError, NotFoundError
@@ -39,7 +38,7 @@ class Rounds:
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background()
 
     async def begin(self, key: SessionKey, role: Role, user: str) -> bool:
         """Note that a user exports; returns whether a round began with it.
@@ -80,7 +79,7 @@ class Rounds:
 
     def end(self, key: SessionKey) -> None:
         """A transaction was submitted: all rounds are over. No caller waits for the write."""
-        self._soon(self._end(key, lambda _: {}))
+        self._background.start(self._end(key, lambda _: {}))
 
     def give_back(self, key: SessionKey, role: Role, user: str) -> None:
         """The export that began a user's round failed: others need not wait."""
@@ -88,16 +87,11 @@ class Rounds:
         def without(rounds: Mapping[Role, Round]) -> Mapping[Role, Round]:
             return {r: one for r, one in rounds.items() if r is not role or one.by != user[:LONGEST_NAME]}
 
-        self._soon(self._end(key, without))
-
-    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._background.start(self._end(key, without))
 
     async def settle(self) -> None:
         """Wait for the writes that are under way."""
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.settle()
 
     async def _end(self, key: SessionKey, left: Callable[[Mapping[Role, Round]], Mapping[Role, Round]]) -> None:
         for _ in range(TRIES):

@@ -70,6 +70,7 @@ class Probes:
 
     def __init__(self, logins: Logins) -> None:
         self._logins = logins
+        self._started = False
         self.draining = False
 
     def app(self) -> web.Application:
@@ -86,10 +87,14 @@ class Probes:
     async def _readyz(self, _: web.Request) -> web.Response:
         if self.draining:
             return web.Response(status=503, text="it is about to end\n")
-        try:
-            await self._logins.check()
-        except Problem as problem:
-            return web.Response(status=503, text=f"{problem.detail}\n")
+        if not self._started:
+            try:
+                await self._logins.check()
+            except Problem as problem:
+                return web.Response(status=503, text=f"{problem.detail}\n")
+            # From then on an API server that is away is told to callers, who learn when to come again. Without
+            # endpoints they would learn nothing, and all replicas would lose theirs at once.
+            self._started = True
         return web.Response(text="ok\n")
 
     async def _metrics(self, _: web.Request) -> web.Response:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from prometheus_client import Counter
 from pydantic import ValidationError
 
+from escrow_gateway.background import Background
 from escrow_gateway.cache import Recent
 from escrow_gateway.problems import Kind, Problem
 from escrow_operator.adapters.kube import SESSIONS, Kube
@@ -66,7 +67,7 @@ class Sessions:
         self._touches = touches
         self._seen: Recent[SessionKey, Session] = Recent(CACHED, FRESH_SECONDS)
         self._touched: Recent[str, None] = Recent(TOUCHED, TOUCH_SECONDS)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background()
 
     async def read(self, key: SessionKey, *, within: float | None = None) -> Session:
         """The session as it was within the last seconds. Raises Problem."""
@@ -113,22 +114,15 @@ class Sessions:
         if self._touched.fresh(session.uid) or _is_fresh(session.touch):
             return
         self._touched.put(session.uid, None)
-        task = asyncio.create_task(self._note(session))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._background.start(self._note(session))
 
     async def settle(self) -> None:
         """Wait for the writes that are under way."""
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.settle()
 
     async def annotate(self, session: Session, annotations: Mapping[str, str | None]) -> None:
         """Write annotations of a session as it was seen: of several replicas one writes. Raises KubeError."""
-        meta = {
-            "uid": session.uid,
-            "resourceVersion": session.resource_version,
-            "annotations": dict(annotations),
-        }
-        body = await self._kube.merge(SESSIONS, session.key.namespace, session.key.name, {"metadata": meta})
+        body = await self._kube.merge(SESSIONS, *session.key, session.annotating(annotations))
         self._seen.put(session.key, Session.parse(body))
 
     async def _fetch(self, key: SessionKey) -> Session:

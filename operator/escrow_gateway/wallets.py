@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+import math
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
-from ipaddress import ip_address
 from typing import NamedTuple
 
 import aiohttp
 
+from escrow_gateway.cache import Recent
 from escrow_gateway.logins import Logins
 from escrow_gateway.problems import Kind, Problem
 from escrow_gateway.sessions import OpenWallet
 from escrow_operator.adapters.json_rpc import JsonRpcClient, StillBusy
 from escrow_operator.adapters.wallet_rpc import WALLET_ERRORS
-from escrow_operator.core.manifests.common import RPC_PORT
-from escrow_operator.models.monero import Login
+from escrow_operator.core.manifests.common import slot_url
 
 KEEPALIVE = 30.0
 """Seconds an idle connection is kept: a new one costs a digest challenge, which doubles the time of a short call."""
@@ -38,17 +37,6 @@ class Answer(NamedTuple):
     chunks: AsyncIterator[bytes]
 
 
-class _Client(NamedTuple):
-    login: Login
-    rpc: JsonRpcClient
-
-
-def wallet_session() -> aiohttp.ClientSession:
-    """The connections to all wallets. Nothing of the environment (proxies, .netrc) has a say."""
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE)
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-
-
 class Wallets:
     """Keeps a client for each pod that was called lately."""
 
@@ -57,7 +45,7 @@ class Wallets:
         self._logins = logins
         self._longest = longest
         self._deadline = deadline
-        self._clients: OrderedDict[tuple[str, str], _Client] = OrderedDict()
+        self._clients: Recent[tuple[str, str], JsonRpcClient] = Recent(CLIENTS, math.inf)
 
     @asynccontextmanager
     async def forward(self, wallet: OpenWallet, body: bytes) -> AsyncIterator[Answer]:
@@ -66,7 +54,9 @@ class Wallets:
             async with asyncio.timeout(self._deadline), AsyncExitStack() as stack:
                 response = await self._open(stack, wallet, body)
                 if response.status == HTTPStatus.UNAUTHORIZED:
-                    await self._refresh(wallet)
+                    # The pool's key may have changed.
+                    self._clients.drop((wallet.pod_uid, wallet.ip))
+                    await self._logins.login(wallet, fresh=True)
                     raise NotSent
                 if response.status != HTTPStatus.OK:
                     raise _odd(f"It answered with HTTP status {response.status}.")
@@ -83,7 +73,7 @@ class Wallets:
             raise _odd("The connection broke.") from None
 
     async def _open(self, stack: AsyncExitStack, wallet: OpenWallet, body: bytes) -> aiohttp.ClientResponse:
-        client = await self._client(wallet)
+        client = await self._clients.get((wallet.pod_uid, wallet.ip), lambda: self._make(wallet))
         try:
             return await stack.enter_async_context(client.stream(body, waiting=self._deadline / 2))
         except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError):
@@ -108,19 +98,8 @@ class Wallets:
                 raise _odd("Its answer is longer than any that is forwarded.")
             yield chunk
 
-    async def _client(self, wallet: OpenWallet) -> JsonRpcClient:
-        key = (wallet.pod_uid, wallet.ip)
-        found = self._clients.get(key)
-        if found is None:
-            found = await self._make(wallet)
-            self._clients[key] = found
-            while len(self._clients) > CLIENTS:
-                self._clients.popitem(last=False)
-        self._clients.move_to_end(key)
-        return found.rpc
-
-    async def _make(self, wallet: OpenWallet, *, fresh: bool = False) -> _Client:
-        login = await self._logins.login(wallet, fresh=fresh)
+    async def _make(self, wallet: OpenWallet) -> JsonRpcClient:
+        login = await self._logins.login(wallet)
         if login is None:
             raise Problem(
                 Kind.NOT_READY,
@@ -128,17 +107,7 @@ class Wallets:
                 " running, and installed with the same release as this gateway?",
                 retry_after=5,
             )
-        return _Client(login, JsonRpcClient(_url(wallet.ip), WALLET_ERRORS, login=login, session=self._session))
-
-    async def _refresh(self, wallet: OpenWallet) -> None:
-        """After a login was refused: the pool's key may have changed."""
-        self._clients.pop((wallet.pod_uid, wallet.ip), None)
-        await self._logins.login(wallet, fresh=True)
-
-
-def _url(ip: str) -> str:
-    host = f"[{ip}]" if ip_address(ip).version == 6 else ip
-    return f"http://{host}:{RPC_PORT}"
+        return JsonRpcClient(slot_url(wallet.ip), WALLET_ERRORS, login=login, session=self._session)
 
 
 def _odd(what: str) -> Problem:

@@ -78,12 +78,19 @@ _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT)
 """Reading and writing have no timeout here: the deadline of the call bounds them."""
 
 
-def rpc_session() -> aiohttp.ClientSession:
+def count_values(data: bytes) -> int:
+    """At most so many values are in a JSON text: each in an object or a list has a comma or a bracket before it."""
+    return sum(map(data.count, (b",", b"[", b"{")))
+
+
+def rpc_session(keepalive: float = KEEPALIVE) -> aiohttp.ClientSession:
     """A session for any number of servers; each client uses one connection at a time, and reuses it.
+
+    An idle connection is kept for ``keepalive`` seconds.
 
     A proxy or .netrc file of the environment must not affect calls to wallets, so the environment is ignored.
     """
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE, resolver=Resolver())
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=keepalive, resolver=Resolver())
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 
@@ -248,8 +255,7 @@ class JsonRpcClient:
         )
 
     def _parse(self, method: str, data: bytes) -> dict[str, object]:
-        # Each value in an object or a list is preceded by a comma or the opening bracket.
-        if sum(map(data.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        if count_values(data) > MOST_VALUES:
             raise self._errors.too_long(f"{method}: the answer has more parts than any that is read")
         try:
             # The parser bounds depth and digits. Strings are not cached, since some are keys.

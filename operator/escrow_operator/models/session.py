@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -196,6 +197,14 @@ class Session(ApiObject):
             created_at=meta["creationTimestamp"],
             spec=_SPEC.validate_python(body["spec"]),
         )
+
+    def annotating(self, annotations: Mapping[str, str | None], *, as_seen: bool = True) -> dict[str, Any]:
+        """A merge patch that sets annotations of this very session (None removes one).
+
+        With ``as_seen`` it fails (ConflictError) when the session changed since it was read.
+        """
+        version = {"resourceVersion": self.resource_version} if as_seen else {}
+        return {"metadata": {"uid": self.uid, **version, "annotations": dict(annotations)}}
 
     @property
     def phase(self) -> Phase:

@@ -42,9 +42,8 @@ async def patch_session(ctx: Context, session: Session, ops: JsonPatch) -> Sessi
 
 async def annotate_session(ctx: Context, session: Session, name: str, text: str) -> Session:
     """Set an annotation of a session; returns it as it is then. Raises ConflictError as ``patch_session`` does."""
-    meta = {"uid": session.uid, "resourceVersion": session.resource_version, "annotations": {name: text}}
     with _gone_is_a_conflict():
-        return _see_session(ctx, await ctx.kube.merge(SESSIONS, *session.key, {"metadata": meta}))
+        return _see_session(ctx, await ctx.kube.merge(SESSIONS, *session.key, session.annotating({name: text})))
 
 
 async def write_session_status(ctx: Context, session: Session, status: dict[str, Any]) -> Session:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import tarfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import trustme
 import yaml
 
 from escrow_cli import gateway, main
@@ -280,15 +283,27 @@ def crd(plural: str, **fields: object) -> dict[str, Any]:
     }
 
 
+def certificate(cli: Bench, ends: datetime) -> None:
+    """The gateway's, which ends then."""
+    issued = trustme.CA().issue_cert("gateway", not_after=ends)
+    pem = b"".join(part.bytes() for part in issued.cert_chain_pems)
+    secret = {
+        "metadata": {"name": "gateway-cert", "namespace": "sys"},
+        "data": {"tls.crt": base64.b64encode(pem).decode()},
+    }
+    cli.objects["secrets"] = [secret]
+
+
 def healthy(cli: Bench) -> None:
     """All that doctor looks at, as it should be."""
     cli.put("customresourcedefinitions", crd("escrowsessions", settlement={}), crd("walletpools", preparedEscrows={}))
     deployment = {
         "metadata": {"name": "o", "namespace": "sys"},
-        "spec": {"replicas": 1},
+        "spec": {"replicas": 1, "template": {"spec": {"volumes": [{"secret": {"secretName": "gateway-cert"}}]}}},
         "status": {"readyReplicas": 1},
     }
     cli.put("deployments", deployment)
+    certificate(cli, datetime.now(UTC) + timedelta(days=90))
     cli.pool()["spec"]["networkPolicy"] = {"enabled": True}
     cli.objects["walletpools"][0]["status"]["conditions"].append(READY | {"type": "DaemonSynced"})
     path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
@@ -321,6 +336,29 @@ def test_doctor_finds_what_is_wrong_and_ends_with_a_code(cli: Bench) -> None:
     text = cli.run("doctor")
     assert text.exit_code == Exit.FAILED
     assert "--force-conflicts" in text.output
+
+
+@pytest.mark.parametrize(
+    ("days", "level", "text"), [(90, "ok", "is valid until"), (13, "bad", "Renew it"), (-1, "bad", "Renew it")]
+)
+def test_doctor_sees_a_certificate_that_ends(cli: Bench, days: int, level: str, text: str) -> None:
+    healthy(cli)
+    certificate(cli, datetime.now(UTC) + timedelta(days=days))
+    assert levels(cli)["certificate"] == {level}
+    assert text in cli.run("doctor").output.replace("\n", " ")
+
+
+@pytest.mark.parametrize("data", [{}, {"tls.crt": "!"}, {"tls.crt": base64.b64encode(b"no PEM").decode()}])
+def test_doctor_sees_what_is_no_certificate(cli: Bench, data: dict[str, str]) -> None:
+    healthy(cli)
+    cli.objects["secrets"][0]["data"] = data
+    assert levels(cli)["certificate"] == {"bad"}
+
+
+def test_doctor_sees_that_the_certificate_is_missing(cli: Bench) -> None:
+    healthy(cli)
+    cli.objects["secrets"] = []
+    assert levels(cli)["certificate"] == {"bad"}
 
 
 def test_doctor_goes_on_where_it_may_not_look(cli: Bench) -> None:

@@ -99,7 +99,7 @@ class Bench:
         self.log = io.StringIO()
         self.wallets = {role: FakeServer(results={"get_balance": {"balance": 1}}) for role in ROLES}
         self._urls: dict[str, str] = {}
-        monkeypatch.setattr(forwarding, "_url", lambda ip: self._urls.get(ip, "http://127.0.0.1:9"))
+        monkeypatch.setattr(forwarding, "slot_url", lambda ip: self._urls.get(ip, "http://127.0.0.1:9"))
         self.settings = Settings(logins_secret=LOGINS, own_namespace=HOME, longest_wait="1s", **settings)
         self.session = aiohttp.ClientSession()
         kube: Any = self.kube

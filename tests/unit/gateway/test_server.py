@@ -126,8 +126,18 @@ async def test_probes_say_whether_calls_can_be_served(gateway: Bench) -> None:
         probes.draining = False
         gateway.logins._keys._values.clear()
         gateway.kube.refuses[None] = UnavailableError(0, "Unavailable", "away")
+        assert (await client.get("/readyz")).status == 200, "callers are told, by a 503 that says when to come again"
+        assert (await client.get("/healthz")).status == 200
+
+
+async def test_a_gateway_that_never_saw_the_api_server_is_not_ready(gateway: Bench) -> None:
+    probes = Probes(gateway.logins)
+    gateway.kube.refuses[None] = UnavailableError(0, "Unavailable", "away")
+    async with TestClient(TestServer(probes.app())) as client:
         assert (await client.get("/readyz")).status == 503
         assert (await client.get("/healthz")).status == 200
+        gateway.kube.refuses.clear()
+        assert (await client.get("/readyz")).status == 200
 
 
 async def test_settings_name_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,13 +6,11 @@ import copy
 import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import datetime
 from typing import Any, cast
 
 import pytest
 
 from escrow_operator import wiring
-from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.kube import PODS, POOLS, SECRETS, SESSIONS, Kube
 from escrow_operator.adapters.kube_errors import UnavailableError
 from escrow_operator.core.daemon import DaemonView
@@ -23,7 +21,8 @@ from escrow_operator.models.pool import DaemonKey, Pool, PoolKey
 from escrow_operator.models.session import SessionKey
 from escrow_operator.settings import IntervalSettings, SessionSettings, Settings
 from simulation.apiserver import Event
-from unit.factories import at, daemon_info
+from unit.clocks import FakeClock
+from unit.factories import daemon_info
 from unit.kube import InstantKube
 
 from .wallets import Chain, FakeWallets
@@ -35,19 +34,6 @@ Seen = Callable[[str, str, Body], None]
 """Who is told of a change as by a watch: what happened, to which kind, and the object."""
 LOOKS = 40
 """In which a session must come to rest."""
-
-
-class SteppedClock(Clock):
-    """Moves when a test says so."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def now(self) -> datetime:
-        return at(int(self.seconds))
-
-    def monotonic(self) -> float:
-        return self.seconds
 
 
 class FakeDaemons:
@@ -94,7 +80,8 @@ class World:
     """``start`` an operator (again, as after a crash), ``apply`` sessions, ``settle`` until nothing more happens."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **sessions: Any) -> None:
-        self.clock = SteppedClock()
+        self.clock = FakeClock()
+        self.clock.seconds = 1000.0
         self.kube = InstantKube(self.clock.now)
         self.kube.server.subscribers += [self.kube.collect, self._tell]
         self.seen: Seen = lambda *_: None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
 from escrow_operator.models.common import API_VERSION, OPERATOR_NAME, WALLET_RPC, Label, Role, SlotState
@@ -23,6 +24,12 @@ SLOT_LABELS = {"app.kubernetes.io/managed-by": OPERATOR_NAME, "app.kubernetes.io
 def free_slot_labels(pool: PoolKey, role: Role) -> dict[str, str]:
     """Labels of the free slots of a role: the selector of its Deployment."""
     return {Label.POOL: pool.name, Label.ROLE: role.value, Label.SLOT: SlotState.FREE.value}
+
+
+def slot_url(ip: str) -> str:
+    """Where wallet-rpc of the pod with this address is called. Raises ValueError for what is no address."""
+    host = f"[{ip}]" if ip_address(ip).version == 6 else ip
+    return f"http://{host}:{RPC_PORT}"
 
 
 def volume_claim_name(pool: PoolKey, role: Role) -> str:

@@ -16,7 +16,7 @@ from escrow_operator.adapters.kube import SECRETS
 from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
 from escrow_operator.adapters.wallet_rpc import WalletRpc
 from escrow_operator.core.login import derive_login, key_id
-from escrow_operator.core.manifests.common import RPC_PORT, login_key_name
+from escrow_operator.core.manifests.common import login_key_name, slot_url
 from escrow_operator.core.manifests.pool import login_key_secret
 from escrow_operator.core.ownership import object_problem
 from escrow_operator.core.poolstatus import Problem
@@ -148,14 +148,13 @@ class WalletClients:
         found = self._connected(slot)
         if found is None:
             login = await self.login(slot)
-            host = f"[{slot.ip}]" if ":" in slot.ip else slot.ip
             if self._session is None:
                 self._session = self._connect()
             count = self._meters.wallet_requests.inc
             # Another task may have made the client while the login was read.
             found = self._connected(slot)
             if found is None:
-                found = WalletRpc(f"http://{host}:{RPC_PORT}", login, session=self._session, on_request=count)
+                found = WalletRpc(slot_url(slot.ip), login, session=self._session, on_request=count)
                 self._memory.put(slot.uid, _Connected(slot.ip, weakref.ref(found)))
                 self._recent.append(found)
         return found

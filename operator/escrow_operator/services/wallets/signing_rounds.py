@@ -68,9 +68,9 @@ class SigningRounds:
 
     async def _take_back(self, session: Session) -> None:
         """Clients may export again; if this fails they do so when ``EXCHANGE`` is over."""
-        meta = {"uid": session.uid, "annotations": {Label.KEY_IMAGES: None}}
+        patch = session.annotating({Label.KEY_IMAGES: None}, as_seen=False)
         try:
-            body = await self._kube.merge(SESSIONS, *session.key, {"metadata": meta})
+            body = await self._kube.merge(SESSIONS, *session.key, patch)
         except KubeError as error:
             _LOG.warning("exports of %s wait for longer than they need: %s", session.key, error)
             return

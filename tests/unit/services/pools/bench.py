@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from typing import Any, cast
 
-from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.json_rpc import rpc_session
 from escrow_operator.adapters.kube import (
     DEPLOYMENTS,
@@ -31,7 +30,8 @@ from escrow_operator.services.slots.capacity import Capacity
 from escrow_operator.services.slots.claims import SlotClaims
 from escrow_operator.services.slots.prepared import PreparedEscrows
 from escrow_operator.services.wallets.clients import WalletClients
-from unit.factories import at, daemon_info, session, slot_body
+from unit.clocks import FakeClock
+from unit.factories import daemon_info, session, slot_body
 from unit.kube import InstantKube
 from unit.world.context import make_context, told
 
@@ -45,18 +45,6 @@ SPEC = {
     "networkPolicy": {"enabled": True},
     "preparedEscrows": 0,
 }
-
-
-class SteppedClock(Clock):
-    """Stands still until it is told to go on."""
-
-    seconds = 0.0
-
-    def now(self) -> Any:
-        return at(int(self.seconds))
-
-    def monotonic(self) -> float:
-        return self.seconds
 
 
 class Daemons:
@@ -82,7 +70,7 @@ class Bench:
 
     def __init__(self, *, spec: Body | None = None) -> None:
         self.api = InstantKube()
-        self.clock = SteppedClock()
+        self.clock = FakeClock()
         self.daemons = Daemons()
         self.ctx = make_context(self.api, clock=self.clock)
         self.store, self.told = self.ctx.store, told(self.ctx)

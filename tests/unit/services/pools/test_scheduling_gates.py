@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import pytest
 
-from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.kube import PODS
 from escrow_operator.models.common import ROLES, Label, Role
 from escrow_operator.models.pool import PoolKey
@@ -16,6 +13,7 @@ from escrow_operator.services.pools.scheduling_gates import (
     SETTLE_SECONDS,
     SchedulingGates,
 )
+from unit.clocks import FakeClock
 from unit.factories import at, slot_body
 from unit.kube import InstantKube
 from unit.world.context import make_context, woken
@@ -23,21 +21,11 @@ from unit.world.context import make_context, woken
 POOL = PoolKey("shop", "default")
 
 
-class SteppedClock(Clock):
-    seconds = 0.0
-
-    def now(self) -> datetime:
-        return at(self.seconds)
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-
 class Bench:
     """Gated pods in a store, and the API server that takes their gates away."""
 
     def __init__(self) -> None:
-        self.clock = SteppedClock()
+        self.clock = FakeClock()
         self.kube = InstantKube()
         ctx = make_context(self.kube, clock=self.clock)
         self.store = ctx.store

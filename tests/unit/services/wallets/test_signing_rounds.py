@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
-from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.kube import SESSIONS
 from escrow_operator.adapters.kube_errors import ConflictError
 from escrow_operator.core.signing import EXCHANGE, LONGEST_DEFERRAL, ROUND, Round, is_exchanging, write_rounds
@@ -16,26 +15,17 @@ from escrow_operator.models.session import Session
 from escrow_operator.services.wallets import signing_rounds
 from escrow_operator.services.wallets.signing_rounds import SigningRounds
 from escrow_operator.settings import Settings
-from unit.factories import at, session_body
+from unit.clocks import FakeClock
+from unit.factories import session_body
 from unit.kube import InstantKube
 from unit.world.context import make_context
-
-
-class SteppedClock(Clock):
-    seconds = 0.0
-
-    def now(self) -> datetime:
-        return at(self.seconds)
-
-    def monotonic(self) -> float:
-        return self.seconds
 
 
 class Bench:
     """A session, and the question."""
 
     def __init__(self, *, gateway: bool = True) -> None:
-        self.kube, self.clock = InstantKube(), SteppedClock()
+        self.kube, self.clock = InstantKube(), FakeClock()
         settings = Settings(slot_login_image="operator", logins_secret="logins" if gateway else "")
         self.ctx = make_context(self.kube, clock=self.clock, settings=settings)
         self.rounds = SigningRounds(self.ctx)
