@@ -5,14 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 URGENT_OF = 4
 """While both kinds wait, one of so many turns goes to a request that is not urgent, so that none starves."""
-
-
-MOST_PROLONGED = 10
-"""For how many times ``longest`` a turn is held at most, whatever comes of it."""
 
 
 class _Lines:
@@ -39,37 +35,6 @@ class _Lines:
         return None
 
 
-class Turn:
-    """One request's turn. It goes to the next when nothing has come of it for ``longest`` seconds, or at its end."""
-
-    def __init__(self, pass_on: Callable[[], None], longest: float | None) -> None:
-        self._pass_on = pass_on
-        self._longest = longest
-        self._held = True
-        self._begun = asyncio.get_running_loop().time()
-        self._early: asyncio.TimerHandle | None = None
-        self.prolong()
-
-    def prolong(self) -> None:
-        """Something has come of it: it is held on, if it still is, up to ``MOST_PROLONGED`` times as long in all."""
-        if self._longest is None or not self._held:
-            return
-        loop = asyncio.get_running_loop()
-        if loop.time() - self._begun > (MOST_PROLONGED - 1) * self._longest:
-            return
-        if self._early is not None:
-            self._early.cancel()
-        self._early = loop.call_later(self._longest, self.end)
-
-    def end(self) -> None:
-        """Pass it on, unless that was done."""
-        if self._early is not None:
-            self._early.cancel()
-        if self._held:
-            self._held = False
-            self._pass_on()
-
-
 class PriorityLimiter:
     """Admits at most ``limit`` requests at once; urgent ones mostly go first.
 
@@ -84,17 +49,27 @@ class PriorityLimiter:
         self._given = 0
 
     @contextlib.asynccontextmanager
-    async def turn(self, *, urgent: bool, longest: float | None = None, group: str = "") -> AsyncIterator[Turn]:
-        """Wait for a turn, and hold it for the block; see ``Turn`` for ``longest``."""
+    async def turn(self, *, urgent: bool, longest: float | None = None, group: str = "") -> AsyncIterator[None]:
+        """Wait for a turn, and hold it for the block, but for ``longest`` seconds at most."""
         if self._free:
             self._free -= 1
         else:
             await self._wait(self._urgent if urgent else self._patient, group)
-        turn = Turn(self._pass_on, longest)
+        held = True
+
+        def pass_on() -> None:
+            nonlocal held
+            if held:
+                held = False
+                self._pass_on()
+
+        early = asyncio.get_running_loop().call_later(longest, pass_on) if longest is not None else None
         try:
-            yield turn
+            yield
         finally:
-            turn.end()
+            if early is not None:
+                early.cancel()
+            pass_on()
 
     async def _wait(self, lines: _Lines, group: str) -> None:
         mine = asyncio.get_running_loop().create_future()

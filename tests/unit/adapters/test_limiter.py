@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from escrow_operator.adapters.limiter import MOST_PROLONGED, URGENT_OF, PriorityLimiter
+from escrow_operator.adapters.limiter import URGENT_OF, PriorityLimiter
 
 
 class Bench:
@@ -87,40 +87,3 @@ async def test_i10_a_namespace_that_floods_waits_for_itself() -> None:
     await asyncio.gather(*flood, *others, shop)
     assert {bench.order.index(name) for name in ("shop", "bank", "shop again")} == {2, 3, 5}
     assert [name for name in bench.order if name.startswith("f")] == [f"f{n}" for n in range(1_000)]
-
-
-async def _admitted(*, step: float, steps: int, hangs: bool = False) -> list[float]:
-    """When others are admitted while a turn of at most 0.1 s without progress is held; in steps of ``step``."""
-    turns, admitted = PriorityLimiter(1), list[float]()
-    loop = asyncio.get_running_loop()
-    begun = loop.time()
-
-    async def slow() -> None:
-        async with turns.turn(urgent=True, longest=0.1) as turn:
-            for _ in range(steps):
-                await asyncio.sleep(step)
-                if not hangs:
-                    turn.prolong()
-
-    async def other() -> None:
-        async with turns.turn(urgent=True):
-            admitted.append(loop.time() - begun)
-
-    await asyncio.gather(slow(), other())
-    return admitted
-
-
-async def test_a_turn_that_comes_to_nothing_is_passed_on() -> None:
-    [at] = await _admitted(step=0.05, steps=10, hangs=True)
-    assert at < 0.3
-
-
-async def test_a_slow_turn_of_which_something_comes_is_held() -> None:
-    """Else a slow machine admits ever more, until all run out of time."""
-    [at] = await _admitted(step=0.05, steps=10)
-    assert at >= 0.5
-
-
-async def test_no_turn_is_held_for_ever() -> None:
-    [at] = await _admitted(step=0.05, steps=MOST_PROLONGED * 4)
-    assert at < 0.05 * MOST_PROLONGED * 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from escrow_operator.adapters.kube_errors import ConflictError
-from escrow_operator.adapters.limiter import PriorityLimiter, Turn
+from escrow_operator.adapters.limiter import PriorityLimiter
 from escrow_operator.core.manifests.prepared import is_prepared_file
 from escrow_operator.errors import WalletError, WalletStorageError, WalletUnauthorized
 from escrow_operator.models.common import ROLES, Role
@@ -28,10 +28,10 @@ from escrow_operator.services.wallets.key_exchange import (
 )
 from escrow_operator.services.wallets.opener import not_ready, storage_error
 
-LONGEST_TURN_SECONDS = 20.0
-"""Seconds for which one round of an exchange keeps others waiting at most: nobody waits for one that hangs. Alone it
-takes two or three; four at once on slow cores take ten. Were this the limit of all rounds together, a slow machine
-would admit ever more exchanges, until all run out of time."""
+LONGEST_TURN_SECONDS = 180.0
+"""Seconds after which an exchange keeps others waiting no more. One that hangs ends sooner, by the deadline of its call
+(60 s). Four at once on two slow cores take 45 s; passing turns on while they merely are slow would admit ever more,
+until all run out of time."""
 
 
 class WalletCreator:
@@ -61,9 +61,9 @@ class WalletCreator:
                 raise not_ready(slot)
         try:
             group = str(session.pool_key)
-            async with self._turns.turn(urgent=True, longest=LONGEST_TURN_SECONDS, group=group) as turn:
+            async with self._turns.turn(urgent=True, longest=LONGEST_TURN_SECONDS, group=group):
                 self._must_still_be_wanted(session)
-                return await self._make(session, slots, dict(deeds), height, turn)
+                return await self._make(session, slots, dict(deeds), height)
         except RoleError as error:
             slot = slots[error.role]
             match error.error:
@@ -82,15 +82,12 @@ class WalletCreator:
         if now is None or now.uid != session.uid or now.deleting or now.generation != session.generation:
             raise ConflictError(409, "Conflict", "the session was changed before its keys were exchanged")
 
-    async def _make(
-        self, session: Session, slots: Slots, deeds: Deeds, height: int, turn: Turn
-    ) -> tuple[Deeds, Slots, str]:
+    async def _make(self, session: Session, slots: Slots, deeds: Deeds, height: int) -> tuple[Deeds, Slots, str]:
         # A file that a deed names but whose name the operator did not choose must not be converted.
         foreign = [role for role, deed in deeds.items() if not is_own_file(session, deed.file)]
         deeds, slots = await self._renew(session, slots, deeds, height, foreign)
         clients = {role: await self._wallets.client(slots[role]) for role in ROLES}
         begun = await begin(clients, deeds)
-        turn.prolong()
         spent = [role for role, what in begun.items() if what is not Begun.BLANK]
         if set(begun.values()) == {Begun.COMPLETE}:
             if await self._are_its_own(session, clients, deeds):
@@ -100,10 +97,9 @@ class WalletCreator:
             spent = list(ROLES)
         deeds, slots = await self._renew(session, slots, deeds, height, spent)
         again = await begin(clients, {role: deeds[role] for role in spent})
-        turn.prolong()
         if set(again.values()) - {Begun.BLANK}:
             raise ExchangeIncomplete("a file of a fresh name was there already")
-        return deeds, slots, await exchange_keys(clients, deeds, after_round=turn.prolong)
+        return deeds, slots, await exchange_keys(clients, deeds)
 
     @staticmethod
     async def _are_its_own(session: Session, clients: Wallets, deeds: Deeds) -> bool:

@@ -86,29 +86,23 @@ async def common_address(wallets: Wallets) -> str | None:
     return addresses.pop()
 
 
-async def exchange_keys(
-    wallets: Wallets, deeds: Deeds, pause: Pause | None = None, *, after_round: Callable[[], None] = lambda: None
-) -> str:
+async def exchange_keys(wallets: Wallets, deeds: Deeds, pause: Pause | None = None) -> str:
     """Run the exchange between three blank, open wallets, store and close them; returns their common address.
 
     The wallets work at the same time; with a ``pause``, which is for an exchange that nobody waits for, one after the
-    other, and it runs before each call. ``after_round`` is told of each round that ended. Raises ExchangeIncomplete, or
-    RoleError.
+    other, and it runs before each call. Raises ExchangeIncomplete, or RoleError.
     """
     infos = await _all(((role, wallets[role].prepare_multisig()) for role in ROLES), pause)
-    after_round()
     keys = await _all(
         ((role, wallets[role].make_multisig(_peers(infos, role), THRESHOLD, deeds[role].password)) for role in ROLES),
         pause,
     )
     for _ in range(EXCHANGE_ROUNDS):
-        after_round()
         infos = [key.info for key in keys]
         keys = await _all(
             ((role, wallets[role].exchange_multisig_keys(_peers(infos, role), deeds[role].password)) for role in ROLES),
             pause,
         )
-    after_round()
     states = await _all((role, wallets[role].is_multisig()) for role in ROLES)
     address = await common_address(wallets) if all(state == ESCROW for state in states) else None
     if address is None:
