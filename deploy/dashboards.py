@@ -113,11 +113,11 @@ SESSIONS = Board(
             bad=900,
         ),
         Stat(
-            "Unknown payouts",
-            "Sessions whose money left by a transaction that no spec.settlement names.",
-            "sum(max by (namespace)"
-            f' (xmr_escrow_session_conditions{{type="Funded", reason="Spent", {TENANT}}})) or vector(0)',
-            bad=1,
+            "Unknown payout",
+            "For how long money of a session is gone by a transaction that no spec.settlement names.",
+            f"max(xmr_escrow_session_longest_unknown_payout_seconds{{{TENANT}}}) or vector(0)",
+            unit="s",
+            bad=900,
         ),
     ],
     rows={

@@ -179,12 +179,12 @@ def _certificate(api: Api) -> Iterator[Said]:
 
 
 def _end(secret: Body) -> datetime | None:
-    """When the first link of a chain of certificates ends to be valid."""
+    """When the certificate ends to be valid; of a chain, its first one."""
     try:
-        chain = x509.load_pem_x509_certificates(base64.b64decode((secret.get("data") or {}).get("tls.crt", "")))
+        found = x509.load_pem_x509_certificate(base64.b64decode((secret.get("data") or {}).get("tls.crt", "")))
     except (binascii.Error, ValueError):
         return None
-    return min(one.not_valid_after_utc for one in chain)
+    return found.not_valid_after_utc
 
 
 def _rights(api: Api) -> Iterator[Said]:

@@ -86,7 +86,7 @@ async def serve(settings: Settings) -> int:
     following = None
     if server.config.ssl is not None and settings.certificate is not None and settings.key is not None:
         following = asyncio.create_task(
-            follow_certificate(server.config.ssl, settings.certificate, settings.key, meters.certificate_ends)
+            follow_certificate(server.config.ssl, settings.certificate, settings.key, meters)
         )
     stop = asyncio.create_task(ending.wait())
     await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)

@@ -9,7 +9,8 @@ import ssl
 from pathlib import Path
 
 from cryptography import x509
-from prometheus_client import Gauge
+
+from escrow_gateway.meters import Meters
 
 _LOG = logging.getLogger(__name__)
 
@@ -17,13 +18,13 @@ LOOK_SECONDS = 10.0
 """Between two looks at the certificate's file; kubelet renews it within a minute."""
 
 
-async def follow_certificate(context: ssl.SSLContext, certificate: Path, key: Path, ends: Gauge) -> None:
+async def follow_certificate(context: ssl.SSLContext, certificate: Path, key: Path, meters: Meters) -> None:
     """Read the certificate again whenever its file changed; one that cannot be used leaves the former in place.
 
-    ``context`` has been given the certificate; ``ends`` is set to when the one in use ends to be valid, in Unix time.
+    ``context`` has been given the certificate; ``meters`` are told how long the one in use is valid.
     """
     known = _version(certificate, key)
-    _note_end(certificate, ends)
+    _note_end(certificate, meters)
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         now = _version(certificate, key)
@@ -37,20 +38,22 @@ async def follow_certificate(context: ssl.SSLContext, certificate: Path, key: Pa
             _LOG.error("the renewed certificate cannot be used, the former one stays: %s", error)
             continue
         known = now
-        _note_end(certificate, ends)
+        _note_end(certificate, meters)
         _LOG.info("the certificate was read again")
 
 
-def _note_end(certificate: Path, ends: Gauge) -> None:
+def _note_end(certificate: Path, meters: Meters) -> None:
     try:
-        chain = x509.load_pem_x509_certificates(certificate.read_bytes())
+        # The first one: what comes after it may end earlier, where clients know another way to their authority.
+        found = x509.load_pem_x509_certificate(certificate.read_bytes())
     except (OSError, ValueError) as error:
         # OpenSSL took it and this parser does not: it is served, and an end at 0 makes the alert fire.
         _LOG.error("the end of the certificate cannot be read: %s", error)
-        ends.set(0)
+        meters.certificate_ends.set(0)
+        meters.certificate_lifetime.set(0)
         return
-    # A chain is good for as long as each of its links is.
-    ends.set(min(one.not_valid_after_utc for one in chain).timestamp())
+    meters.certificate_ends.set(found.not_valid_after_utc.timestamp())
+    meters.certificate_lifetime.set((found.not_valid_after_utc - found.not_valid_before_utc).total_seconds())
 
 
 def _version(*files: Path) -> tuple[bytes, ...]:

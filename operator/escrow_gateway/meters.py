@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.registry import CollectorRegistry
 
@@ -30,6 +32,13 @@ class Meters:
         self.touches = Counter(f"{PREFIX}_touches", "Writes that note the use of a session.", registry=registry)
         self.certificate_ends = Gauge(
             f"{PREFIX}_certificate_expiry_timestamp_seconds",
-            "Unix time at which the certificate that is served ends to be valid; 0: not known.",
+            "Unix time at which the certificate that is served ends to be valid; 0: not readable, NaN: none.",
             registry=registry,
         )
+        self.certificate_ends.set(math.nan)
+        self.certificate_lifetime = Gauge(
+            f"{PREFIX}_certificate_lifetime_seconds",
+            "For how long the certificate that is served is valid in all. NaN: there is none.",
+            registry=registry,
+        )
+        self.certificate_lifetime.set(math.nan)

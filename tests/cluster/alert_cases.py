@@ -39,12 +39,17 @@ def _volume(what: str, claim: str) -> str:
 SHOP = {"namespace": "shop"}
 MAIN = {"namespace": "shop", "pool": "main"}
 HOME = {"namespace": "home"}
+SYSTEM = {"namespace": "xmr-escrow-system"}
 
 CASES = {
-    "XmrEscrowMoneyMoved": Case({_session("Funded", "Spent"): "0x4 1x30"}, "4m", "6m", SHOP),
-    "XmrEscrowDeedsLost": Case(
-        {_session("Ready", "DeedMissing"): "0x4 1x30"}, "4m", "6m", {**SHOP, "reason": "DeedMissing"}
+    "XmrEscrowMoneyMoved": Case(
+        # Closed after 20 minutes: nobody looks any more.
+        {'xmr_escrow_session_longest_unknown_payout_seconds{namespace="shop"}': "0+60x20 stale"},
+        "15m",
+        "4h",
+        SHOP,
     ),
+    "XmrEscrowDeedsLost": Case({_session("Ready", "DeedMissing"): "0x4 1x30"}, "4m", "6m", SHOP),
     "XmrEscrowWalletsDisagree": Case({_session("Funded", "WalletsDisagree"): "1x30"}, "4m", "6m", SHOP),
     "XmrEscrowPayoutStuck": Case(
         {_session("Settled", "DoubleSpent"): "1x30"}, "14m", "16m", {**SHOP, "reason": "DoubleSpent"}
@@ -55,7 +60,14 @@ CASES = {
     "XmrEscrowSessionFailed": Case({'xmr_escrow_sessions{namespace="shop",phase="Failed"}': "1x30"}, "4m", "6m", SHOP),
     "XmrEscrowAtCapacity": Case({_session("Ready", "AtCapacity"): "2x30"}, "4m", "6m", SHOP),
     "XmrEscrowWalletsCutOff": Case(
-        {_session("Ready", "WalletUnreachable"): "1x30"}, "4m", "6m", {**SHOP, "reason": "WalletUnreachable"}
+        # One reason after the other: the session has no wallet all the time.
+        {
+            _session("Ready", "WalletUnreachable"): "1x2 0x30",
+            _session("Ready", "WalletInUse"): "0x2 1x30",
+        },
+        "4m",
+        "6m",
+        SHOP,
     ),
     "XmrEscrowPoolEmpty": Case({_session("Ready", "PoolEmpty"): "1x30"}, "4m", "6m", SHOP),
     "XmrEscrowPoolNotReady": Case(
@@ -71,6 +83,9 @@ CASES = {
             _height("main", "mainnet", "a"): "5+1x30 35x30",
             _height("main", "mainnet", "b"): "_x50 35x90",
             _height("test", "regtest", "a"): "5x200",
+            _height("away", "mainnet", "a"): "5x200",
+            _pool("DaemonSynced", "Synced", status="True"): "1x200",
+            _pool("DaemonSynced", "Synced", status="True").replace("main", "test"): "1x200",
         },
         "80m",
         "100m",
@@ -89,9 +104,11 @@ CASES = {
         },
         "4m",
         "6m",
-        {**MAIN, "role": "buyer", "persistentvolumeclaim": "main-buyer-wallets", "node": "n"},
+        {**MAIN, "role": "buyer", "persistentvolumeclaim": "main-buyer-wallets"},
     ),
-    "XmrEscrowOperatorDown": Case({'xmr_escrow_sessions_max{namespace="home"}': "10x9 stale"}, "12m", "20m", {}),
+    "XmrEscrowOperatorDown": Case(
+        {'xmr_escrow_sessions_max{namespace="xmr-escrow-system"}': "10x9 stale"}, "12m", "5h", SYSTEM
+    ),
     "XmrEscrowOperatorNotSweeping": Case(
         {
             'xmr_escrow_last_sweep_timestamp_seconds{namespace="home"}': "0x30",
@@ -103,27 +120,41 @@ CASES = {
     ),
     "XmrEscrowQueueLate": Case(
         {
-            'xmr_escrow_queue_wait_seconds_bucket{namespace="home",queue="sessions",le="2.5"}': "0x40",
-            'xmr_escrow_queue_wait_seconds_bucket{namespace="home",queue="sessions",le="10"}': "0+60x40",
-            'xmr_escrow_queue_wait_seconds_bucket{namespace="home",queue="sessions",le="+Inf"}': "0+60x40",
+            'xmr_escrow_queue_wait_seconds_bucket{namespace="home",queue="sessions",le="5.0"}': "0+50x40",
+            'xmr_escrow_queue_wait_seconds_count{namespace="home",queue="sessions"}': "0+60x40",
+            'xmr_escrow_queue_wait_seconds_bucket{namespace="home",queue="pools",le="5.0"}': "0+58x40",
+            'xmr_escrow_queue_wait_seconds_count{namespace="home",queue="pools"}': "0+60x40",
         },
         "9m",
         "13m",
         {**HOME, "queue": "sessions"},
     ),
     "XmrEscrowNamespaceRefused": Case({'xmr_escrow_namespaces_refused{namespace="home"}': "1x30"}, "4m", "6m", HOME),
-    "XmrEscrowGatewayDown": Case({'xmr_escrow_gateway_in_flight{namespace="home"}': "0x9 stale"}, "10m", "80m", HOME),
+    "XmrEscrowGatewayDown": Case(
+        {'xmr_escrow_gateway_in_flight{namespace="xmr-escrow-system"}': "0x9 stale"}, "12m", "5h", SYSTEM
+    ),
     "XmrEscrowGatewayFailing": Case(
         {
-            'xmr_escrow_gateway_requests_total{namespace="home",status="200",access="read"}': "0+90x30",
-            'xmr_escrow_gateway_requests_total{namespace="home",status="503",access="read"}': "0+10x30",
+            'xmr_escrow_gateway_problems_total{namespace="home",kind="kubernetes-away"}': "0+2x30",
+            'xmr_escrow_gateway_problems_total{namespace="elsewhere",kind="not-ready"}': "0+900x30",
         },
         "9m",
         "13m",
         HOME,
     ),
     "XmrEscrowCertificateExpiring": Case(
-        {'xmr_escrow_gateway_certificate_expiry_timestamp_seconds{namespace="home"}': "605100x30"}, "4m", "8m", HOME
+        {
+            'xmr_escrow_gateway_certificate_expiry_timestamp_seconds{namespace="home"}': "605100x30",
+            'xmr_escrow_gateway_certificate_lifetime_seconds{namespace="home"}': "31536000x30",
+            # Lives for two days, and has one of them left.
+            'xmr_escrow_gateway_certificate_expiry_timestamp_seconds{namespace="short"}': "86400x30",
+            'xmr_escrow_gateway_certificate_lifetime_seconds{namespace="short"}': "172800x30",
+            'xmr_escrow_gateway_certificate_expiry_timestamp_seconds{namespace="none"}': "NaNx30",
+            'xmr_escrow_gateway_certificate_lifetime_seconds{namespace="none"}': "NaNx30",
+        },
+        "4m",
+        "8m",
+        HOME,
     ),
 }
 

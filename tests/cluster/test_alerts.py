@@ -16,6 +16,7 @@ import yaml
 import dashboards
 from harness.api import Body
 from harness.gateway import account, gateway_of, token
+from harness.operator import NAMESPACE
 from harness.place import Place
 from harness.prometheus import Prometheus, prometheus_of
 from harness.waiting import wait_for
@@ -25,7 +26,7 @@ from unit.packaging.helm import CHART, render
 
 from .alert_cases import CASES, promtool_tests
 
-ALERTS: Body = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
+ALERTS: Body = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text().replace("RELEASE_NAMESPACE", NAMESPACE))
 
 NOT_HERE = {"kubelet_volume_stats_available_bytes", "kubelet_volume_stats_capacity_bytes"}
 """Of kubelet, and not for volumes of the test cluster, which are folders of its nodes."""
@@ -45,6 +46,7 @@ def hurried() -> Body:
     for group in found["groups"]:
         for rule in group["rules"]:
             rule.pop("for", None)
+            rule.pop("keep_firing_for", None)
             if rule["alert"] == "XmrEscrowSessionNotReady":
                 assert "> 900" in rule["expr"]
                 rule["expr"] = rule["expr"].replace("> 900", f"> {UNREADY_SECONDS}")

@@ -15,6 +15,9 @@ from escrow_operator.models.session import FundingState, Session
 
 FUNDED = "Funded"
 
+SPENT = "Spent"
+"""The reason for not being Funded when money left the escrow, and no payout of the spec took it."""
+
 AWAITING_PAYMENT = "AwaitingPayment"
 """The reason of Funded while no payment was received."""
 
@@ -204,7 +207,7 @@ def _missing(payments: _Payments, wanted: int, state: FundingState, progress: st
         return "TimeLocked", f"{paid} of {asked} XMR received. {locked} XMR more {LOCKED_TEXT}"
     if payments.gone:
         total = format_xmr(_sum((payments.sum(), payments.gone)))
-        return "Spent", f"Of {total} XMR received, {paid} are left; {asked} are asked for."
+        return SPENT, f"Of {total} XMR received, {paid} are left; {asked} are asked for."
     if state is FundingState.AWAITING:
         return AWAITING_PAYMENT, f"Nothing received yet of {asked} XMR."
     return "PartiallyPaid", f"{paid} of {asked} XMR received."

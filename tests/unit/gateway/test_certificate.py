@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 import trustme
-from prometheus_client import Gauge
+from prometheus_client import CollectorRegistry
 
 from escrow_gateway import certificate
 from escrow_gateway.certificate import follow_certificate
+from escrow_gateway.meters import Meters
 from escrow_gateway.settings import Settings
 from unit.gateway.bench import Bench
 from unit.gateway.test_server import serving_app
@@ -65,8 +66,9 @@ async def test_a_renewed_certificate_is_used_and_a_broken_one_is_not(
     running = await serving_app(gateway.app, given_settings)
     context = running.server.config.ssl
     assert context is not None
-    ends = Gauge("ends", "of a test", registry=None)
-    following = asyncio.create_task(follow_certificate(context, certificates.certificate, certificates.key, ends))
+    meters = Meters(CollectorRegistry())
+    ends = meters.certificate_ends
+    following = asyncio.create_task(follow_certificate(context, certificates.certificate, certificates.key, meters))
     first, first_ends = certificates.context(), certificates.ends.timestamp()
     assert await _accepts(running.port, first)
     assert ends._value.get() == first_ends
@@ -85,10 +87,10 @@ async def test_a_renewed_certificate_is_used_and_a_broken_one_is_not(
 
 
 async def test_a_certificate_whose_end_cannot_be_read_is_over(tmp_path: Path) -> None:
-    ends = Gauge("ends", "of a test", registry=None)
-    ends.set(1)
+    meters = Meters(CollectorRegistry())
+    ends = meters.certificate_ends
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    following = asyncio.create_task(follow_certificate(context, tmp_path / "none", tmp_path / "none", ends))
+    following = asyncio.create_task(follow_certificate(context, tmp_path / "none", tmp_path / "none", meters))
     await asyncio.sleep(0)
     assert ends._value.get() == 0
     following.cancel()

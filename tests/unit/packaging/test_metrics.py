@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 import dashboards
+from escrow_cli.main import app
 from testbed.settings import REPO_ROOT
 from unit.packaging.helm import CHART, Object, refusal, render
 
@@ -94,7 +95,33 @@ def test_labels_reach_those_who_select_by_them() -> None:
 
 def test_the_rule_has_the_alerts_as_they_are_in_the_file() -> None:
     (rule,) = ours(render({"metrics": ALL}), "PrometheusRule")
-    assert rule["spec"] == yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
+    text = (CHART / "files" / "alerts.yaml").read_text()
+    assert "RELEASE_NAMESPACE" in text
+    assert rule["spec"] == yaml.safe_load(text.replace("RELEASE_NAMESPACE", "xmr-escrow-system"))
+
+
+def test_a_release_without_a_gateway_has_no_alerts_of_one() -> None:
+    (rule,) = ours(render({"metrics": ALL, "gateway": {"enabled": False}}), "PrometheusRule")
+    assert not [alert for group in rule["spec"]["groups"] for alert in group["rules"] if "gateway" in alert["expr"]]
+
+
+def test_with_every_alert_left_out_the_rule_is_still_one() -> None:
+    disabled = [alert["alert"] for alert in alerts()]
+    (rule,) = ours(render({"metrics": {"rules": {"enabled": True, "disabled": disabled}}}), "PrometheusRule")
+    assert rule["spec"]["groups"] == []
+
+
+def test_commands_of_the_page_are_those_of_the_command_line() -> None:
+    """Options of all commands come before the command."""
+    known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    lines = re.findall(r"`(kubectl escrow[^`]*)`", PAGE) + re.findall(r"^(kubectl escrow .*)$", PAGE, re.MULTILINE)
+    assert lines
+    for line in lines:
+        words = line.split()[2:]
+        while words and words[0] in ("-n", "--context"):
+            words = words[2:]
+        assert not words or words[0] in known, line
+        assert "-n" not in words, line
 
 
 def test_an_alert_may_be_left_out_by_its_name_and_leads_to_its_page() -> None:
@@ -112,6 +139,7 @@ def test_an_alert_may_be_left_out_by_its_name_and_leads_to_its_page() -> None:
         ({"rules": {"enabled": True, "disabled": ["XmrEscrowQueueLater"]}}, "XmrEscrowQueueLater"),
         ({"podMonitor": {"interval": "often"}}, "/metrics/podMonitor/interval"),
         ({"rules": {"runbooks": "docs/alerts.md"}}, "/metrics/rules/runbooks"),
+        ({"rules": {"alertLabels": {"severity": "info"}}}, "/metrics/rules/alertLabels"),
     ],
 )
 def test_what_makes_no_sense_is_refused(metrics: Object, complaint: str) -> None:

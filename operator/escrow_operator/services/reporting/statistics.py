@@ -45,7 +45,7 @@ class Statistics(Collector):
         )
         yield self._phases()
         yield self._conditions()
-        yield self._unready()
+        yield from self._longest()
         yield from self._slots()
         yield from self._pools()
         requests = CounterMetricFamily(
@@ -81,15 +81,24 @@ class Statistics(Collector):
             family.add_metric(labels, number)
         return family
 
-    def _unready(self) -> Metric:
-        family = GaugeMetricFamily(
-            f"{PREFIX}_session_longest_unready_seconds",
-            "The longest time for which a session of a namespace is kept from being Ready; Failed ones apart.",
-            labels=["namespace"],
-        )
-        for namespace, seconds in self._store.tallies.longest_unready(self._clock.now().timestamp()).items():
-            family.add_metric([namespace], seconds)
-        return family
+    def _longest(self) -> Iterable[Metric]:
+        now, tallies = self._clock.now().timestamp(), self._store.tallies
+        for name, text, found in (
+            (
+                "unready",
+                "The longest time for which a session of a namespace is kept from being Ready; Failed ones apart.",
+                tallies.longest_unready(now),
+            ),
+            (
+                "unknown_payout",
+                "The longest time for which money of a session is gone by no payout that its spec names.",
+                tallies.longest_unknown_payout(now),
+            ),
+        ):
+            family = GaugeMetricFamily(f"{PREFIX}_session_longest_{name}_seconds", text, labels=["namespace"])
+            for namespace, seconds in found.items():
+                family.add_metric([namespace], seconds)
+            yield family
 
     def _pools(self) -> Iterable[Metric]:
         conditions = GaugeMetricFamily(

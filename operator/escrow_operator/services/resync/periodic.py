@@ -46,6 +46,7 @@ class PeriodicResync:
         self._wakeups = ctx.wakeups
         self._interval = ctx.settings.intervals.sweep.total_seconds()
         self._meters.sweep_interval.set(self._interval)
+        self._meters.last_sweep.set(ctx.clock.now().timestamp())
         self._resync_interval = ctx.settings.intervals.resync.total_seconds()
         self._relist = relist
         self._daemons = daemons

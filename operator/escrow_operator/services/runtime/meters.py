@@ -13,7 +13,7 @@ READY_BUCKETS = (0.5, 1, 2, 3, 5, 8, 13, 30, 60, 120, 300)
 STAGE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 15, 60)
 """Seconds: an API request takes milliseconds, opening a wallet seconds."""
 
-QUEUE_BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60)
+QUEUE_BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 5, 10, 60)
 """Seconds that a reconciliation waits for its turn, or takes."""
 
 
@@ -54,7 +54,7 @@ class Meters:
         self.sweep = Summary(f"{PREFIX}_sweep_seconds", "Seconds that a sweep took.", registry=registry)
         self.last_sweep = Gauge(
             f"{PREFIX}_last_sweep_timestamp_seconds",
-            "Unix time at which a sweep ended well last; 0: none did yet.",
+            "Unix time at which a sweep ended well last, or the operator began.",
             registry=registry,
         )
         self.sweep_interval = Gauge(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TypeVar
 
+from escrow_operator.core.conditions import RECONCILING
+from escrow_operator.core.funding import FUNDED, SPENT
 from escrow_operator.core.health import is_kept_from_ready
 from escrow_operator.core.poolstatus import count_of
 from escrow_operator.core.report import READY
@@ -29,7 +31,8 @@ class Tallies:
         """Slots by pool, role and state (core.poolstatus.COUNTS)."""
         self.conditions: Counter[ConditionCount] = Counter()
         """Sessions by namespace, type of condition, status and reason, as last written."""
-        self._unready: dict[str, dict[str, float]] = {}
+        self._unready = _Waits()
+        self._unknown_payouts = _Waits()
         self._opened: dict[str, int] = {}
         self._sum = 0
 
@@ -42,9 +45,13 @@ class Tallies:
             _take(self.phases, (old.key.namespace, old.phase))
             for key in _conditions(old):
                 _take(self.conditions, key)
-            self._note_unready(old, None)
+            self._unready.drop(old)
+            self._unknown_payouts.drop(old)
         if new and is_kept_from_ready(new):
-            self._note_unready(new, _unready_since(new))
+            self._unready.note(new, _unready_since(new))
+        funded = new and new.condition(FUNDED)
+        if new and funded and funded["reason"] == SPENT:
+            self._unknown_payouts.note(new, parse_time(funded["lastTransitionTime"]).timestamp())
 
     def slot(self, old: Slot | None, new: Slot | None) -> None:
         """Count a slot's change; ``old`` is None when it was not known, ``new`` is None when it is gone."""
@@ -64,20 +71,34 @@ class Tallies:
 
     def longest_unready(self, now: float) -> dict[str, float]:
         """By namespace: seconds for which a session of it is kept from being Ready; ``now`` is Unix time."""
-        return {namespace: max(0.0, now - min(since.values())) for namespace, since in self._unready.items()}
+        return self._unready.longest(now)
 
-    def _note_unready(self, session: Session, since: float | None) -> None:
-        found = self._unready.setdefault(session.key.namespace, {})
-        if since is None:
-            found.pop(session.uid, None)
-        else:
-            found[session.uid] = since
-        if not found:
-            del self._unready[session.key.namespace]
+    def longest_unknown_payout(self, now: float) -> dict[str, float]:
+        """By namespace: seconds for which money of a session is known to be gone by no payout that its spec names."""
+        return self._unknown_payouts.longest(now)
 
     def mean_age(self, now: float) -> float:
         """Mean seconds since the sessions that hold slots were opened; ``now`` is Unix time."""
         return now - self._sum / len(self._opened) if self._opened else 0.0
+
+
+class _Waits:
+    """Since when sessions are in a state, by namespace."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, dict[str, float]] = {}
+
+    def note(self, session: Session, since: float) -> None:
+        self._since.setdefault(session.key.namespace, {})[session.uid] = since
+
+    def drop(self, session: Session) -> None:
+        found = self._since.get(session.key.namespace, {})
+        found.pop(session.uid, None)
+        if not found:
+            self._since.pop(session.key.namespace, None)
+
+    def longest(self, now: float) -> dict[str, float]:
+        return {namespace: max(0.0, now - min(since.values())) for namespace, since in self._since.items()}
 
 
 def _conditions(session: Session) -> list[ConditionCount]:
@@ -88,9 +109,9 @@ def _conditions(session: Session) -> list[ConditionCount]:
 
 
 def _unready_since(session: Session) -> float:
-    """Unix time; a session that no condition was written for yet is waiting since it was created."""
-    ready = session.condition(READY)
-    return parse_time(ready["lastTransitionTime"] if ready else session.created_at).timestamp()
+    """Unix time. Ready is False since longer where a session had Failed meanwhile, while Reconciling was not there."""
+    found = session.condition(RECONCILING) or session.condition(READY)
+    return parse_time(found["lastTransitionTime"] if found else session.created_at).timestamp()
 
 
 def _take(counts: Counter[Key], key: Key) -> None:

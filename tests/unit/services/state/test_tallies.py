@@ -49,7 +49,7 @@ CONDITIONS = st.lists(
             "reason": reason,
             "lastTransitionTime": format_time(at(since)),
         },
-        st.sampled_from(["Ready", "Funded"]),
+        st.sampled_from(["Ready", "Funded", "Reconciling"]),
         st.sampled_from(["True", "False", "Unknown"]),
         st.sampled_from(["PoolEmpty", "Spent"]),
         st.integers(0, 1_000),
@@ -80,8 +80,22 @@ def test_conditions_and_the_longest_wait_are_those_of_a_full_count(steps: list[t
         for kept in known.values():
             ready = kept.condition("Ready")
             if kept.phase is not Phase.FAILED and (ready is None or ready["status"] != "True"):
-                since = parse_time(ready["lastTransitionTime"]) if ready else at(500)
+                found = kept.condition("Reconciling") or ready
+                since = parse_time(found["lastTransitionTime"]) if found else at(500)
                 waits.setdefault(kept.key.namespace, []).append((at(2_000) - since).total_seconds())
+        spent = {
+            name: max(
+                (at(2_000) - parse_time(funded["lastTransitionTime"])).total_seconds()
+                for kept in known.values()
+                if kept.key.namespace == name and (funded := kept.condition("Funded")) and funded["reason"] == "Spent"
+            )
+            for name in {
+                kept.key.namespace
+                for kept in known.values()
+                if (kept.condition("Funded") or {}).get("reason") == "Spent"
+            }
+        }
+        assert tallies.longest_unknown_payout(at(2_000).timestamp()) == spent
         assert tallies.longest_unready(at(2_000).timestamp()) == {name: max(found) for name, found in waits.items()}
     assert tallies.conditions == Counter(
         (one.key.namespace, told["type"], told["status"], told["reason"])
