@@ -149,8 +149,6 @@ CASES = {
             # Lives for two days, and has one of them left.
             'xmr_escrow_gateway_certificate_expiry_timestamp_seconds{namespace="short"}': "86400x30",
             'xmr_escrow_gateway_certificate_lifetime_seconds{namespace="short"}': "172800x30",
-            'xmr_escrow_gateway_certificate_expiry_timestamp_seconds{namespace="none"}': "NaNx30",
-            'xmr_escrow_gateway_certificate_lifetime_seconds{namespace="none"}': "NaNx30",
         },
         "4m",
         "8m",

@@ -14,8 +14,7 @@ from escrow_operator.adapters.kube import PODS
 from testbed import images
 from testbed.portforward import PortForward
 
-from .api import Body, is_ready
-from .operator import NAMESPACE
+from .api import Api, Body, is_ready
 from .waiting import wait_for
 from .world import World
 
@@ -61,30 +60,30 @@ class Prometheus:
         await wait_for(look, what=f"targets of {jobs} jobs", explain=explain)
 
 
-def scrape_config(monitor: Body) -> Body:
-    """What the Prometheus Operator makes of a PodMonitor, as far as the chart's use it."""
+async def scrape_config(api: Api, monitor: Body) -> Body:
+    """What the Prometheus Operator makes of a PodMonitor, as far as the chart's use it, for the pods of now.
+
+    Debian's Prometheus is built without discovery by Kubernetes.
+    """
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
-    keep = [
+    namespace = monitor["metadata"]["namespace"]
+    selector = ",".join(f"{key}={value}" for key, value in monitor["spec"]["selector"]["matchLabels"].items())
+    pods = [pod for pod in await api.list(PODS, namespace, labels=selector) if is_ready(pod)]
+    targets = [
         {
-            "action": "keep",
-            "source_labels": [f"__meta_kubernetes_pod_label_{key.replace('.', '_').replace('/', '_')}"],
-            "regex": value,
+            "targets": [f"{pod['status']['podIP']}:{port['containerPort']}"],
+            "labels": {"namespace": namespace, "pod": pod["metadata"]["name"]},
         }
-        for key, value in monitor["spec"]["selector"]["matchLabels"].items()
+        for pod in pods
+        for container in pod["spec"]["containers"]
+        for port in container["ports"]
+        if port["name"] == endpoint["port"]
     ]
-    keep.append(
-        {"action": "keep", "source_labels": ["__meta_kubernetes_pod_container_port_name"], "regex": endpoint["port"]}
-    )
     return {
-        "job_name": f"{monitor['metadata']['namespace']}/{monitor['metadata']['name']}",
+        "job_name": f"{namespace}/{monitor['metadata']['name']}",
         "honor_labels": endpoint.get("honorLabels", False),
         "scrape_interval": "2s",
-        "kubernetes_sd_configs": [{"role": "pod", "namespaces": {"names": [monitor["metadata"]["namespace"]]}}],
-        "relabel_configs": [
-            *keep,
-            {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
-            {"source_labels": ["__meta_kubernetes_pod_name"], "target_label": "pod"},
-        ],
+        "static_configs": targets,
     }
 
 
@@ -96,7 +95,7 @@ async def prometheus_of(world: World, monitors: Iterable[Body], rules: Mapping[s
     config = {
         "global": {"evaluation_interval": "2s"},
         "rule_files": ["/etc/config/rules.yml"],
-        "scrape_configs": [scrape_config(monitor) for monitor in monitors],
+        "scrape_configs": [await scrape_config(world.api, monitor) for monitor in monitors],
     }
     objects = list(_objects(image, config, rules))
     await asyncio.to_thread(world.cluster.apply, "---\n".join(json.dumps(body) + "\n" for body in objects))
@@ -118,30 +117,11 @@ async def prometheus_of(world: World, monitors: Iterable[Body], rules: Mapping[s
             await asyncio.to_thread(forward.close)
     finally:
         await asyncio.to_thread(world.cluster.kubectl, "delete", "namespace", HOME, "--ignore-not-found")
-        await asyncio.to_thread(
-            world.cluster.kubectl, "delete", "role,rolebinding", HOME, "--namespace", NAMESPACE, "--ignore-not-found"
-        )
 
 
 def _objects(image: str, config: Body, rules: Mapping[str, Any]) -> Iterable[Body]:
     yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOME}}
     there = {"name": NAME, "namespace": HOME}
-    yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": there}
-    group = "rbac.authorization.k8s.io"
-    meta = {"name": HOME, "namespace": NAMESPACE}
-    yield {
-        "apiVersion": f"{group}/v1",
-        "kind": "Role",
-        "metadata": meta,
-        "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}],
-    }
-    yield {
-        "apiVersion": f"{group}/v1",
-        "kind": "RoleBinding",
-        "metadata": meta,
-        "roleRef": {"apiGroup": group, "kind": "Role", "name": HOME},
-        "subjects": [{"kind": "ServiceAccount", **there}],
-    }
     yield {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -155,7 +135,7 @@ def _objects(image: str, config: Body, rules: Mapping[str, Any]) -> Iterable[Bod
         "kind": "Pod",
         "metadata": there,
         "spec": {
-            "serviceAccountName": NAME,
+            "automountServiceAccountToken": False,
             "terminationGracePeriodSeconds": 1,
             "securityContext": {"runAsNonRoot": True, "runAsUser": 65534, "fsGroup": 65534},
             "containers": [
