@@ -44,6 +44,10 @@ class Helm:
         pending = f"owner=helm,name={release},status in (pending-install,pending-upgrade,pending-rollback)"
         self._cluster.kubectl("delete", "secrets", "--namespace", namespace, "--selector", pending)
 
+    def test(self, release: str, namespace: str) -> None:
+        """Run the release's tests. Raises ToolingError, with their logs, when one fails."""
+        self._run(f"helm test {release}", "test", release, "--namespace", namespace, "--logs", "--timeout=120s")
+
     def uninstall(self, release: str, namespace: str) -> None:
         """Remove a release; one that is not there is fine."""
         args = ["uninstall", release, "--namespace", namespace, "--ignore-not-found", "--wait"]

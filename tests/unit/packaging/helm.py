@@ -40,10 +40,11 @@ def run(*args: str, values: Object | None = None) -> subprocess.CompletedProcess
     return subprocess.run(argv, input=json.dumps(values or {}), capture_output=True, text=True, check=False, timeout=60)
 
 
-def render(values: Object | None = None, *, release: str = "xmr-escrow-operator") -> list[Object]:
-    """The objects of the chart."""
+def render(values: Object | None = None, *, release: str = "xmr-escrow-operator", tests: bool = False) -> list[Object]:
+    """The objects of the chart; those of ``helm test`` too, with ``tests``."""
     given = {**(values or {}), "image": IMAGE | (values or {}).get("image", {})}
-    done = run("template", release, str(CHART), "--namespace", "xmr-escrow-system", values=given)
+    skipped = [] if tests else ["--skip-tests"]
+    done = run("template", release, str(CHART), "--namespace", "xmr-escrow-system", *skipped, values=given)
     assert done.returncode == 0, done.stderr
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 from pydantic import BaseModel
@@ -251,6 +252,40 @@ def test_what_pods_may_have_reaches_the_pod() -> None:
     assert extras.items() <= template["spec"].items()
 
 
+@pytest.mark.parametrize("gateway", [False, True])
+def test_variables_and_labels_of_ones_own_are_added_to_the_charts(gateway: bool) -> None:
+    extras: Object = {"extraEnv": [{"name": "TZ", "value": "Europe/Berlin"}], "podLabels": {"team": "escrow"}}
+    values = {"gateway": extras} if gateway else extras
+    (plain,) = of_kind(render(), "Deployment", gateway=gateway)
+    (deployment,) = of_kind(render(values), "Deployment", gateway=gateway)
+    former, now = (body["spec"]["template"] for body in (plain, deployment))
+    assert now["spec"]["containers"][0]["env"] == former["spec"]["containers"][0]["env"] + extras["extraEnv"]
+    assert now["metadata"]["labels"] == former["metadata"]["labels"] | {"team": "escrow"}
+
+
+def test_another_name_is_in_the_place_of_the_charts() -> None:
+    names = {found["metadata"]["name"] for found in render({"nameOverride": "escrow"}, release="shop")}
+    assert "shop-escrow" in names
+    assert not any("xmr-escrow-operator" in name for name in names if name.startswith("shop"))
+
+
+def test_helm_test_asks_at_the_services_that_there_are() -> None:
+    (pod,) = of_kind(render(tests=True), "Pod")
+    services = {
+        found["metadata"]["name"]: found["spec"]["ports"][0]["port"] for found in render() if found["kind"] == "Service"
+    }
+    for argument in pod["spec"]["containers"][0]["command"][3:]:
+        url = httpx.URL(argument.partition("|")[0])
+        name, _, namespace = url.host.partition(".")
+        assert namespace == "xmr-escrow-system.svc"
+        assert services[name] == (url.port or 443)
+    assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    assert (
+        of_kind(render({"metrics": {"service": {"enabled": False}}, "gateway": {"enabled": False}}, tests=True), "Pod")
+        == []
+    )
+
+
 def test_an_account_of_ones_own() -> None:
     objects = render(
         {
@@ -308,6 +343,10 @@ def test_a_pool_with_the_release() -> None:
 )
 def test_values_that_make_no_sense_are_refused(values: Object, complaint: str) -> None:
     assert re.search(complaint, refusal(values))
+
+
+def test_variables_of_the_charts_own_cannot_be_set_twice() -> None:
+    assert "extraEnv" in refusal({"extraEnv": [{"name": "XMR_ESCROW_LOG_LEVEL", "value": "DEBUG"}]})
 
 
 def test_the_shortest_ttl_that_the_sweep_allows() -> None:

@@ -112,7 +112,12 @@ def test_an_overlay_sets_the_image_in_both_places() -> None:
 
 def test_nothing_is_pulled_from_a_name_that_somebody_else_may_own() -> None:
     """A name without a registry is one of a public registry, in an account that is not this project's."""
-    paths = [CHART / "values.yaml", *DEPLOY.rglob("*.yaml"), *(CHART / "templates").iterdir(), REPO_ROOT / "README.md"]
+    paths = [
+        CHART / "values.yaml",
+        *DEPLOY.rglob("*.yaml"),
+        *(CHART / "templates").rglob("*.*"),
+        REPO_ROOT / "README.md",
+    ]
     images = {
         f"{path.relative_to(REPO_ROOT)}: {image}"
         for path in paths
