@@ -118,7 +118,7 @@ class Statistics(Collector):
         )
         for key, pool in self._store.pools.items():
             for found in pool.status.get("conditions") or ():
-                conditions.add_metric([*key, found["type"], found["status"], found["reason"]], 1)
+                conditions.add_metric([*key, found["type"], found["status"], found.get("reason", "")], 1)
             daemon = pool.status.get("daemon")
             if daemon:
                 heights.add_metric([*key, daemon["network"]], daemon["height"])

@@ -49,9 +49,8 @@ class Tallies:
             self._unknown_payouts.drop(old)
         if new and is_kept_from_ready(new):
             self._unready.note(new, _unready_since(new))
-        funded = new and new.condition(FUNDED)
-        if new and funded and funded["reason"] == SPENT:
-            self._unknown_payouts.note(new, parse_time(funded["lastTransitionTime"]).timestamp())
+        if new and (new.condition(FUNDED) or {}).get("reason") == SPENT:
+            self._unknown_payouts.note(new, _since(new, FUNDED))
 
     def slot(self, old: Slot | None, new: Slot | None) -> None:
         """Count a slot's change; ``old`` is None when it was not known, ``new`` is None when it is gone."""
@@ -103,15 +102,20 @@ class _Waits:
 
 def _conditions(session: Session) -> list[ConditionCount]:
     return [
-        (session.key.namespace, condition["type"], condition["status"], condition["reason"])
+        (session.key.namespace, condition["type"], condition["status"], condition.get("reason", ""))
         for condition in session.status.get("conditions") or ()
     ]
 
 
 def _unready_since(session: Session) -> float:
     """Unix time. Ready is False since longer where a session had Failed meanwhile, while Reconciling was not there."""
-    found = session.condition(RECONCILING) or session.condition(READY)
-    return parse_time(found["lastTransitionTime"] if found else session.created_at).timestamp()
+    return _since(session, RECONCILING if session.condition(RECONCILING) else READY)
+
+
+def _since(session: Session, kind: str) -> float:
+    """Unix time since when a condition has its status; without it, since the session was created."""
+    told = (session.condition(kind) or {}).get("lastTransitionTime")
+    return parse_time(told or session.created_at).timestamp()
 
 
 def _take(counts: Counter[Key], key: Key) -> None:
