@@ -3,8 +3,9 @@
 Opening a wallet takes seconds of CPU, and so does starting three pods. The ReplicaSets create the replacements at the
 moment of a claim, just when the session's wallets open. So that the user waits for the wallets alone, the pods are
 created with a scheduling gate, which the operator removes: at once when sessions wait for slots or no wallet is being
-opened, else when the wallets are open, or after ``HOLD_SECONDS``. Sessions that take prepared escrows open no wallets,
-but are told of within tenths of a second: the pods wait until ``SETTLE_SECONDS`` after the last of these.
+opened, else when the wallets are open, or after ``HOLD_SECONDS``; after ``CROWDED_SECONDS`` while so many sessions open
+that some of them queue. Sessions that take prepared escrows open no wallets, but are told of within tenths of a second:
+the pods wait until ``SETTLE_SECONDS`` after the last of these.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ HOLD_SECONDS = 15.0
 """Seconds that a pod keeps its gate at most, however many sessions open one by one: to exchange keys and prove it takes
 ten. Nobody waits for such a pod: for each session that waits for slots pods start at once."""
 
+CROWDED_SECONDS = 180.0
+"""The same while more sessions open than may exchange keys at once: those that queue wait for CPU, of which the pods of
+twenty sessions take a minute on two cores."""
+
 SETTLE_SECONDS = 2.0
 """After a session took a prepared escrow: others often follow, each done in less than the start of a pod takes."""
 
@@ -50,6 +55,7 @@ class SchedulingGates:
 
     def __init__(self, ctx: Context) -> None:
         self._kube, self._store, self._clock, self._wakeups = ctx.kube, ctx.store, ctx.clock, ctx.wakeups
+        self._most = ctx.settings.sessions.max_key_exchanges
         self._opening = 0
         self._preparing = 0
         self._numbers = itertools.count()
@@ -74,6 +80,8 @@ class SchedulingGates:
             del self._begun[number]
             if not self._opening:
                 self._quiet.set()
+            if self._opening == self._most:
+                self._wake_held()
             self._let_go()
 
     @contextlib.contextmanager
@@ -108,8 +116,10 @@ class SchedulingGates:
                 await self._quiet.wait()
 
     def _let_go(self) -> None:
-        if self._opening or self._preparing:
-            return
+        if not self._opening and not self._preparing:
+            self._wake_held()
+
+    def _wake_held(self) -> None:
         held, self._held = self._held, set()
         for pool in held:
             self._wakeups.pool(pool)
@@ -117,9 +127,8 @@ class SchedulingGates:
     async def look(self, pool: PoolKey, *, waiting: int) -> float | None:
         """Remove gates; ``waiting`` sessions lack a slot of each role. Returns the requeue delay in seconds or None."""
         slots = [slot for slot in self._store.gated_slots(pool) if not slot.terminating]
-        held = HOLD_SECONDS if self._opening or self._preparing else 0.0
         unsettled_for = self.unsettled_for
-        longest = LONGEST_SETTLE_SECONDS if unsettled_for else held
+        longest = max(self._hold_seconds, LONGEST_SETTLE_SECONDS if unsettled_for else 0.0)
         go = [slot for slot in slots if self._age(slot) >= longest]
         wanted = Counter({slot.role: waiting for slot in slots})
         wanted.subtract(slot.role for slot in go)
@@ -135,6 +144,12 @@ class SchedulingGates:
         self._held.add(pool)
         due = min(longest - self._age(slot) for slot in slots if slot not in go)
         return min(due, max(unsettled_for, LEAST_SECONDS)) if unsettled_for else due
+
+    @property
+    def _hold_seconds(self) -> float:
+        if self._opening > self._most:
+            return CROWDED_SECONDS
+        return HOLD_SECONDS if self._opening or self._preparing else 0.0
 
     def _age(self, slot: Slot) -> float:
         return (self._clock.now() - parse_time(slot.created_at)).total_seconds()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from escrow_operator.adapters.kube import PODS
 from escrow_operator.models.common import ROLES, Label, Role
 from escrow_operator.models.pool import PoolKey
 from escrow_operator.services.pools.scheduling_gates import (
+    CROWDED_SECONDS,
     HOLD_SECONDS,
     LONGEST_SETTLE_SECONDS,
     SETTLE_SECONDS,
@@ -28,7 +31,7 @@ class Bench:
         self.clock = FakeClock()
         self.kube = InstantKube()
         ctx = make_context(self.kube, clock=self.clock)
-        self.store = ctx.store
+        self.ctx, self.store = ctx, ctx.store
         self.woken = woken(ctx).woken_pools
         self.gates = SchedulingGates(ctx)
 
@@ -83,6 +86,29 @@ async def test_nobody_holds_a_pool_up_for_ever(bench: Bench) -> None:
     with bench.gates.opening():
         assert await bench.gates.look(POOL, waiting=0) == 3
     assert sorted(bench.started) == ["arbiter-0", "buyer-0", "vendor-0"]
+
+
+async def test_where_sessions_queue_for_cpu_pods_that_nobody_waits_for_take_none(bench: Bench) -> None:
+    most = bench.ctx.settings.sessions.max_key_exchanges
+    bench.clock.seconds = HOLD_SECONDS
+    with contextlib.ExitStack() as crowd:
+        for _ in range(most):
+            crowd.enter_context(bench.gates.opening())
+        with bench.gates.opening():
+            assert await bench.gates.look(POOL, waiting=0) == CROWDED_SECONDS - HOLD_SECONDS
+            assert bench.started == []
+        assert bench.woken == [POOL], "nobody queues any more"
+        assert await bench.gates.look(POOL, waiting=0) is None
+        assert len(bench.started) == len(ROLES)
+
+
+async def test_a_crowd_that_does_not_end_holds_no_pod_up_for_ever(bench: Bench) -> None:
+    bench.clock.seconds = CROWDED_SECONDS
+    with contextlib.ExitStack() as crowd:
+        for _ in range(bench.ctx.settings.sessions.max_key_exchanges + 1):
+            crowd.enter_context(bench.gates.opening())
+        assert await bench.gates.look(POOL, waiting=0) is None
+    assert len(bench.started) == len(ROLES)
 
 
 async def test_they_wait_until_no_session_takes_a_prepared_escrow_any_more(bench: Bench) -> None:
