@@ -43,11 +43,7 @@ SYSTEM = {"namespace": "xmr-escrow-system"}
 
 CASES = {
     "XmrEscrowMoneyMoved": Case(
-        # Closed after 20 minutes: nobody looks any more.
-        {'xmr_escrow_session_longest_unknown_payout_seconds{namespace="shop"}': "0+60x20 stale"},
-        "15m",
-        "4h",
-        SHOP,
+        {'xmr_escrow_session_longest_unknown_payout_seconds{namespace="shop"}': "0+60x60"}, "15m", "17m", SHOP
     ),
     "XmrEscrowDeedsLost": Case({_session("Ready", "DeedMissing"): "0x4 1x30"}, "4m", "6m", SHOP),
     "XmrEscrowWalletsDisagree": Case({_session("Funded", "WalletsDisagree"): "1x30"}, "4m", "6m", SHOP),

@@ -153,6 +153,7 @@ async def test_a_session_applied_again_is_not_funded_by_what_was_spent(place: Pl
     await escrow.change(reuseSettledWallets=True)
     status = await escrow.until_active()
     assert condition(status, "Funded")["reason"] == "Spent"
+    assert "moneyMovedAt" not in status, "that was the former trade's"
     async with escrow.history() as history:
         payment = await chain.pay(status["address"], AMOUNT)
         seen = await escrow.until(lambda s: s["funding"].get("txid") == payment.txid, "the payment in the mempool")

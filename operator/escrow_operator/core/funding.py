@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from heapq import nlargest
 from typing import Any
 
 from escrow_operator.core.agreement import Held, Money
 from escrow_operator.core.conditions import Condition
-from escrow_operator.models.common import Role
+from escrow_operator.models.common import Role, format_time
 from escrow_operator.models.monero import MAX_PICONERO, ChainFacts, ChainTransaction, format_xmr, parse_xmr
-from escrow_operator.models.session import FundingState, Session
+from escrow_operator.models.session import FundingState, Session, Setup
 
 FUNDED = "Funded"
 
@@ -142,6 +143,21 @@ def assess(reading: Reading, *, amount: str, confirmations: int, payout: str | N
     return Funding(fields, _condition(payments, wanted, state, depth, reading.money.dissenters))
 
 
+def money_moved_at(session: Session, funded: Condition, *, now: datetime) -> str | None:
+    """When money was first seen to be gone by no payout that the spec names; None where all is accounted for.
+
+    It outlives the closing of the session, after which nobody looks. Wallets with a past (setup Open, or reused ones)
+    have spent outputs of former trades: there only money that came in this session counts.
+    """
+    if funded.reason != SPENT:
+        return None
+    spec = session.spec
+    has_past = spec.setup is Setup.OPEN or spec.reuse_settled_wallets
+    received = (session.status.get("funding") or {}).get("received", "0")
+    known: str | None = session.status.get("moneyMovedAt")
+    return known or (format_time(now) if received != "0" or not has_past else None)
+
+
 def _payments(reading: Reading, confirmations: int, payout: str | None) -> _Payments:
     """The oldest payments count first, so that a later extra payment does not revoke what was funded before."""
     paid_out = reading.chain.transactions.get(payout or "")
@@ -202,12 +218,13 @@ def _missing(payments: _Payments, wanted: int, state: FundingState, progress: st
         return "InMempool", f"{paid} XMR seen, not yet in a block."
     if state is FundingState.CONFIRMING:
         return "Confirming", f"{paid} XMR received, {progress}."
+    if payments.gone:
+        # Before time-locked payments, with which anybody could hide it.
+        total = format_xmr(_sum((payments.sum(), payments.gone)))
+        return SPENT, f"Of {total} XMR received, {paid} are left; {asked} are asked for."
     if payments.locked:
         locked = format_xmr(payments.locked)
         return "TimeLocked", f"{paid} of {asked} XMR received. {locked} XMR more {LOCKED_TEXT}"
-    if payments.gone:
-        total = format_xmr(_sum((payments.sum(), payments.gone)))
-        return SPENT, f"Of {total} XMR received, {paid} are left; {asked} are asked for."
     if state is FundingState.AWAITING:
         return AWAITING_PAYMENT, f"Nothing received yet of {asked} XMR."
     return "PartiallyPaid", f"{paid} of {asked} XMR received."

@@ -34,12 +34,15 @@ def has_payment_under_way(session: Session) -> bool:
 
 
 def may_hold_money(session: Session) -> bool:
-    """Whether the escrow holds or awaits money, or was never read: such a session is never deleted.
+    """Whether the escrow holds or awaits money, lost some, or was never read: such a session is never deleted.
 
     At the cap, sessions without money are evicted first.
     """
     funding, balance = session.status.get("funding"), session.status.get("balance")
     if funding is None or has_payment_under_way(session):
+        return True
+    if session.status.get("moneyMovedAt"):
+        # It holds none any more, and is what somebody has to look into.
         return True
     if balance is None:
         return bool(funding.get("received", "0") != "0")

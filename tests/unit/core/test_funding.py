@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from escrow_operator.core.agreement import WalletView
-from escrow_operator.core.funding import MOST_OUTPUTS, Funding, assess
-from escrow_operator.models.common import ROLES, Role
+from escrow_operator.core.conditions import Condition
+from escrow_operator.core.funding import MOST_OUTPUTS, Funding, assess, money_moved_at
+from escrow_operator.models.common import ROLES, Role, format_time
 from escrow_operator.models.monero import ChainFacts, Output, Transfer, format_xmr
+from unit.factories import at, session
 from unit.money import HEIGHT, agreed, chain, in_pool, output, transaction, txid, view
 
 WANTED = "0.35"
@@ -152,6 +155,42 @@ def test_time_locked_payments_fund_nothing(unlock_time: int) -> None:
     assert verdict(funding) == (False, "TimeLocked")
     assert funding.fields["funding"] == {"state": "Awaiting", "received": "0", "confirmations": 0}
     assert verdict(look(NOTHING, in_pool("0.35", unlock_time=unlock_time))) == (False, "TimeLocked")
+
+
+def test_a_time_locked_payment_hides_no_theft() -> None:
+    facts = chain({"a": 20, "b": transaction(20, unlock_time=HEIGHT + 30)}, spent=["a"])
+    assert verdict(look(facts, output("0.35"), output("1", "b"))) == (False, "Spent")
+
+
+GONE = Condition("Funded", False, "Spent", "")
+OPEN = {"setup": "Open", "wallets": {role: {"file": "f", "secretRef": {"name": "s"}} for role in ROLES}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "status", "moved"),
+    [
+        ({}, {}, at(7)),
+        ({}, {"funding": {"received": "0.35"}}, at(7)),
+        ({}, {"moneyMovedAt": format_time(at(3))}, at(3)),
+        # Outputs of a former trade, and then what came in this one.
+        ({"reuseSettledWallets": True}, {"funding": {"received": "0"}}, None),
+        ({"reuseSettledWallets": True}, {"funding": {"received": "0.35"}}, at(7)),
+        ({"reuseSettledWallets": True}, {"funding": {"received": "0"}, "moneyMovedAt": format_time(at(3))}, at(3)),
+        (OPEN, {}, None),
+        (OPEN, {"funding": {"received": "0.35"}}, at(7)),
+    ],
+)
+def test_money_of_this_trade_that_is_gone_is_noted_when_it_is_first_seen(
+    spec: dict[str, Any], status: dict[str, Any], moved: datetime | None
+) -> None:
+    noted = money_moved_at(session(spec=spec, status=status), GONE, now=at(7))
+    assert noted == (format_time(moved) if moved else None)
+
+
+@pytest.mark.parametrize("reason", ["PaidOut", "Confirmed", "AwaitingPayment"])
+def test_money_that_is_accounted_for_is_noted_no_more(reason: str) -> None:
+    known = session(status={"moneyMovedAt": format_time(at(3))})
+    assert money_moved_at(known, Condition("Funded", None, reason, ""), now=at(7)) is None
 
 
 def test_a_time_locked_payment_is_in_the_balance_but_not_unlocked() -> None:

@@ -31,6 +31,11 @@ def noted(*, spec: dict[str, Any] | None = None, funded: str | None = None, **st
     return session(spec=spec, status=status)
 
 
+def test_a_session_that_lost_money_is_kept_for_those_who_look_into_it() -> None:
+    assert not may_hold_money(noted(funding=EMPTY, balance=NOTHING))
+    assert may_hold_money(noted(funding=EMPTY, balance=NOTHING, moneyMovedAt="2026-01-01T00:00:00Z"))
+
+
 @pytest.mark.parametrize("state", FundingState)
 def test_a_payment_that_awaits_its_confirmations_is_under_way(state: FundingState) -> None:
     waits = state in (FundingState.MEMPOOL, FundingState.CONFIRMING)

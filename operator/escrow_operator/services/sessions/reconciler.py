@@ -16,7 +16,7 @@ from escrow_operator.core.backoff import look_again_after
 from escrow_operator.core.conditions import Condition
 from escrow_operator.core.daemon import NOT_CHECKED
 from escrow_operator.core.expiry import expires_at, last_use, read_touch, time_left
-from escrow_operator.core.funding import FUNDED, Reading, assess
+from escrow_operator.core.funding import FUNDED, Reading, assess, money_moved_at
 from escrow_operator.core.health import health, is_open, unknown_funding
 from escrow_operator.core.protection import has_new_payment, is_protected
 from escrow_operator.core.report import READY, Report, after
@@ -225,7 +225,10 @@ class SessionReconciler:
             payout=view.fields["txid"] if view and view.pays_out else None,
         )
         money = (funding.condition, *([view.condition] if view else self._no_settlement(session)))
-        fields |= funding.fields | {"settlement": view.fields if view else None}
+        fields |= funding.fields | {
+            "settlement": view.fields if view else None,
+            "moneyMovedAt": money_moved_at(session, funding.condition, now=now),
+        }
         if view and view.is_final and session.spec.settlement:
             final = final_phase(session.spec.settlement.outcome)
             return await self._closer.settle(session, Report(final, money, fields))

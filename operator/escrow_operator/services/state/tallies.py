@@ -6,7 +6,6 @@ from collections import Counter
 from typing import TypeVar
 
 from escrow_operator.core.conditions import RECONCILING
-from escrow_operator.core.funding import FUNDED, SPENT
 from escrow_operator.core.health import is_kept_from_ready
 from escrow_operator.core.poolstatus import count_of
 from escrow_operator.core.report import READY
@@ -49,8 +48,8 @@ class Tallies:
             self._unknown_payouts.drop(old)
         if new and is_kept_from_ready(new):
             self._unready.note(new, _unready_since(new))
-        if new and (new.condition(FUNDED) or {}).get("reason") == SPENT:
-            self._unknown_payouts.note(new, _since(new, FUNDED))
+        if new and (moved := new.status.get("moneyMovedAt")):
+            self._unknown_payouts.note(new, parse_time(moved).timestamp())
 
     def slot(self, old: Slot | None, new: Slot | None) -> None:
         """Count a slot's change; ``old`` is None when it was not known, ``new`` is None when it is gone."""
@@ -109,12 +108,7 @@ def _conditions(session: Session) -> list[ConditionCount]:
 
 def _unready_since(session: Session) -> float:
     """Unix time. Ready is False since longer where a session had Failed meanwhile, while Reconciling was not there."""
-    return _since(session, RECONCILING if session.condition(RECONCILING) else READY)
-
-
-def _since(session: Session, kind: str) -> float:
-    """Unix time since when a condition has its status; without it, since the session was created."""
-    told = (session.condition(kind) or {}).get("lastTransitionTime")
+    told = (session.condition(RECONCILING) or session.condition(READY) or {}).get("lastTransitionTime")
     return parse_time(told or session.created_at).timestamp()
 
 

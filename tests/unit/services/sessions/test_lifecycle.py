@@ -203,6 +203,26 @@ async def test_p08_the_name_of_a_settled_trade_is_not_used_again_by_accident(mon
     assert world.status()["phase"] == "Active"
 
 
+async def test_money_that_is_gone_by_no_known_payout_stays_noted_when_nobody_looks_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = await funded(monkeypatch)
+    assert "moneyMovedAt" not in world.status()
+    world.pay_out(world.status()["address"], PAYOUT, confirmations=1)
+    world.chain.height += 1
+    await world.settle()
+    assert world.condition("Funded") == ("False", "Spent")
+    moved = world.status()["moneyMovedAt"]
+    await expired(world)
+    assert world.condition("Funded") == ("Unknown", "NotWatched")
+    assert world.status()["moneyMovedAt"] == moved
+    world.warm()
+    world.apply(settlement={"outcome": "Release", "txid": PAYOUT})
+    world.touch()
+    await world.settle(until=lambda s: s["phase"] == "Settling")
+    assert "moneyMovedAt" not in world.status()
+
+
 async def test_p26_a_settled_session_is_ready_closed_and_observes_edits(monkeypatch: pytest.MonkeyPatch) -> None:
     world = await funded(monkeypatch)
     await settled(world)

@@ -57,13 +57,18 @@ CONDITIONS = st.lists(
     unique_by=lambda found: found["type"],
 )
 TOLD = st.builds(
-    lambda name, namespace, phase, conditions: session(
-        name, namespace=namespace, phase=phase, created=at(500), status={"conditions": conditions}
+    lambda name, namespace, phase, conditions, moved: session(
+        name,
+        namespace=namespace,
+        phase=phase,
+        created=at(500),
+        status={"conditions": conditions} | ({} if moved is None else {"moneyMovedAt": format_time(at(moved))}),
     ),
     st.sampled_from("ab"),
     NAMESPACES,
     st.sampled_from([Phase.PENDING, Phase.ACTIVE, Phase.FAILED]),
     CONDITIONS,
+    st.none() | st.integers(0, 1_000),
 )
 
 
@@ -83,19 +88,13 @@ def test_conditions_and_the_longest_wait_are_those_of_a_full_count(steps: list[t
                 found = kept.condition("Reconciling") or ready
                 since = parse_time(found["lastTransitionTime"]) if found else at(500)
                 waits.setdefault(kept.key.namespace, []).append((at(2_000) - since).total_seconds())
-        spent = {
-            name: max(
-                (at(2_000) - parse_time(funded["lastTransitionTime"])).total_seconds()
-                for kept in known.values()
-                if kept.key.namespace == name and (funded := kept.condition("Funded")) and funded["reason"] == "Spent"
-            )
-            for name in {
-                kept.key.namespace
-                for kept in known.values()
-                if (kept.condition("Funded") or {}).get("reason") == "Spent"
-            }
+        moved: dict[str, list[float]] = {}
+        for kept in known.values():
+            if at_last := kept.status.get("moneyMovedAt"):
+                moved.setdefault(kept.key.namespace, []).append((at(2_000) - parse_time(at_last)).total_seconds())
+        assert tallies.longest_unknown_payout(at(2_000).timestamp()) == {
+            name: max(found) for name, found in moved.items()
         }
-        assert tallies.longest_unknown_payout(at(2_000).timestamp()) == spent
         assert tallies.longest_unready(at(2_000).timestamp()) == {name: max(found) for name, found in waits.items()}
     assert tallies.conditions == Counter(
         (one.key.namespace, told["type"], told["status"], told["reason"])
