@@ -25,7 +25,7 @@ GATEWAY = "app.kubernetes.io/name=xmr-escrow-gateway"
 SLOTS = "app.kubernetes.io/name=monero-wallet-rpc"
 
 NEEDED = {
-    "escrowsessions": ("spec", "settlement"),
+    "escrowsessions": ("status", "moneyMovedAt"),
     "walletpools": ("spec", "preparedEscrows"),
 }
 """A field of each custom resource that its newest version has: older ones came with an older operator."""

@@ -10,11 +10,13 @@ from typing import Any
 
 from escrow_operator.core.agreement import Held, Money
 from escrow_operator.core.conditions import Condition
-from escrow_operator.models.common import Role, format_time
+from escrow_operator.models.common import Role, format_time, parse_time
 from escrow_operator.models.monero import MAX_PICONERO, ChainFacts, ChainTransaction, format_xmr, parse_xmr
 from escrow_operator.models.session import FundingState, Session, Setup
 
 FUNDED = "Funded"
+
+CONFIRMED, PAID_OUT = "Confirmed", "PaidOut"
 
 SPENT = "Spent"
 """The reason for not being Funded when money left the escrow, and no payout of the spec took it."""
@@ -137,7 +139,7 @@ def assess(reading: Reading, *, amount: str, confirmations: int, payout: str | N
     fields = {"funding": funding, "balance": _balance(reading)}
     if payout is not None:
         return Funding(
-            fields, Condition(FUNDED, False, "PaidOut", "Paid out, or on its way: the Settled condition says how far.")
+            fields, Condition(FUNDED, False, PAID_OUT, "Paid out, or on its way: the Settled condition says how far.")
         )
     depth = decisive.depth if decisive else 0
     return Funding(fields, _condition(payments, wanted, state, depth, reading.money.dissenters))
@@ -146,16 +148,21 @@ def assess(reading: Reading, *, amount: str, confirmations: int, payout: str | N
 def money_moved_at(session: Session, funded: Condition, *, now: datetime) -> str | None:
     """When money was first seen to be gone by no payout that the spec names; None where all is accounted for.
 
-    It outlives the closing of the session, after which nobody looks. Wallets with a past (setup Open, or reused ones)
-    have spent outputs of former trades: there only money that came in this session counts.
+    It outlives the closing of the session, after which nobody looks, and readings that cannot tell: a known one goes
+    only when the escrow is funded, or paid out as the spec says. Wallets with a past (setup Open, or reused ones) have
+    spent outputs of former trades: there only money that had been Confirmed in this session counts.
     """
-    if funded.reason != SPENT:
-        return None
-    spec = session.spec
-    has_past = spec.setup is Setup.OPEN or spec.reuse_settled_wallets
-    received = (session.status.get("funding") or {}).get("received", "0")
     known: str | None = session.status.get("moneyMovedAt")
-    return known or (format_time(now) if received != "0" or not has_past else None)
+    if known is not None and parse_time(known) > now:
+        # Of a clock that was ahead: it would be young for long.
+        known = format_time(now)
+    if funded.reason in (CONFIRMED, PAID_OUT):
+        return None
+    if funded.reason != SPENT or known:
+        return known
+    has_past = session.spec.setup is Setup.OPEN or session.spec.reuse_settled_wallets
+    state = (session.status.get("funding") or {}).get("state")
+    return format_time(now) if state == FundingState.CONFIRMED or not has_past else None
 
 
 def _payments(reading: Reading, confirmations: int, payout: str | None) -> _Payments:
@@ -201,7 +208,7 @@ def _condition(payments: _Payments, wanted: int, state: FundingState, depth: int
     """Funded. ``depth`` is that of the payment that decides the state; ``roles`` are those whose wallets disagree."""
     progress = f"{min(depth, payments.confirmations)} of {payments.confirmations} confirmations"
     if payments.sum(deep=True, certain=True) >= wanted:
-        status, reason, message = True, "Confirmed", f"{format_xmr(payments.sum())} XMR received, {progress}."
+        status, reason, message = True, CONFIRMED, f"{format_xmr(payments.sum())} XMR received, {progress}."
     elif state is FundingState.CONFIRMED:
         status, reason, message = None, "KeyImagesNeeded", KEY_IMAGES_TEXT
     else:

@@ -275,8 +275,9 @@ def test_a_report_has_no_canary_and_reads_no_secret(cli: Bench, tmp_path: Path) 
     assert file.stat().st_mode & 0o077 == 0
 
 
-def crd(plural: str, **fields: object) -> dict[str, Any]:
-    schema = {"openAPIV3Schema": {"properties": {"spec": {"properties": fields}}}}
+def crd(plural: str, *fields: str) -> dict[str, Any]:
+    properties: dict[str, Any] = {part: {"properties": {name: {} for name in fields}} for part in ("spec", "status")}
+    schema = {"openAPIV3Schema": {"properties": properties}}
     return {
         "metadata": {"name": f"{plural}.xmr-escrow.dev"},
         "spec": {"versions": [{"name": "v1alpha1", "schema": schema}]},
@@ -296,7 +297,7 @@ def certificate(cli: Bench, ends: datetime) -> None:
 
 def healthy(cli: Bench) -> None:
     """All that doctor looks at, as it should be."""
-    cli.put("customresourcedefinitions", crd("escrowsessions", settlement={}), crd("walletpools", preparedEscrows={}))
+    cli.put("customresourcedefinitions", crd("escrowsessions", "moneyMovedAt"), crd("walletpools", "preparedEscrows"))
     deployment = {
         "metadata": {"name": "o", "namespace": "sys"},
         "spec": {"replicas": 1, "template": {"spec": {"volumes": [{"secret": {"secretName": "gateway-cert"}}]}}},

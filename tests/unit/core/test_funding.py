@@ -163,6 +163,7 @@ def test_a_time_locked_payment_hides_no_theft() -> None:
 
 
 GONE = Condition("Funded", False, "Spent", "")
+REUSED = {"reuseSettledWallets": True}
 OPEN = {"setup": "Open", "wallets": {role: {"file": "f", "secretRef": {"name": "s"}} for role in ROLES}}
 
 
@@ -170,14 +171,18 @@ OPEN = {"setup": "Open", "wallets": {role: {"file": "f", "secretRef": {"name": "
     ("spec", "status", "moved"),
     [
         ({}, {}, at(7)),
-        ({}, {"funding": {"received": "0.35"}}, at(7)),
+        ({}, {"funding": {"state": "Partial"}}, at(7)),
         ({}, {"moneyMovedAt": format_time(at(3))}, at(3)),
         # Outputs of a former trade, and then what came in this one.
-        ({"reuseSettledWallets": True}, {"funding": {"received": "0"}}, None),
-        ({"reuseSettledWallets": True}, {"funding": {"received": "0.35"}}, at(7)),
-        ({"reuseSettledWallets": True}, {"funding": {"received": "0"}, "moneyMovedAt": format_time(at(3))}, at(3)),
+        (REUSED, {"funding": {"state": "Awaiting"}}, None),
+        (REUSED, {"funding": {"state": "Partial"}}, None),
+        (REUSED, {"funding": {"state": "Mempool"}}, None),
+        (REUSED, {"funding": {"state": "Confirmed"}}, at(7)),
+        (REUSED, {"funding": {"state": "Awaiting"}, "moneyMovedAt": format_time(at(3))}, at(3)),
         (OPEN, {}, None),
-        (OPEN, {"funding": {"received": "0.35"}}, at(7)),
+        (OPEN, {"funding": {"state": "Confirmed"}}, at(7)),
+        # A clock that was a day ahead.
+        ({}, {"moneyMovedAt": format_time(at(86_400))}, at(7)),
     ],
 )
 def test_money_of_this_trade_that_is_gone_is_noted_when_it_is_first_seen(
@@ -187,7 +192,15 @@ def test_money_of_this_trade_that_is_gone_is_noted_when_it_is_first_seen(
     assert noted == (format_time(moved) if moved else None)
 
 
-@pytest.mark.parametrize("reason", ["PaidOut", "Confirmed", "AwaitingPayment"])
+@pytest.mark.parametrize("reason", ["KeyImagesNeeded", "PartiallyPaid", "WalletsDisagree", "InMempool", "TimeLocked"])
+def test_a_reading_that_cannot_tell_takes_no_note_back(reason: str) -> None:
+    condition = Condition("Funded", None, reason, "")
+    known = session(status={"moneyMovedAt": format_time(at(3))})
+    assert money_moved_at(known, condition, now=at(7)) == format_time(at(3))
+    assert money_moved_at(session(), condition, now=at(7)) is None
+
+
+@pytest.mark.parametrize("reason", ["PaidOut", "Confirmed"])
 def test_money_that_is_accounted_for_is_noted_no_more(reason: str) -> None:
     known = session(status={"moneyMovedAt": format_time(at(3))})
     assert money_moved_at(known, Condition("Funded", None, reason, ""), now=at(7)) is None

@@ -30,9 +30,9 @@ HOLD_SECONDS = 15.0
 """Seconds that a pod keeps its gate at most, however many sessions open one by one: to exchange keys and prove it takes
 ten. Nobody waits for such a pod: for each session that waits for slots pods start at once."""
 
-CROWDED_SECONDS = 180.0
+CROWDED_SECONDS = 45.0
 """The same while more sessions open than may exchange keys at once: those that queue wait for CPU, of which the pods of
-twenty sessions take a minute on two cores."""
+twenty sessions take a minute on two cores. Shorter than a Ready pool may lack slots (poolstatus.REPLACEMENT_GRACE)."""
 
 SETTLE_SECONDS = 2.0
 """After a session took a prepared escrow: others often follow, each done in less than the start of a pod takes."""
@@ -152,7 +152,8 @@ class SchedulingGates:
         return HOLD_SECONDS if self._opening or self._preparing else 0.0
 
     def _age(self, slot: Slot) -> float:
-        return (self._clock.now() - parse_time(slot.created_at)).total_seconds()
+        # A clock that was set back makes no pod wait for longer.
+        return max(0.0, (self._clock.now() - parse_time(slot.created_at)).total_seconds())
 
     async def _start(self, slot: Slot) -> None:
         try:

@@ -37,7 +37,7 @@ until all run out of time."""
 class WalletCreator:
     """Makes wallets, going on where an earlier attempt ended. For deeds without an address only.
 
-    It does so for a few sessions at a time, by turns of their pools: an exchange is CPU, and many that run at once
+    It does so for a few sessions at a time, by turns of their namespaces: an exchange is CPU, and many that run at once
     make each other late until calls exceed their deadlines.
     """
 
@@ -60,8 +60,7 @@ class WalletCreator:
             if not slot.usable:
                 raise not_ready(slot)
         try:
-            group = str(session.pool_key)
-            async with self._turns.turn(urgent=True, longest=LONGEST_TURN_SECONDS, group=group):
+            async with self._turns.turn(urgent=True, longest=LONGEST_TURN_SECONDS, group=session.key.namespace):
                 self._must_still_be_wanted(session)
                 return await self._make(session, slots, dict(deeds), height)
         except RoleError as error:

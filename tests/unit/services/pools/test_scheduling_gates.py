@@ -7,6 +7,7 @@ import contextlib
 import pytest
 
 from escrow_operator.adapters.kube import PODS
+from escrow_operator.core.poolstatus import REPLACEMENT_GRACE
 from escrow_operator.models.common import ROLES, Label, Role
 from escrow_operator.models.pool import PoolKey
 from escrow_operator.services.pools.scheduling_gates import (
@@ -102,6 +103,10 @@ async def test_where_sessions_queue_for_cpu_pods_that_nobody_waits_for_take_none
         assert len(bench.started) == len(ROLES)
 
 
+def test_no_pool_is_told_unready_for_pods_that_are_held() -> None:
+    assert HOLD_SECONDS < CROWDED_SECONDS < REPLACEMENT_GRACE.total_seconds()
+
+
 async def test_a_crowd_that_does_not_end_holds_no_pod_up_for_ever(bench: Bench) -> None:
     bench.clock.seconds = CROWDED_SECONDS
     with contextlib.ExitStack() as crowd:
@@ -130,6 +135,12 @@ async def test_sessions_that_take_prepared_escrows_without_end_hold_no_pod_up_fo
     bench.gates.unsettle()
     assert await bench.gates.look(POOL, waiting=0) == SETTLE_SECONDS
     assert sorted(bench.started) == ["arbiter-0", "buyer-0", "vendor-0"]
+
+
+async def test_a_clock_that_was_set_back_holds_nothing(bench: Bench) -> None:
+    bench.clock.seconds = -3600
+    assert await bench.gates.look(POOL, waiting=0) is None
+    assert len(bench.started) == len(ROLES)
 
 
 async def test_a_pod_that_went_away_is_no_error(bench: Bench) -> None:
