@@ -22,6 +22,9 @@ from escrow_cli.errors import CliError, Exit
 
 LABELS = "app.kubernetes.io/name=xmr-escrow-gateway"
 AUDIENCE = "xmr-escrow-gateway"
+
+HTTPS = "https"
+"""The port of the gateway's Service."""
 ACCOUNTS = "/api/v1", "serviceaccounts"
 
 PATIENCE = 15.0
@@ -59,7 +62,7 @@ def reached(api: Api, url: str | None, authority: Path | None, context: str | No
         with httpx.Client(base_url=url, verify=trust, timeout=SECONDS) as http:
             yield http
         return
-    found = api.list(SERVICES, "", labels=LABELS)
+    found = [service for service in api.list(SERVICES, "", labels=LABELS) if _is_for_callers(service)]
     if len(found) != 1:
         raise CliError(
             f"There are {len(found)} gateways in the cluster: name one with --gateway URL (and --authority FILE).",
@@ -77,6 +80,11 @@ def reached(api: Api, url: str | None, authority: Path | None, context: str | No
         httpx.Client(base_url=f"https://localhost:{port}", verify=trust, timeout=SECONDS) as http,
     ):
         yield http
+
+
+def _is_for_callers(service: dict[str, Any]) -> bool:
+    """Not the one in front of /metrics."""
+    return any(port.get("name") == HTTPS for port in service["spec"].get("ports") or ())
 
 
 @dataclass(frozen=True)
