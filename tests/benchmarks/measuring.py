@@ -15,13 +15,13 @@ from escrow_operator.adapters.wallet_rpc import WalletRpc
 from escrow_operator.core.login import derive_login
 from escrow_operator.models.common import ROLES, Label, Role
 from harness.api import Body, is_ready
+from harness.chain import forwarded
 from harness.operator import CHART, INTERVALS, NAMESPACE, RELEASE
 from harness.place import POOL, Place
 from harness.waiting import PATIENCE, wait_for
 from harness.world import World
 from regtest.calls import version
 from testbed.helm import Helm
-from testbed.portforward import PortForward
 
 from .fleet.numbers import Scrape
 
@@ -68,13 +68,10 @@ class Metrics:
 @asynccontextmanager
 async def operator_metrics(world: World) -> AsyncIterator[Metrics]:
     """The metrics of the operator that runs now."""
-    forward = PortForward(world.cluster, NAMESPACE, f"deployment/{RELEASE}", METRICS_PORT)
-    await asyncio.to_thread(forward.__enter__)
-    try:
-        async with httpx.AsyncClient(base_url=forward.url, timeout=30.0, trust_env=False) as http:
-            yield Metrics(http)
-    finally:
-        await asyncio.to_thread(forward.close)
+    async with AsyncExitStack() as stack:
+        url = await forwarded(stack, world.cluster, NAMESPACE, f"deployment/{RELEASE}", METRICS_PORT)
+        client = httpx.AsyncClient(base_url=url, timeout=30.0, trust_env=False)
+        yield Metrics(await stack.enter_async_context(client))
 
 
 @asynccontextmanager

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import httpx
 
 from escrow_operator.adapters.kube import PODS, SECRETS, Resource
 from escrow_operator.models.common import GROUP
-from testbed.portforward import PortForward
 
 from .api import is_ready
+from .chain import forwarded
 from .operator import NAMESPACE, RELEASE
 from .place import Place
 from .waiting import wait_for
@@ -70,18 +69,16 @@ async def gateway_of(world: World) -> AsyncIterator[Gateway]:
     pod = await wait_for(ready, what="the gateway to be ready", explain=world.operator.tail)
     secret = await world.api.get(SECRETS, NAMESPACE, f"{GATEWAY}-tls")
     authority = base64.b64decode(secret["data"]["ca.crt"]).decode()
-    forward = PortForward(world.cluster, NAMESPACE, f"pod/{pod}", TLS_PORT)
-    await asyncio.to_thread(forward.__enter__)
-    try:
-        async with httpx.AsyncClient(
-            base_url=f"https://localhost:{forward.port}",
+    async with AsyncExitStack() as stack:
+        url = httpx.URL(await forwarded(stack, world.cluster, NAMESPACE, f"pod/{pod}", TLS_PORT))
+        client = httpx.AsyncClient(
+            # The certificate's name.
+            base_url=url.copy_with(scheme="https", host="localhost"),
             verify=ssl.create_default_context(cadata=authority),
             timeout=60.0,
             trust_env=False,
-        ) as http:
-            yield Gateway(http)
-    finally:
-        await asyncio.to_thread(forward.close)
+        )
+        yield Gateway(await stack.enter_async_context(client))
 
 
 async def account(place: Place, name: str, *rules: Mapping[str, Any], cluster_role: str | None = None) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import httpx
 
 from escrow_operator.adapters.kube import PODS
 from testbed import images
-from testbed.portforward import PortForward
 
 from .api import Api, Body, is_ready
+from .chain import forwarded
 from .waiting import wait_for
 from .world import World
 
@@ -108,13 +108,10 @@ async def prometheus_of(world: World, monitors: Iterable[Body], rules: Mapping[s
             return await world.api.logs(HOME, NAME, tail=30)
 
         await wait_for(ready, what="Prometheus to be ready", explain=explain)
-        forward = PortForward(world.cluster, HOME, f"pod/{NAME}", PORT)
-        await asyncio.to_thread(forward.__enter__)
-        try:
-            async with httpx.AsyncClient(base_url=forward.url, timeout=30.0, trust_env=False) as http:
-                yield Prometheus(http)
-        finally:
-            await asyncio.to_thread(forward.close)
+        async with AsyncExitStack() as stack:
+            url = await forwarded(stack, world.cluster, HOME, f"pod/{NAME}", PORT)
+            client = httpx.AsyncClient(base_url=url, timeout=30.0, trust_env=False)
+            yield Prometheus(await stack.enter_async_context(client))
     finally:
         await asyncio.to_thread(world.cluster.kubectl, "delete", "namespace", HOME, "--ignore-not-found")
 

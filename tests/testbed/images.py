@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from testbed import cache, debian, imagetar
@@ -44,19 +46,11 @@ def build_wallet(engine: Engine) -> str:
 
 def build_prometheus(engine: Engine) -> str:
     """Build the image with prometheus and promtool, if it is not built yet, and return its reference."""
+    folder = REPO_ROOT / "tests" / "harness" / "prometheus_image"
     with cache.exclusive():
-        folder = REPO_ROOT / "tests" / "harness" / "prometheus_image"
-        stock = registry_reachable(engine)
-        extra = [_flavour(stock, OPERATOR_SUITE, _PROMETHEUS_PACKAGES)]
-        ref = f"{IMAGE_PREFIX}/prometheus:{cache.content_hash([folder], root=REPO_ROOT, extra=extra)}"
-        if engine.image_exists(ref):
-            return ref
-        args = {}
-        if not stock:
-            args["BASE_IMAGE"] = debian.base_image(engine, "prometheus", OPERATOR_SUITE, _PROMETHEUS_PACKAGES)
-        engine.build(folder, folder / "Dockerfile", ref, title="Prometheus image", build_args=args)
-        drop_old(engine, "prometheus")
-        return ref
+        return _of_folder(
+            engine, "prometheus", folder, OPERATOR_SUITE, {"BASE_IMAGE": ("prometheus", _PROMETHEUS_PACKAGES)}
+        )
 
 
 def _operator(engine: Engine) -> str:
@@ -83,18 +77,24 @@ def _operator(engine: Engine) -> str:
 
 
 def _wallet(engine: Engine) -> str:
-    folder = REPO_ROOT / "images" / "wallet"
+    bases = {"BASE_IMAGE": ("wallet", _WALLET_PACKAGES), "BUILD_IMAGE": ("compiler", _COMPILER_PACKAGES)}
+    return _of_folder(engine, "wallet", REPO_ROOT / "images" / "wallet", WALLET_SUITE, bases)
+
+
+def _of_folder(
+    engine: Engine, name: str, folder: Path, suite: str, bases: Mapping[str, tuple[str, tuple[str, ...]]]
+) -> str:
+    """An image of one folder. ``bases``: name and packages of a Debian image, by argument of the build."""
     stock = registry_reachable(engine)
-    extra = [_flavour(stock, WALLET_SUITE, (*_WALLET_PACKAGES, *_COMPILER_PACKAGES))]
-    ref = f"{IMAGE_PREFIX}/wallet:{cache.content_hash([folder], root=REPO_ROOT, extra=extra)}"
+    extra = [_flavour(stock, suite, tuple(chain.from_iterable(packages for _, packages in bases.values())))]
+    ref = f"{IMAGE_PREFIX}/{name}:{cache.content_hash([folder], root=REPO_ROOT, extra=extra)}"
     if engine.image_exists(ref):
         return ref
     args = {}
     if not stock:
-        args["BASE_IMAGE"] = debian.base_image(engine, "wallet", WALLET_SUITE, _WALLET_PACKAGES)
-        args["BUILD_IMAGE"] = debian.base_image(engine, "compiler", WALLET_SUITE, _COMPILER_PACKAGES)
-    engine.build(folder, folder / "Dockerfile", ref, title="wallet image", build_args=args)
-    drop_old(engine, "wallet")
+        args = {key: debian.base_image(engine, base, suite, packages) for key, (base, packages) in bases.items()}
+    engine.build(folder, folder / "Dockerfile", ref, title=f"{name} image", build_args=args)
+    drop_old(engine, name)
     return ref
 
 

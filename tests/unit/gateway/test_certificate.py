@@ -37,7 +37,6 @@ class Certificates:
 
     def context(self) -> ssl.SSLContext:
         """Which trusts nobody else."""
-        found = ssl.create_default_context()
         found = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self.authority.configure_trust(found)
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -28,17 +29,23 @@ SLOTS = st.builds(
 )
 
 
-@given(st.lists(st.tuples(st.booleans(), SESSIONS)))
-def test_each_session_is_in_one_count_of_its_phase(steps: list[tuple[bool, Session]]) -> None:
-    tallies = Tallies()
+def played(tallies: Tallies, steps: list[tuple[bool, Session]]) -> Iterator[list[Session]]:
+    """Tell of each session that comes, changes or goes; the sessions that there are after each step."""
     known: dict[object, Session] = {}
     for there, one in steps:
         former = known.pop(one.key, None)
         if there:
             known[one.key] = one
         tallies.session(former, one if there else None)
-    assert tallies.phases == Counter((one.key.namespace, one.phase) for one in known.values())
-    assert 0 not in tallies.phases.values()
+        yield list(known.values())
+
+
+@given(st.lists(st.tuples(st.booleans(), SESSIONS)))
+def test_each_session_is_in_one_count_of_its_phase(steps: list[tuple[bool, Session]]) -> None:
+    tallies = Tallies()
+    for known in played(tallies, steps):
+        assert tallies.phases == Counter((one.key.namespace, one.phase) for one in known)
+        assert 0 not in tallies.phases.values()
 
 
 CONDITIONS = st.lists(
@@ -74,22 +81,17 @@ TOLD = st.builds(
 
 @given(st.lists(st.tuples(st.booleans(), TOLD)))
 def test_conditions_and_the_longest_wait_are_those_of_a_full_count(steps: list[tuple[bool, Session]]) -> None:
-    tallies = Tallies()
-    known: dict[object, Session] = {}
-    for there, one in steps:
-        former = known.pop(one.key, None)
-        if there:
-            known[one.key] = one
-        tallies.session(former, one if there else None)
+    tallies, known = Tallies(), list[Session]()
+    for known in played(tallies, steps):
         waits: dict[str, list[float]] = {}
-        for kept in known.values():
+        for kept in known:
             ready = kept.condition("Ready")
             if kept.phase is not Phase.FAILED and (ready is None or ready["status"] != "True"):
                 found = kept.condition("Reconciling") or ready
                 since = parse_time(found["lastTransitionTime"]) if found else at(500)
                 waits.setdefault(kept.key.namespace, []).append((at(2_000) - since).total_seconds())
         moved: dict[str, list[float]] = {}
-        for kept in known.values():
+        for kept in known:
             if at_last := kept.status.get("moneyMovedAt"):
                 moved.setdefault(kept.key.namespace, []).append((at(2_000) - parse_time(at_last)).total_seconds())
         assert tallies.longest_unknown_payout(at(2_000).timestamp()) == {
@@ -98,7 +100,7 @@ def test_conditions_and_the_longest_wait_are_those_of_a_full_count(steps: list[t
         assert tallies.longest_unready(at(2_000).timestamp()) == {name: max(found) for name, found in waits.items()}
     assert tallies.conditions == Counter(
         (one.key.namespace, told["type"], told["status"], told["reason"])
-        for one in known.values()
+        for one in known
         for told in one.status["conditions"]
     )
     assert 0 not in tallies.conditions.values()
