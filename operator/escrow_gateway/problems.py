@@ -26,6 +26,7 @@ class Kind(Enum):
     NOT_FOUND = ("not-found", HTTPStatus.NOT_FOUND, "There is no such thing")
     WRONG_HTTP_METHOD = ("wrong-http-method", HTTPStatus.METHOD_NOT_ALLOWED, "The resource has other HTTP methods")
     ENDED = ("ended", HTTPStatus.CONFLICT, "The trade is over")
+    SUSPENDED = ("suspended", HTTPStatus.CONFLICT, "The session is suspended by its spec")
     FAILED = ("failed", HTTPStatus.CONFLICT, "The session has failed")
     DIFFERENT = ("different", HTTPStatus.CONFLICT, "There is a session of this name with another spec")
     ROUND_UNDER_WAY = ("signing-round", HTTPStatus.CONFLICT, "A signing round is under way")

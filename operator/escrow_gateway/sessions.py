@@ -104,6 +104,8 @@ class Sessions:
     async def use(self, key: SessionKey) -> None:
         """Count as activity what is no call; wakes a closed session, and waits for nothing. Raises Problem."""
         session = await self.read(key)
+        if session.spec.suspend:
+            return
         if session.phase in RESUMABLE_PHASES and not session.deleting:
             await self._wake(session)
         else:
@@ -173,8 +175,8 @@ class Sessions:
 
 
 def open_wallet(session: Session, role: Role) -> OpenWallet | None:
-    """Where the wallet is open, by the operator's word; None when it is not."""
-    if session.phase not in OPEN_PHASES or session.deleting:
+    """Where the wallet is open, by the operator's word; None when it is not, or about to be closed."""
+    if session.phase not in OPEN_PHASES or session.deleting or session.spec.suspend:
         return None
     told = (session.status.get("wallets") or {}).get(role.value) or {}
     uid, ip = told.get("podUID"), told.get("podIP")
@@ -189,6 +191,10 @@ def must_be_useful(session: Session) -> None:
     if session.phase in OVER:
         raise Problem(
             Kind.ENDED, f"The trade of EscrowSession {name} is over ({session.phase}): its wallets are closed."
+        )
+    if session.spec.suspend:
+        raise Problem(
+            Kind.SUSPENDED, f"EscrowSession {name} is suspended: set its spec.suspend to false to open the wallets."
         )
     if is_too_old(session, now=datetime.now(UTC)):
         raise Problem(

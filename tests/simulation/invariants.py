@@ -154,6 +154,9 @@ class Watchman:
         phase = event.body.get("status", {}).get("phase")
         if before.get("phase") == phase or phase not in (Phase.SUSPENDED, Phase.EXPIRED, Phase.EVICTED):
             return
+        if event.body["spec"].get("suspend"):
+            # Whoever may change the spec decides that nobody looks.
+            return
         if (before.get("funding") or {}).get("pending", "0") != "0":
             self._note("I8", f"session {event.body['metadata']['name']} is {phase} with a payment under way")
 

@@ -150,6 +150,12 @@ class RandomWorld(RuleBasedStateMachine):
             await self.world.until(lambda: self.world.session(name) is None, what="it to be gone", within=60.0)
             self.world.apply(name)
 
+    @may(name=names, wanted=st.booleans())
+    async def suspend(self, name: str, wanted: bool) -> None:
+        """Have it closed, or open again."""
+        if self.world.session(name):
+            self.world.apply(name, suspend=wanted)
+
     @may(name=names, text=st.sampled_from((None, None, FAR_FUTURE)))
     async def touch(self, name: str, text: str | None) -> None:
         """Use it, by a clock that is right or not."""
@@ -406,7 +412,12 @@ class RandomWorld(RuleBasedStateMachine):
         for body in self.world.server.all(SESSIONS):
             status, meta = body.get("status") or {}, body["metadata"]
             touch = (meta.get("annotations") or {}).get(Label.TOUCH)
-            if status.get("phase") in RESUMABLE_PHASES and touch and touch != status.get("lastTouch"):
+            suspended = body["spec"].get("suspend", False)
+            if not suspended and self.world.reason(meta["name"], "Ready") == "SuspendedBySpec":
+                found.append(f"I6: session {meta['name']} is suspended by a spec that does not want it")
+            if suspended and status.get("phase") in (*OPEN_PHASES, Phase.OPENING, Phase.PENDING, Phase.FAILED):
+                found.append(f"I6: session {meta['name']} is to be suspended, and is {status['phase']}")
+            if status.get("phase") in RESUMABLE_PHASES and not suspended and touch and touch != status.get("lastTouch"):
                 found.append(f"I6: session {meta['name']} was used, and is {status['phase']}")
             ttl = parse_duration(body["spec"].get("ttl", "2h"))
             if status.get("expiresAt") and parse_time(status["expiresAt"]) > now + ttl:

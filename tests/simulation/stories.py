@@ -88,6 +88,58 @@ async def suspend_and_resume(world: World) -> None:
     await world.until(lambda: world.phase("new") == SUSPENDED, what="new to be Suspended")
 
 
+async def suspend_by_spec(world: World) -> None:
+    """Its owner wants the wallets closed, whatever is used, and open again later."""
+    address = world.status("trade")["address"]
+    world.apply("trade", suspend=True)
+    await world.until(
+        lambda: world.phase("trade") == SUSPENDED and not world.pods_of("trade"), what="trade to have closed"
+    )
+    world.touch("trade")
+    await asyncio.sleep(60)
+    assert (world.phase("trade"), world.reason("trade", "Ready")) == (SUSPENDED, "SuspendedBySpec")
+    world.apply("trade", suspend=False)
+    await active(world, "trade")
+    assert world.status("trade")["address"] == address
+
+
+async def suspend_while_it_opens(world: World) -> None:
+    """In the middle of the key exchange, of which nothing may be lost that was published."""
+    world.apply("trade")
+    await world.until(lambda: world.phase("trade") == "Opening", what="trade to be Opening")
+    world.apply("trade", suspend=True)
+    await world.until(
+        lambda: world.phase("trade") == SUSPENDED and not world.pods_of("trade"), what="trade to have closed"
+    )
+    world.apply("trade", suspend=False)
+    await active(world, "trade")
+
+
+async def suspend_with_money_on_its_way(world: World) -> None:
+    """What the owner wants comes before the clocks that a payment stops; it is seen when the wallets are open again."""
+    world.pay("trade", "0.35")
+    await world.until(lambda: world.status("trade").get("funding", {}).get("pending"), what="the payment to be seen")
+    world.apply("trade", suspend=True)
+    await world.until(lambda: world.phase("trade") == SUSPENDED, what="trade to be Suspended")
+    world.chain.mine(12)
+    world.apply("trade", suspend=False)
+    await world.until(lambda: world.is_true("trade", "Funded"), what="trade to be Funded")
+
+
+async def suspend_while_it_settles(world: World) -> None:
+    """The payout is followed when the wallets are open again; it cannot be changed for another one meanwhile."""
+    world.pay("trade", "0.35", confirmations=10)
+    await world.until(lambda: world.is_true("trade", "Funded"), what="trade to be Funded")
+    txid = world.pay_out("trade", confirmations=1)
+    world.apply("trade", settlement={"outcome": "Release", "txid": txid})
+    await world.until(lambda: world.phase("trade") == "Settling", what="trade to be Settling")
+    world.apply("trade", suspend=True)
+    await world.until(lambda: world.phase("trade") == SUSPENDED, what="trade to be Suspended")
+    world.chain.mine(12)
+    world.apply("trade", suspend=False)
+    await world.until(lambda: world.phase("trade") == COMPLETED, what="trade to be Completed")
+
+
 async def lose_a_pod(world: World) -> None:
     """A node takes a slot with it."""
     world.cluster.lose(world.pods_of("trade")[1])
@@ -202,6 +254,10 @@ STORIES = (
         {"max_active": 1, "eviction_policy": "Suspend", **SHORT_STAY},
         first=create_the_old_one,
     ),
+    Story("suspend-by-spec", suspend_by_spec, first=create),
+    Story("suspend-while-it-opens", suspend_while_it_opens),
+    Story("suspend-with-money-on-its-way", suspend_with_money_on_its_way, first=create),
+    Story("suspend-while-it-settles", suspend_while_it_settles, first=create),
     Story("lose-a-pod", lose_a_pod, first=create),
     Story("reboot-a-node", reboot_a_node, first=create),
     Story("lose-sight-of-a-wallet", lose_sight_of_a_wallet, first=create),

@@ -59,9 +59,9 @@ def read_touch(text: str) -> datetime | None:
 def is_wanted_again(session: Session, *, now: datetime, idle_ttl: timedelta) -> bool:
     """Whether a closed session is to be opened again: it was touched, or its spec changed, since it closed.
 
-    A session whose maxAge is over stays closed nevertheless.
+    A session whose maxAge is over stays closed nevertheless, unless it was closed with money under way.
     """
-    if expires_at(session, idle_ttl=idle_ttl, activity=now) <= now:
+    if not is_protected(session) and expires_at(session, idle_ttl=idle_ttl, activity=now) <= now:
         return False
     return is_edited(session) or fresh_touch(session, now=now) is not None
 
@@ -74,7 +74,9 @@ def time_left(session: Session, *, now: datetime, idle_ttl: timedelta) -> timede
 
 
 def is_too_old(session: Session, *, now: datetime) -> bool:
-    """Whether maxAge is over, which no use of the session extends."""
+    """Whether maxAge is over, which no use of the session extends; not while money is under way."""
+    if is_protected(session):
+        return False
     return session.spec.max_age is not None and parse_time(session.created_at) + session.spec.max_age <= now
 
 

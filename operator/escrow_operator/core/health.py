@@ -22,6 +22,9 @@ from escrow_operator.models.session import CLOSED_PHASES, OPEN_PHASES, Phase, Se
 NOT_WATCHED = "NotWatched"
 """The reason of conditions that are not watched while the wallets are closed."""
 
+SUSPENDED_BY_SPEC = "SuspendedBySpec"
+"""The reason of a session that is closed because spec.suspend is true: only a change of the spec opens it again."""
+
 AT_REST = CLOSED_PHASES - {Phase.EVICTED}
 """Phases of a session that is to stay closed until it is used again. An evicted session is about to be deleted."""
 
@@ -42,6 +45,12 @@ def health(phase: Phase, reason: str, message: str, *, wallets_open: bool | None
     elif not ready:
         conditions.append(Condition(RECONCILING, True, reason, message))
     return tuple(conditions)
+
+
+def is_suspended_by_spec(session: Session) -> bool:
+    """Whether the status says that the session is closed, or being closed, because of spec.suspend."""
+    opened = session.condition(WALLETS_OPEN) or {}
+    return session.phase is Phase.SUSPENDED and opened.get("reason") == SUSPENDED_BY_SPEC
 
 
 def is_kept_from_ready(session: Session) -> bool:

@@ -139,6 +139,7 @@ class SessionSpec:
     ttl: Duration | None = None
     max_age: Duration | None = None
     eviction: Eviction = Eviction.LRU
+    suspend: bool = False
     settlement: Settlement | None = None
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from escrow_operator.adapters.kube import SESSIONS
 from escrow_operator.core.backoff import failed_again, is_to_be_tried, look_again_after
-from escrow_operator.core.conditions import Condition
+from escrow_operator.core.conditions import RECONCILING, Condition
 from escrow_operator.core.expiry import is_edited, is_too_old, is_wanted_again, last_use
-from escrow_operator.core.health import health, unwatched
+from escrow_operator.core.health import SUSPENDED_BY_SPEC, health, is_suspended_by_spec, unwatched
 from escrow_operator.core.protection import may_hold_money
-from escrow_operator.core.report import Report
+from escrow_operator.core.report import READY, WALLETS_OPEN, Report
 from escrow_operator.models.common import format_time
 from escrow_operator.models.session import RESUMABLE_PHASES, Phase, Session
 from escrow_operator.services.context import Context
@@ -37,11 +37,30 @@ SUSPENDED_TEXT = (
     "Evicted at the cap (sessions.maxActive) for another session, as the least recently used one. Its wallets were"
     " closed; a touch or a change of its spec opens them again."
 )
+SUSPENDED_BY_SPEC_TEXT = (
+    "spec.suspend is true. The wallets were closed; their files and Secrets are kept. Set it to false to open them"
+    " again: a touch does not."
+)
+SUSPENDING_TEXT = "spec.suspend is true. Waiting for a pod to store its wallet and end."
 SETTLED_TEXT = "The payout is final. The wallets were closed; their files and Secrets are kept."
 
 
+CLOSING = "Closing"
+"""The reason for not being Ready while a pod stores its wallet."""
+
 CLOSED: dict[str, Any] = {"opening": None, "wallets": None, "expiresAt": None, "openedAt": None}
 """Status fields that a closed session does not have."""
+
+
+def suspended_by_spec(*, is_closed: bool) -> tuple[Condition, ...]:
+    """The conditions of a session whose spec.suspend is true, which does not hold wallets any more, or still does."""
+    if is_closed:
+        return health(Phase.SUSPENDED, SUSPENDED_BY_SPEC, SUSPENDED_BY_SPEC_TEXT)
+    return (
+        Condition(READY, False, CLOSING, SUSPENDING_TEXT),
+        Condition(WALLETS_OPEN, False, SUSPENDED_BY_SPEC, SUSPENDING_TEXT),
+        Condition(RECONCILING, True, CLOSING, SUSPENDING_TEXT),
+    )
 
 
 class SessionCloser:
@@ -89,20 +108,32 @@ class SessionCloser:
     async def expire(self, session: Session) -> float | None:
         """End a session whose TTL or maxAge is over."""
         too_old = is_too_old(session, now=self._clock.now())
-        return await self._end(session, Phase.EXPIRED, TOO_OLD_TEXT if too_old else EXPIRED_TEXT)
+        return await self._close_for(session, Phase.EXPIRED, TOO_OLD_TEXT if too_old else EXPIRED_TEXT)
 
     async def evict(self, session: Session) -> float | None:
         """End a session that was chosen for eviction at the cap."""
         if self._settings.sessions.eviction_policy is EvictionPolicy.SUSPEND or may_hold_money(session):
-            return await self._end(session, Phase.SUSPENDED, SUSPENDED_TEXT)
-        return await self._end(session, Phase.EVICTED, EVICTED_TEXT)
+            return await self._close_for(session, Phase.SUSPENDED, SUSPENDED_TEXT)
+        return await self._close_for(session, Phase.EVICTED, EVICTED_TEXT)
 
-    async def _end(self, session: Session, phase: Phase, message: str) -> float | None:
+    async def suspend(self, session: Session) -> float | None:
+        """Close a session whose spec.suspend is true, whatever it was doing: as a deletion would, but it stays."""
+        conditions = suspended_by_spec(is_closed=not self._store.is_holder(session.uid))
+        fields = self._last_use(session) | {"failure": None}
+        return await self._end(session, Report(Phase.SUSPENDED, conditions, fields))
+
+    async def _close_for(self, session: Session, phase: Phase, message: str) -> float | None:
         """Close a session that stays as an object. What a client wrote until now does not resume it."""
+        return await self._end(session, Report(phase, health(phase, phase.value, message), self._last_use(session)))
+
+    def _last_use(self, session: Session) -> dict[str, Any]:
         activity = format_time(last_use(session, now=self._clock.now()))
-        fields = {"lastActivityTime": activity, "lastTouch": session.touch} | CLOSED
-        conditions = (*health(phase, phase.value, message), *unwatched(session))
-        return await self.stay_closed(await self._status.report(session, Report(phase, conditions, fields)))
+        return {"lastActivityTime": activity, "lastTouch": session.touch}
+
+    async def _end(self, session: Session, report: Report) -> float | None:
+        conditions = (*report.conditions, *unwatched(session))
+        written = await self._status.report(session, Report(report.phase, conditions, {**report.fields, **CLOSED}))
+        return await self.stay_closed(written)
 
     async def settle(self, session: Session, final: Report) -> float | None:
         """End a session whose payout is final: ``final`` has the phase, the money's conditions and the status fields.
@@ -124,8 +155,15 @@ class SessionCloser:
         An evicted session that is not used again is deleted.
         """
         now = self._clock.now()
+        resumable = session.phase in RESUMABLE_PHASES
+        by_spec = is_suspended_by_spec(session)
+        if resumable and session.spec.suspend and not by_spec:
+            # An evicted session is not deleted: the change of its spec is a use of it.
+            return await self.suspend(session)
         wanted = is_wanted_again(session, now=now, idle_ttl=self._settings.sessions.idle_ttl)
-        if session.phase in RESUMABLE_PHASES and wanted:
+        if by_spec and not session.spec.suspend and not wanted:
+            return await self.expire(session)
+        if resumable and wanted and not session.spec.suspend:
             conditions = health(Phase.PENDING, "Resuming", f"Used again after it was {session.phase.value.lower()}.")
             fields = {"lastActivityTime": format_time(now), "lastTouch": session.touch}
             await self._status.report(session, Report(Phase.PENDING, conditions, fields))
@@ -133,7 +171,11 @@ class SessionCloser:
         if is_edited(session):
             # This writes observedGeneration; the change has no other effect.
             session = await self._status.report(session, Report(session.phase, ()))
-        if not await self._close(session):
+        is_closed = await self._close(session)
+        if by_spec:
+            # Whoever suspends a session goes on to copy its files: they are not told before the wallets are stored.
+            await self._status.report(session, Report(session.phase, suspended_by_spec(is_closed=is_closed)))
+        if not is_closed:
             return RETRY_SECONDS
         if session.phase is Phase.EVICTED:
             # Only this version: a session that is used at this moment is kept.
@@ -149,7 +191,7 @@ class SessionCloser:
             return None
         if not await self._close(session):
             text = "Waiting for a pod to store its wallet and end."
-            closing = (*health(Phase.PENDING, "Closing", text), *unwatched(session))
+            closing = (*health(Phase.PENDING, CLOSING, text), *unwatched(session))
             await self._status.report(session, Report(session.phase, closing))
             return RETRY_SECONDS
         self._events.record(

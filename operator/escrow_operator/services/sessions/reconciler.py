@@ -108,7 +108,7 @@ class SessionReconciler:
                 return await self._closer.finish(session)
             if session.phase in CLOSED_PHASES:
                 return await self._closer.stay_closed(session)
-            if session.phase is Phase.FAILED and not await self._closer.is_mended(session):
+            if session.phase is Phase.FAILED and not session.spec.suspend and not await self._closer.is_mended(session):
                 return await self._closer.stay_failed(session)
             return await self._advance(session)
         except ConflictError as error:
@@ -120,6 +120,8 @@ class SessionReconciler:
 
     async def _advance(self, session: Session) -> float | None:
         now = self._clock.now()
+        if session.spec.suspend:
+            return await self._closer.suspend(session)
         if self._capacity.must_be_evicted(session):
             return await self._closer.evict(session)
         if session.phase is Phase.ACTIVE:

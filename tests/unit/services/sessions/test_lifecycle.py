@@ -158,6 +158,89 @@ async def test_max_age_is_over_for_who_touches_too_and_the_change_is_observed(mo
     assert world.status()["phase"] == "Active"
 
 
+async def suspended(world: World) -> None:
+    world.apply(suspend=True)
+    await world.settle(until=lambda s: s["phase"] == "Suspended" and not world.wallets.open_files())
+    assert world.condition("Ready") == ("True", "SuspendedBySpec")
+    assert "wallets" not in world.status()
+
+
+async def test_a_session_is_closed_while_its_spec_wants_it_so_whoever_uses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await funded(monkeypatch)
+    address, files = world.status()["address"], set(world.wallets.open_files())
+    await suspended(world)
+    assert world.condition("Funded") == ("Unknown", "NotWatched")
+    world.warm()
+    world.touch()
+    world.apply(suspend=True, ttl="9h")
+    await world.settle()
+    assert (world.status()["phase"], world.status()["observedGeneration"]) == ("Suspended", 3)
+    assert not world.wallets.open_files()
+    world.apply(suspend=False, ttl="9h")
+    await world.settle()
+    assert (world.status()["phase"], world.status()["address"]) == ("Active", address)
+    assert set(world.wallets.open_files()) == files
+
+
+async def test_one_that_is_suspended_from_the_start_takes_no_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch)
+    await world.start()
+    world.warm()
+    world.apply(suspend=True)
+    await world.settle()
+    assert world.condition("Ready") == ("True", "SuspendedBySpec")
+    assert not world.secret_names() & CONNECTIONS
+    world.apply(suspend=False)
+    assert (await world.settle())["phase"] == "Active"
+
+
+async def test_an_expired_one_that_is_suspended_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await active(monkeypatch)
+    await expired(world)
+    await suspended(world)
+
+
+async def test_one_whose_max_age_is_over_when_it_may_open_again_says_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch)
+    await world.start()
+    world.warm()
+    world.apply(maxAge="2h")
+    await world.settle()
+    await suspended(world)
+    world.clock.seconds += 3 * 3600
+    world.apply(maxAge="2h", suspend=False)
+    await world.settle()
+    assert world.condition("Ready") == ("True", "Expired")
+
+
+async def test_one_that_was_suspended_with_money_under_way_opens_again_after_its_max_age(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(monkeypatch)
+    await world.start()
+    world.warm()
+    world.apply(maxAge="2h")
+    await world.settle()
+    world.pay(world.status()["address"], "0.35", confirmations=0)
+    world.chain.height += 1
+    await world.settle()
+    world.apply(maxAge="2h", suspend=True)
+    await world.settle(until=lambda s: s["phase"] == "Suspended" and not world.wallets.open_files())
+    world.clock.seconds += 3 * 3600
+    world.warm()
+    world.apply(maxAge="2h", suspend=False)
+    await world.settle()
+    assert world.status()["phase"] == "Active"
+
+
+async def test_a_settled_one_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await funded(monkeypatch)
+    await settled(world)
+    world.apply(settlement={"outcome": "Release", "txid": PAYOUT}, suspend=True)
+    await world.settle()
+    assert world.status()["phase"] == "Completed"
+
+
 async def test_p13_a_payment_under_way_stops_the_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
     world = await active(monkeypatch)
     world.pay(world.status()["address"], "0.35", confirmations=0)
