@@ -31,6 +31,9 @@ DEPLOYMENTS = "/apis/apps/v1", "deployments"
 CRDS = "/apis/apiextensions.k8s.io/v1", "customresourcedefinitions"
 REVIEWS = "/apis/authorization.k8s.io/v1", "selfsubjectaccessreviews"
 
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+"""https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches"""
+
 Kind = tuple[str, str]
 """Prefix and plural."""
 
@@ -77,12 +80,22 @@ class Api:
         """One object; in the chosen namespace unless another is given (empty: it has none)."""
         return self._ask("GET", f"{self._path(kind, namespace)}/{name}")
 
-    def list(self, kind: Kind, namespace: str | None = None, *, labels: str = "", fields: str = "") -> list[Body]:
-        """All objects of a kind; an empty namespace means all."""
+    def list(
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        *,
+        labels: str = "",
+        fields: str = "",
+        metadata_only: bool = False,
+    ) -> list[Body]:
+        """All objects of a kind; an empty namespace means all. With ``metadata_only`` nothing else is sent."""
+        headers = {"Accept": METADATA_ONLY} if metadata_only else {}
         query = {"labelSelector": labels, "fieldSelector": fields, "limit": "500"}
         found: list[Body] = []
         while True:
-            page = self._ask("GET", self._path(kind, namespace), params={k: v for k, v in query.items() if v})
+            asked = {name: value for name, value in query.items() if value}
+            page = self._ask("GET", self._path(kind, namespace), params=asked, headers=headers)
             found += page["items"]
             query["continue"] = (page.get("metadata") or {}).get("continue") or ""
             if not query["continue"]:

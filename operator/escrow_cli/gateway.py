@@ -28,6 +28,7 @@ HTTPS = "https"
 ACCOUNTS = "/api/v1", "serviceaccounts"
 
 PATIENCE = 15.0
+AGAIN_SECONDS = 1.0
 SECONDS = 150.0
 """A call waits for its session and its wallet."""
 
@@ -125,33 +126,68 @@ def _forwarded(namespace: str, service: str, context: str | None) -> Iterator[in
     if kubectl is None:
         raise CliError("kubectl is needed to reach the gateway: install it, or use --gateway URL.", Exit.USAGE)
     argv = [kubectl, *(("--context", context) if context else ()), "--namespace", namespace, "port-forward"]
-    argv += ["--address", "127.0.0.1", f"service/{service}", ":443"]
-    process = subprocess.Popen(  # noqa: S603 - the user's kubectl
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    lines: queue.Queue[str] = queue.Queue()
-
-    def read() -> None:
-        # To the end: a full pipe would stop it.
-        for line in process.stdout or ():
-            lines.put(line)
-        lines.put("")
-
-    threading.Thread(target=read, daemon=True).start()
+    argv += ["--address", "127.0.0.1", f"service/{service}"]
+    forward = _Forward(argv)
     try:
+        yield forward.begin()
+    finally:
+        forward.end()
+
+
+class _Forward:
+    """``kubectl port-forward``, which ends with the pod that it chose, and is begun again on the same port."""
+
+    def __init__(self, argv: list[str]) -> None:
+        self._argv = argv
+        self._port = ""
+        self._lines: queue.Queue[str] = queue.Queue()
+        self._ended = threading.Event()
+        self._process = self._start()
+        self._reader = threading.Thread(target=self._follow, daemon=True)
+
+    def begin(self) -> int:
+        """The local port, once it is open. Raises CliError."""
+        self._reader.start()
         said = []
         while True:
             try:
-                line = lines.get(timeout=PATIENCE)
+                line = self._lines.get(timeout=PATIENCE)
             except queue.Empty:
                 line = ""
             found = _FORWARDING.search(line)
             if found:
-                yield int(found[1])
-                return
+                self._port = found[1]
+                return int(found[1])
             said.append(line.strip())
             if not line:
                 raise CliError(f"kubectl port-forward did not begin: {' '.join(said).strip()}", Exit.AWAY)
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
+
+    def end(self) -> None:
+        """Stop it."""
+        self._ended.set()
+        self._process.terminate()
+        self._process.wait(timeout=10)
+
+    def _start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(  # noqa: S603 - the user's kubectl
+            [*self._argv, f"{self._port}:443"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def _follow(self) -> None:
+        while True:
+            # To the end: a full pipe would stop it.
+            for line in self._process.stdout or ():
+                if not self._port:
+                    self._lines.put(line)
+            if not self._port:
+                self._lines.put("")
+                return
+            if self._ended.wait(AGAIN_SECONDS):
+                return
+            self._process = self._start()
+            if self._ended.is_set():
+                self._process.terminate()

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import yaml
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from escrow_cli import gateway, report
-from escrow_cli.api import EVENTS, POOLS, SESSIONS, Api
+from escrow_cli import backup, calls, changes, report
+from escrow_cli.api import EVENTS, POOLS, SESSIONS
 from escrow_cli.doctor import Level, examine
 from escrow_cli.errors import CliError, Exit
+from escrow_cli.shared import Form, Name, Within, read_file, shared
 from escrow_cli.show import Output, ago, clean, emit, session_details, sessions_table, table
 from escrow_cli.waiting import until_ready
-from escrow_operator.models.common import Label, Role
 
 app = typer.Typer(
     name="kubectl-escrow",
@@ -32,32 +29,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Name = Annotated[str, typer.Argument(help="Name of an EscrowSession.")]
-Form = Annotated[Output, typer.Option("--output", "-o", help="text, json or yaml.")]
+backup_app = typer.Typer(help="What a restore needs.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(backup_app, name="backup")
+
+for command in (changes.touch, changes.suspend, changes.resume, changes.close, calls.call):
+    app.command()(command)
+app.command("page")(calls.show_page)
 
 ORDER = ("Failed", "Pending", "Opening", "Settling", "Active")
 """Phases that need eyes come first."""
-
-
-class Session:
-    """What all commands share: the API, the namespace, and two consoles."""
-
-    def __init__(self) -> None:
-        self.context: str | None = None
-        self.namespace: str | None = None
-        self.out = Console(soft_wrap=False)
-        self.err = Console(stderr=True)
-        self._api: Api | None = None
-
-    @property
-    def api(self) -> Api:
-        """Connected when a command first needs it."""
-        if self._api is None:
-            self._api = Api.connect(self.context, self.namespace)
-        return self._api
-
-
-shared = Session()
 
 
 @app.callback()
@@ -105,11 +85,11 @@ def top(
 @app.command("apply-and-wait")
 def apply_and_wait(
     file: Annotated[Path, typer.Option("--filename", "-f", help="Manifest of one EscrowSession; - is standard input.")],
-    within: Annotated[float, typer.Option("--timeout", min=0, help="Seconds.")] = 120.0,
+    within: Within = 120.0,
     output: Form = Output.TEXT,
 ) -> None:
     """Apply a session and wait until its wallets are open; tells what it waits for."""
-    body = _manifest(sys.stdin.read() if str(file) == "-" else _read(file))
+    body = _manifest(sys.stdin.read() if str(file) == "-" else read_file(file))
     namespace = body["metadata"].pop("namespace", None)
     if namespace not in (None, shared.api.namespace):
         shared.api.namespace = namespace
@@ -122,74 +102,12 @@ def apply_and_wait(
 @app.command()
 def wait(
     name: Name,
-    within: Annotated[float, typer.Option("--timeout", min=0, help="Seconds.")] = 120.0,
+    within: Within = 120.0,
     output: Form = Output.TEXT,
 ) -> None:
     """Wait until a session is Ready."""
     done = until_ready(shared.api, name, shared.err, within=within)
     emit(shared.out, output, done, session_details(done))
-
-
-@app.command()
-def touch(name: Name) -> None:
-    """Say that a session is in use: it stays open for another ttl."""
-    _touch(name)
-    shared.err.print(f"touched {name}")
-
-
-@app.command()
-def resume(name: Name, within: Annotated[float, typer.Option("--timeout", min=0, help="Seconds.")] = 120.0) -> None:
-    """Open a session again that is Expired or Suspended, and wait until it is."""
-    _touch(name)
-    until_ready(shared.api, name, shared.err, within=within)
-    shared.err.print(f"{name} is open")
-
-
-@app.command()
-def close(
-    name: Name,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> None:
-    """Delete a session: its wallets are stored and closed; files, deeds and money stay, and so does its name."""
-    if not yes:
-        typer.confirm(f"Close {name} in namespace {shared.api.namespace}? Its clients are cut off", abort=True)
-    shared.api.delete(SESSIONS, name)
-    shared.err.print(f"{name} is being closed; apply it again to have the same wallets back")
-
-
-@app.command()
-def call(  # noqa: PLR0917 - typer makes options of them
-    name: Name,
-    role: Annotated[Role, typer.Argument(help="Whose wallet.")],
-    method: Annotated[str, typer.Argument(help="A method of monero-wallet-rpc.")],
-    params: Annotated[str, typer.Argument(help="Its parameters as a JSON object.")] = "{}",
-    account: Annotated[
-        str | None, typer.Option("--as", help="Service account of the namespace whose token is used.")
-    ] = None,
-    token_file: Annotated[Path | None, typer.Option(help="File with a token for the gateway.")] = None,
-    url: Annotated[
-        str | None, typer.Option("--gateway", envvar="XMR_ESCROW_GATEWAY", help="URL; without: a port-forward.")
-    ] = None,
-    authority: Annotated[
-        Path | None, typer.Option(help="PEM file that the gateway's certificate is checked by.")
-    ] = None,
-) -> None:
-    """Call a wallet through the gateway; prints the result as JSON."""
-    try:
-        given = json.loads(params)
-    except ValueError:
-        given = None
-    if not isinstance(given, dict):
-        raise CliError(f"{params!r} is no JSON object.", Exit.USAGE)
-    if token_file is not None:
-        token = _read(token_file).strip()
-    elif account is not None:
-        token = gateway.token_of(shared.api, account)
-    else:
-        raise CliError("Whose token? Name a service account with --as, or a file with --token-file.", Exit.USAGE)
-    with gateway.reached(shared.api, url, authority, shared.context) as http:
-        found = gateway.call(http, gateway.Wallet(shared.api.namespace, name, role.value), method, given, token=token)
-    shared.out.out(json.dumps(found, indent=2), highlight=False)
 
 
 @app.command()
@@ -245,6 +163,29 @@ def doctor(output: Form = Output.TEXT) -> None:
         raise typer.Exit(Exit.FAILED)
 
 
+@backup_app.command("list")
+def list_backup(
+    output: Form = Output.TEXT,
+    everywhere: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Of all namespaces.")] = False,
+) -> None:
+    """What has to be in a backup, role by role, and what of it is missing. Reads no Secret's data."""
+    found = backup.parts(shared.api, "" if everywhere else None)
+    rows = [
+        (
+            part.role,
+            part.kind,
+            clean(f"{part.namespace}/{part.name}"),
+            clean(part.session or "–"),
+            Text(clean(part.state), style="red" if part.is_missing else ""),
+        )
+        for part in found
+    ]
+    text = table(("ROLE", "PART", "NAME", "SESSION", "STATE"), rows) if rows else Text("Nothing to back up.")
+    emit(shared.out, output, [part.as_dict() for part in found], text)
+    if any(part.is_missing for part in found):
+        raise typer.Exit(Exit.FAILED)
+
+
 @app.command("report")
 def make_report(
     file: Annotated[Path, typer.Option("--file", "-f", help="Where to.")] = Path("xmr-escrow-report.tar.gz"),
@@ -264,11 +205,6 @@ def run() -> None:
         sys.exit(error.code)
 
 
-def _touch(name: str) -> None:
-    moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    shared.api.merge(SESSIONS, name, {"metadata": {"annotations": {Label.TOUCH: moment}}})
-
-
 def _sorted(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     def rank(body: dict[str, Any]) -> tuple[int, str, str]:
         phase = (body.get("status") or {}).get("phase", "Pending")
@@ -276,13 +212,6 @@ def _sorted(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return ORDER.index(phase) if phase in ORDER else len(ORDER), meta["namespace"], meta["name"]
 
     return sorted(found, key=rank)
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text()
-    except OSError as error:
-        raise CliError(f"{file} cannot be read: {error.strerror}", Exit.USAGE) from None
 
 
 def _manifest(text: str) -> dict[str, Any]:

@@ -154,6 +154,8 @@ def money(status: Body) -> str:
 def deadline(body: Body) -> str:
     """When the session closes, or what keeps it open."""
     status = body.get("status") or {}
+    if body["spec"].get("suspend") and status.get("phase") not in ("Completed", "Refunded"):
+        return "now: spec.suspend is true; kubectl escrow resume opens it again"
     if status.get("expiresAt"):
         return f"{ago(status['expiresAt'])} unless it is used ({status['expiresAt']})"
     if status.get("phase") in ("Active", "Settling"):

@@ -19,6 +19,8 @@ from escrow_gateway.identity import Identities
 from escrow_gateway.lifecycle import Lifecycle
 from escrow_gateway.logins import Logins
 from escrow_gateway.meters import Meters
+from escrow_gateway.overview import Overview
+from escrow_gateway.page import Page
 from escrow_gateway.pools import Pools
 from escrow_gateway.rounds import Rounds
 from escrow_gateway.server import DRAIN_SECONDS, Probes, listen, make_server
@@ -56,9 +58,10 @@ async def serve(settings: Settings) -> int:
     sessions = Sessions(kube, meters.touches)
     rounds = Rounds(sessions)
     logins = Logins(kube, settings.own_namespace, settings.logins_secret)
+    identities = Identities(kube, settings.audience)
     gateway = Gateway(
         settings,
-        identities=Identities(kube, settings.audience),
+        identities=identities,
         lifecycle=Lifecycle(kube, sessions),
         pools=Pools(kube),
         rounds=rounds,
@@ -70,8 +73,9 @@ async def serve(settings: Settings) -> int:
             deadline=settings.call_deadline.total_seconds(),
         ),
     )
+    page = Page(gateway.user, gateway.places, identities, Overview(kube)) if settings.page else None
     try:
-        server = make_server(make_app(gateway, AuditLog(), meters), settings)
+        server = make_server(make_app(gateway, AuditLog(), meters, page), settings)
         listening = listen(settings.port)
     except OSError as error:
         sys.stderr.write(f"The certificate cannot be used, or the port is taken: {error}\n")

@@ -26,11 +26,12 @@ from escrow_gateway.limits import Places
 from escrow_gateway.meters import Meters
 from escrow_gateway.methods import Access
 from escrow_gateway.openapi import document
+from escrow_gateway.page import Page
 from escrow_gateway.pools import Pools
 from escrow_gateway.problems import Kind, Problem
 from escrow_gateway.requests import length_of, patience_of, read_body
 from escrow_gateway.rounds import EXPORTS, SUBMITS, Rounds
-from escrow_gateway.sessions import OpenWallet, Sessions
+from escrow_gateway.sessions import OpenWallet, Sessions, must_be_useful
 from escrow_gateway.settings import Settings
 from escrow_gateway.wallets import NotSent, Wallets
 from escrow_operator.adapters.kube import urgently
@@ -83,7 +84,7 @@ class Gateway:
         self._rounds = rounds
         self._sessions = sessions
         self._wallets = wallets
-        self._places = Places(
+        self.places = Places(
             calls=settings.calls,
             of_caller=settings.calls_per_caller,
             to_wallet=settings.calls_per_wallet,
@@ -93,11 +94,11 @@ class Gateway:
     async def call_wallet(self, request: Request, send: Send) -> None:
         """Forward one JSON-RPC call. Raises Problem until the answer has begun."""
         record: Record = request.scope["record"]
-        user = await self._user(request)
+        user = await self.user(request)
         key, role = _key(request), _role(request)
         record.role = role.value
         # What is asked of the API server for a known caller goes before reviews of tokens that anybody may send.
-        with urgently(), self._places.caller(user.name), self._room(request):
+        with urgently(), self.places.caller(user.name), self._room(request):
             call = read_call(await self._body(request))
             record.method, record.access = call.method, call.access.value
             await self._identities.must_be_allowed(user, Right(*key, call.access.value, role.value))
@@ -105,7 +106,10 @@ class Gateway:
                 await self._pools.must_allow_keys((await self._sessions.read(key)).pool_key)
             wanted = _Wanted(key, role, patience_of(request, self._settings.longest_wait.total_seconds()))
             with ExitStack() as place:
-                place.enter_context(self._places.wallet((key, role), user.name))
+                place.enter_context(self.places.wallet((key, role), user.name))
+                if call.method in EXPORTS:
+                    # A round is noted on the session: not for one that will not answer.
+                    must_be_useful(await self._sessions.read(key))
                 has_begun = call.method in EXPORTS and await self._rounds.begin(key, role, user.name)
                 succeeded = False
                 try:
@@ -133,15 +137,15 @@ class Gateway:
 
     async def show_session(self, request: Request) -> Response:
         """GET of a session."""
-        user, key = await self._user(request), _key(request)
-        with self._places.caller(user.name):
+        user, key = await self.user(request), _key(request)
+        with self.places.caller(user.name):
             await self._identities.must_be_allowed(user, Right(*key, "get"))
             return _json(await self._lifecycle.show(key))
 
     async def put_session(self, request: Request) -> Response:
         """PUT of a session: get it, or create it."""
-        user, key = await self._user(request), _key(request)
-        with self._places.caller(user.name), self._room(request):
+        user, key = await self.user(request), _key(request)
+        with self.places.caller(user.name), self._room(request):
             spec = read_spec(await self._body(request), key)
             for verb in ("create", "get"):
                 await self._identities.must_be_allowed(user, Right(*key, verb))
@@ -174,9 +178,10 @@ class Gateway:
 
     def _room(self, request: Request) -> AbstractContextManager[None]:
         """Memory for the request's body. Raises Problem."""
-        return self._places.bytes(length_of(request, self._settings.longest_request))
+        return self.places.bytes(length_of(request, self._settings.longest_request))
 
-    async def _user(self, request: Request) -> User:
+    async def user(self, request: Request) -> User:
+        """Who sent a request. Raises Problem."""
         user = await self._identities.user(request.headers.get("authorization"))
         request.scope["record"].user = user.name
         return user
@@ -248,9 +253,9 @@ class Audited:
         self._audit.write(record)
 
 
-def make_app(gateway: Gateway, audit: AuditLog, meters: Meters) -> ASGIApp:
-    """The whole application."""
-    described = _json(document())
+def make_app(gateway: Gateway, audit: AuditLog, meters: Meters, page: Page | None = None) -> ASGIApp:
+    """The whole application; without ``page`` nothing is listed, and ``/`` is not there."""
+    described = _json(document(with_page=page is not None))
 
     async def openapi(_: Request) -> Response:
         return described
@@ -260,6 +265,7 @@ def make_app(gateway: Gateway, audit: AuditLog, meters: Meters) -> ASGIApp:
         Route(SESSION_PATH, gateway.show_session, methods=["GET"]),
         Route(SESSION_PATH, gateway.put_session, methods=["PUT"]),
         Route("/openapi.json", openapi, methods=["GET"]),
+        *(page.routes() if page else ()),
     ]
     # Without Starlette's application around it, which answers errors itself.
     return Audited(Router(routes, redirect_slashes=False), audit, meters)

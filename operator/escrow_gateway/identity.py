@@ -33,6 +33,9 @@ REVIEW_PATIENCE = 3.0
 KNOWN_SECONDS = 3_600.0
 """For which a token counts as known after it was accepted."""
 
+CORE = ""
+"""The API group of Events."""
+
 LONGEST_TOKEN = 16 * 2**10
 
 SCHEME = "bearer "
@@ -49,16 +52,19 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """What somebody wants to do: attributes of a SubjectAccessReview on escrowsessions."""
+    """What somebody wants to do: attributes of a SubjectAccessReview. An empty namespace means all of them."""
 
     namespace: str
     name: str
     verb: str
     subresource: str = ""
+    resource: str = "escrowsessions"
+    group: str = GROUP
 
     def __str__(self) -> str:
-        what = f"escrowsessions/{self.subresource}" if self.subresource else "escrowsessions"
-        return f"{self.verb} {what}"
+        what = f"{self.resource}/{self.subresource}" if self.subresource else self.resource
+        where = f"namespace {printable(self.namespace, 80)}" if self.namespace else "all namespaces"
+        return f"{self.verb} {what} in {where}"
 
 
 class Identities:
@@ -103,7 +109,7 @@ class Identities:
         if not await self._rights.get((user.key, right), lambda: self._access(user, right)):
             raise Problem(
                 Kind.FORBIDDEN,
-                f"{printable(user.name, 253)} may not {right} in namespace {printable(right.namespace, 80)}."
+                f"{printable(user.name, 253)} may not {right}."
                 f" Roles decide who may: bind one that allows the verb {right.verb}.",
             )
 
@@ -149,8 +155,8 @@ class Identities:
                 "spec": {
                     **user.spec,
                     "resourceAttributes": {
-                        "group": GROUP,
-                        "resource": "escrowsessions",
+                        "group": right.group,
+                        "resource": right.resource,
                         "subresource": right.subresource,
                         "verb": right.verb,
                         "namespace": right.namespace,

@@ -22,7 +22,18 @@ LONGEST_REASON = 1_000
 MOST_VALUES = 1_000
 """Values in a spec; one that opens existing wallets has thirty."""
 
-_SHOWN = ("phase", "address", "balance", "funding", "settlement", "expiresAt", "lastActivityTime", "openedAt")
+_SHOWN = (
+    "phase",
+    "address",
+    "balance",
+    "funding",
+    "settlement",
+    "expiresAt",
+    "lastActivityTime",
+    "openedAt",
+    "moneyMovedAt",
+    "conditions",
+)
 
 
 class Made(NamedTuple):
@@ -120,6 +131,12 @@ def shown(body: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "namespace": key.namespace,
         "name": key.name,
+        "uid": meta.get("uid"),
+        "createdAt": meta.get("creationTimestamp"),
+        "amount": body["spec"].get("amount"),
+        "confirmations": body["spec"].get("confirmations"),
+        "pool": body["spec"]["poolRef"]["name"],
+        "suspend": body["spec"].get("suspend", False),
         "ready": ready.get("status") == "True",
         "reason": ready.get("reason"),
         "message": ready.get("message"),

@@ -16,8 +16,8 @@ _NAME = {"type": "string", "pattern": r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLe
 _SPEC_TEXT = "The spec of an EscrowSession; kubectl explain escrowsession.spec tells its fields."
 
 
-def document() -> Document:
-    """OpenAPI 3.1, made from the same tables that the gateway works by."""
+def document(*, with_page: bool = False) -> Document:
+    """OpenAPI 3.1, made from the same tables that the gateway works by; ``with_page``: what the page reads, too."""
     session = {"get": _show(), "put": _put(), "parameters": [_parameter("namespace"), _parameter("name")]}
     wallet = {
         "post": _call(),
@@ -45,6 +45,7 @@ def document() -> Document:
         "paths": {
             "/v1/namespaces/{namespace}/escrowsessions/{name}": session,
             "/v1/namespaces/{namespace}/escrowsessions/{name}/wallets/{role}/json_rpc": wallet,
+            **(_lists() if with_page else {}),
         },
         "components": {
             "securitySchemes": {
@@ -54,7 +55,7 @@ def document() -> Document:
                     "description": "A token of a Kubernetes service account, for the gateway's audience.",
                 }
             },
-            "schemas": {"Problem": _problem_schema(), "Session": _session_schema()},
+            "schemas": {"Problem": _problem_schema(), "Session": _session_schema(), "List": _list_schema()},
             "responses": {
                 "Problem": {
                     "description": "Not served; detail says what to do.",
@@ -146,6 +147,37 @@ def _put() -> Document:
     }
 
 
+def _lists() -> Document:
+    namespace, name = _parameter("namespace"), _parameter("name")
+    return {
+        "/v1/escrowsessions": _list("listAllSessions", "The sessions of all namespaces"),
+        "/v1/namespaces/{namespace}/escrowsessions": _list("listSessions", "The sessions of a namespace", namespace),
+        "/v1/walletpools": _list("listAllPools", "The pools of all namespaces"),
+        "/v1/namespaces/{namespace}/walletpools": _list("listPools", "The pools of a namespace", namespace),
+        "/v1/namespaces/{namespace}/escrowsessions/{name}/events": _list(
+            "listEvents", "The Events of a session", namespace, name
+        ),
+    }
+
+
+def _list(operation: str, summary: str, *parameters: Document) -> Document:
+    tag = {"name": "If-None-Match", "in": "header", "required": False, "schema": {"type": "string"}}
+    found = {"schema": {"$ref": "#/components/schemas/List"}}
+    return {
+        "get": {
+            "operationId": operation,
+            "summary": summary + ", for those who may list them",
+            "parameters": [tag],
+            "responses": {
+                "200": {"description": summary, "content": {"application/json": found}},
+                "304": {"description": "It is what If-None-Match says"},
+                "default": {"$ref": "#/components/responses/Problem"},
+            },
+        },
+        **({"parameters": list(parameters)} if parameters else {}),
+    }
+
+
 def _told(what: str) -> Document:
     return {
         "description": what,
@@ -167,6 +199,17 @@ def _problem_schema() -> Document:
     }
 
 
+def _list_schema() -> Document:
+    return {
+        "type": "object",
+        "required": ["items", "more"],
+        "properties": {
+            "items": {"type": "array", "items": {"type": "object"}},
+            "more": {"type": "boolean", "description": "There are more than an answer has."},
+        },
+    }
+
+
 def _session_schema() -> Document:
     return {
         "type": "object",
@@ -177,12 +220,20 @@ def _session_schema() -> Document:
             "ready": {"type": "boolean"},
             "reason": {"type": ["string", "null"], "description": "Of the condition Ready."},
             "message": {"type": ["string", "null"], "description": "Of the condition Ready."},
+            "uid": {"type": ["string", "null"]},
+            "createdAt": {"type": ["string", "null"], "format": "date-time"},
+            "amount": {"type": ["string", "null"], "description": "What the buyer has to pay, in XMR."},
+            "confirmations": {"type": ["integer", "null"]},
+            "pool": {"type": "string"},
+            "suspend": {"type": "boolean", "description": "spec.suspend."},
             "phase": {"type": "string"},
             "address": {"type": "string", "description": "The escrow's address, once it is proven."},
             "balance": {"type": "object"},
             "funding": {"type": "object"},
             "settlement": {"type": "object"},
             "expiresAt": {"type": "string", "format": "date-time"},
+            "moneyMovedAt": {"type": "string", "format": "date-time"},
+            "conditions": {"type": "array", "items": {"type": "object"}},
             "wallets": {
                 "type": "object",
                 "description": "The path of each wallet's JSON-RPC, by role.",

@@ -23,6 +23,7 @@ class Settings(BaseSettings):
     probe_port: int = Field(default=8080, ge=1, le=65535, description="Of /healthz, /readyz and /metrics, without TLS.")
     certificate: Path | None = Field(default=None, description="PEM file; read again when it changes. None: no TLS.")
     key: Path | None = Field(default=None, description="PEM file of the certificate's key.")
+    page: bool = Field(default=False, description="Serve the page, and lists, to those who may list.")
     longest_request: int = Field(default=2**20, ge=1024, description="Bytes of a request's body.")
     longest_answer: int = Field(default=64 * 2**20, ge=1024, description="Bytes of a wallet's answer.")
     request_patience: Duration = Field(default=timedelta(seconds=10), description="For a request's body to arrive.")

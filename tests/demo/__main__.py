@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from demo import acts, screen
+from demo import acts, plugin, screen
 from demo.names import KEPT, MANIFESTS, NAMESPACE, OPERATOR_NAMESPACE, RELEASE, SETTLED
 from demo.people import People
 from demo.watching import Watcher
@@ -87,7 +87,13 @@ def _trades(cluster: Cluster, people: People) -> None:
         acts.fund(people, watcher, KEPT, (1, 1, 4, 4))
         acts.show(cluster, "get", "escrow", "-n", NAMESPACE)
         screen.chapter(
-            "5. A second trade, from its opening to its payout",
+            "5. The plugin and the gateway",
+            "`kubectl escrow` tells a session's whole state; a backend calls its wallet at one address, with its"
+            " Kubernetes account, as far as Roles allow it.",
+        )
+        plugin.call_a_wallet(cluster, KEPT)
+        screen.chapter(
+            "6. A second trade, from its opening to its payout",
             "Buyer and vendor sign the payout; the operator follows it to its last confirmation, stores and closes"
             " the wallets and gives the pods up.",
         )
@@ -108,6 +114,7 @@ def _summary(cluster: Cluster) -> None:
     if current.stdout.strip() != CONTEXT:
         steps += [f"  kubectl config use-context {CONTEXT}", ""]
     demo = f"PYTHONPATH=operator:tests {_short(sys.executable)} -m demo"
+    escrow = f"PYTHONPATH=operator {_short(sys.executable)} -m escrow_cli -n {NAMESPACE}"
     steps += [
         "  # The whole story, with its Events; what the operator logs",
         f"  kubectl describe escrow {KEPT} -n {NAMESPACE}",
@@ -121,14 +128,16 @@ def _summary(cluster: Cluster) -> None:
         f"  kubectl delete escrow {KEPT} -n {NAMESPACE}",
         f"  kubectl apply -f {_short(MANIFESTS)}/escrow-{KEPT}.yaml",
         "",
+        "  # Look at it in a browser (the plugin: `pip install '.[cli]'` makes it `kubectl escrow`)",
+        f"  {escrow} page --as {plugin.PLATFORM}",
+        "",
         "  # Call the vendor's wallet through the gateway, as the vendor's backend does with its own account",
-        f"  kubectl create serviceaccount vendor-backend -n {NAMESPACE}",
-        f"  kubectl create rolebinding vendor-backend -n {NAMESPACE} --clusterrole xmr-escrow-vendor \\",
-        f"    --serviceaccount {NAMESPACE}:vendor-backend",
+        f"  {escrow} call {KEPT} vendor get_balance --as {plugin.BACKEND}",
+        "  # The same without the plugin",
         f"  kubectl port-forward -n {OPERATOR_NAMESPACE} service/{RELEASE}-gateway 8443:443 &",
         f"  authority() {{ kubectl get secret {RELEASE}-gateway-tls -n {OPERATOR_NAMESPACE} \\",
         "    -o 'jsonpath={.data.ca\\.crt}' | base64 -d; }",
-        f"  token() {{ kubectl create token vendor-backend -n {NAMESPACE} --audience xmr-escrow-gateway; }}",
+        f"  token() {{ kubectl create token {plugin.BACKEND} -n {NAMESPACE} --audience xmr-escrow-gateway; }}",
         '  curl --cacert <(authority) -H "Authorization: Bearer $(token)" \\',
         f"    https://localhost:8443/v1/namespaces/{NAMESPACE}/escrowsessions/{KEPT}/wallets/vendor/json_rpc \\",
         '    -d \'{"method":"get_balance"}\'',

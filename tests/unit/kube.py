@@ -83,11 +83,23 @@ class InstantKube:
         return self.server.get(resource, namespace, name)
 
     async def pages(
-        self, resource: Resource, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
+        size: int = 250,
     ) -> AsyncIterator[Listing]:
-        """All objects in one page."""
+        """All objects, in pages."""
         self._ask("list", resource, namespace)
-        yield Listing(self.server.select(resource, namespace, labels), str(self.server.version))
+        found = [
+            body
+            for body in self.server.select(resource, namespace, labels)
+            if all(_field(body, path) == value for path, value in (fields or {}).items())
+        ]
+        for at in range(0, max(1, len(found)), size):
+            yield Listing(found[at : at + size], str(self.server.version))
 
     async def watch(self, *_: object, **__: object) -> AsyncIterator[Body]:
         """Nothing happens."""
@@ -153,6 +165,13 @@ class InstantKube:
         if fails:
             raise UnavailableError(0, "Unavailable", "the answer was lost")
         return answer
+
+
+def _field(body: Body, path: str) -> Any:
+    found: Any = body
+    for part in path.split("."):
+        found = (found or {}).get(part)
+    return found
 
 
 def _owners(body: Body) -> Iterable[str]:

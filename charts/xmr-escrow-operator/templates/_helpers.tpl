@@ -168,4 +168,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [xmr-escrow.dev]
   resources: [walletpools]
   verbs: [get]
+{{- if .Values.gateway.page.enabled }}
+# For the page, which shows each caller what he may list himself.
+- apiGroups: [xmr-escrow.dev]
+  resources: [escrowsessions, walletpools]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list]
+{{- end }}
 {{- end -}}

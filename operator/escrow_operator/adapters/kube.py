@@ -131,13 +131,19 @@ class Kube:
         return await self._call("GET", resource, resource.path(namespace, name))
 
     async def pages(
-        self, resource: Resource, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
+        size: int = PAGE_SIZE,
     ) -> AsyncIterator[Listing]:
         """List in pages of one version, so that the caller can drop each page before the next.
 
         The next page is requested while the caller reads the current one.
         """
-        query: dict[str, Any] = {"limit": PAGE_SIZE, **_selector(labels)}
+        query: dict[str, Any] = {"limit": size, **_selector(labels), **_selector(fields, "fieldSelector")}
 
         def ask() -> asyncio.Task[bytes]:
             path = resource.path(namespace)
@@ -158,7 +164,7 @@ class Kube:
                 page = parsed(data)
                 query["continue"] = page["metadata"].get("continue")
                 if len(data) * 2 * FEWER < PAGE_BYTES:
-                    query["limit"] = min(PAGE_SIZE, query["limit"] * FEWER)
+                    query["limit"] = min(size, query["limit"] * FEWER)
                 asked = ask() if query["continue"] else None
                 yield Listing(page["items"], page["metadata"]["resourceVersion"])
         finally:
@@ -315,5 +321,5 @@ def _segment(what: str, text: str) -> str:
     return text
 
 
-def _selector(labels: Mapping[str, str] | None) -> dict[str, str]:
-    return {"labelSelector": ",".join(f"{key}={value}" for key, value in labels.items())} if labels else {}
+def _selector(wanted: Mapping[str, str] | None, kind: str = "labelSelector") -> dict[str, str]:
+    return {kind: ",".join(f"{key}={value}" for key, value in wanted.items())} if wanted else {}

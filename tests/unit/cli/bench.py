@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from escrow_cli import main
 from escrow_cli.api import Api
 from escrow_cli.errors import CliError
+from escrow_cli.shared import shared
 from unit.factories import pool_body, session_body
 
 Body = dict[str, Any]
@@ -37,7 +38,7 @@ class Bench:
         http = httpx.Client(transport=httpx.MockTransport(self._answer), base_url="https://cluster")
         self.api = Api(http, "shop")
         self.monkeypatch = monkeypatch
-        monkeypatch.setattr(main.shared, "_api", self.api)
+        monkeypatch.setattr(shared, "_api", self.api)
         monkeypatch.setattr("escrow_cli.api.time.sleep", lambda _: None)
 
     def put(self, collection: str, *bodies: Body) -> None:
@@ -60,8 +61,8 @@ class Bench:
     def run(self, *args: str, stdin: str = "") -> Result:
         """One command; its exit code and what it printed, errors included."""
         wide = {"width": 220, "color_system": None}
-        self.monkeypatch.setattr(main.shared, "out", Console(**wide))  # type: ignore[arg-type]
-        self.monkeypatch.setattr(main.shared, "err", Console(stderr=True, **wide))  # type: ignore[arg-type]
+        self.monkeypatch.setattr(shared, "out", Console(**wide))  # type: ignore[arg-type]
+        self.monkeypatch.setattr(shared, "err", Console(stderr=True, **wide))  # type: ignore[arg-type]
         return CliRunner().invoke(main.app, list(args), input=stdin)
 
     def code(self, *args: str) -> int:

@@ -72,6 +72,49 @@ def test_resume_touches_and_waits(cli: Bench) -> None:
     cli.session()
     assert cli.code("resume", "demo") == 0
     assert [request.method for request in cli.asked] == ["PATCH", "GET"]
+    patch = sent(cli.asked[0])
+    assert patch["spec"] == {"suspend": False}
+    assert list(patch["metadata"]["annotations"]) == [Label.TOUCH]
+
+
+SUSPENDED: dict[str, Any] = {
+    "phase": "Suspended",
+    "conditions": [READY | {"reason": "SuspendedBySpec", "message": "Set it to false."}],
+}
+
+
+def test_suspend_waits_until_the_wallets_are_closed_and_says_how_to_resume(cli: Bench) -> None:
+    cli.session(**SUSPENDED)["spec"]["suspend"] = True
+    found = cli.run("suspend", "demo")
+    assert found.exit_code == 0
+    assert "kubectl escrow resume demo" in found.output
+    assert [request.method for request in cli.asked] == ["GET", "PATCH", "GET"]
+    assert sent(cli.asked[1]) == {"spec": {"suspend": True}}
+
+
+def test_suspend_does_not_say_so_before_a_pod_has_ended(cli: Bench) -> None:
+    closing = READY | {"status": "False", "reason": "Closing", "message": "Waiting for a pod."}
+    cli.session(phase="Suspended", conditions=[closing])["spec"]["suspend"] = True
+    found = cli.run("suspend", "demo", "--timeout", "0")
+    assert "Waiting for a pod." in str(found.exception)
+
+
+def test_suspend_needs_crds_that_know_it(cli: Bench) -> None:
+    cli.session()
+    assert "CRDs" in str(cli.run("suspend", "demo").exception)
+
+
+def test_a_trade_that_is_over_is_not_suspended(cli: Bench) -> None:
+    cli.session(phase="Completed")
+    assert "is over" in str(cli.run("suspend", "demo").exception)
+    assert [request.method for request in cli.asked] == ["GET"]
+
+
+def test_one_that_is_suspended_by_its_spec_is_not_waited_for(cli: Bench) -> None:
+    cli.session(**SUSPENDED)["spec"]["suspend"] = True
+    found = cli.run("wait", "demo", "--timeout", "60")
+    assert "SuspendedBySpec" in str(found.exception)
+    assert "kubectl escrow resume" in cli.run("status", "demo").output
 
 
 def test_close_asks_first(cli: Bench) -> None:

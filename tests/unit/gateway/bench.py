@@ -21,6 +21,8 @@ from escrow_gateway.identity import ACCESS_REVIEWS, TOKEN_REVIEWS, Identities
 from escrow_gateway.lifecycle import Lifecycle, wallet_path
 from escrow_gateway.logins import Logins
 from escrow_gateway.meters import Meters
+from escrow_gateway.overview import Overview
+from escrow_gateway.page import Page
 from escrow_gateway.pools import Pools
 from escrow_gateway.rounds import Rounds
 from escrow_gateway.sessions import Sessions
@@ -85,7 +87,11 @@ class Cluster(InstantKube):
             self._ask("create", resource, None)
             spec, what = body["spec"], body["spec"]["resourceAttributes"]
             self.reviews.append("access")
-            allowed = what["namespace"] == "shop" and (spec["user"], what["verb"], what["subresource"]) in self.rights
+            wanted = {(spec["user"], what["verb"], what["subresource"])}
+            if what["verb"] == "list" and what["name"] == what["subresource"] == "":
+                # "" in place of a namespace's name: all of them.
+                wanted = {(spec["user"], what["namespace"], f"list {what['group']}/{what['resource']}")}
+            allowed = bool(wanted & self.rights) and (what["namespace"] == "shop" or what["verb"] == "list")
             return {"status": {"allowed": allowed}}
         assert namespace is not None
         return await super().create(resource, namespace, body)
@@ -124,7 +130,8 @@ class Bench:
                 deadline=self.settings.call_deadline.total_seconds(),
             ),
         )
-        self.app = make_app(gateway, AuditLog(self.log), meters)
+        page = Page(gateway.user, gateway.places, self.identities, Overview(kube))
+        self.app = make_app(gateway, AuditLog(self.log), meters, page)
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(self.app, raise_app_exceptions=False), base_url="http://gateway"
         )

@@ -146,8 +146,10 @@ def gateway_pools_are_read_again(gateway: Bench) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
-        "/v1/namespaces/shop/escrowsessions",
+        "/page",
+        "/page/../settings.py",
+        "/v1",
+        "/v1/namespaces/shop",
         "/v1/namespaces/shop/escrowsessions/demo/wallets/buyer",
         "/v1/namespaces/shop/escrowsessions/demo/wallets/buyer/json_rpc/",
         "/v1/namespaces/shop/escrowsessions/demo/wallets/broker/json_rpc",
@@ -320,6 +322,15 @@ async def test_one_too_old_is_not_woken(gateway: Bench) -> None:
     gateway.put_session(Phase.EXPIRED, spec={"maxAge": "1h"})
     response = await gateway.call()
     assert (response.status_code, kind(response.json())) == (409, "ended")
+    assert not gateway.kube.written("merge")
+
+
+@pytest.mark.parametrize("method", ["get_balance", "export_multisig_info"])
+@pytest.mark.parametrize("phase", [Phase.ACTIVE, Phase.SUSPENDED, Phase.EXPIRED])
+async def test_one_that_its_spec_suspends_is_not_woken(gateway: Bench, phase: Phase, method: str) -> None:
+    gateway.put_session(phase, spec={"suspend": True})
+    response = await gateway.call(method)
+    assert (response.status_code, kind(response.json())) == (409, "suspended")
     assert not gateway.kube.written("merge")
 
 

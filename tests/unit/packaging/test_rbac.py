@@ -290,8 +290,10 @@ def test_a_partys_role_is_its_wallet_without_its_keys() -> None:
     }
 
 
-@pytest.mark.parametrize("values", [{}, {"watchNamespaces": ["shop"]}])
-def test_the_gateway_reads_one_secret_and_changes_sessions_alone(values: Object) -> None:
+@pytest.mark.parametrize("page", [True, False])
+@pytest.mark.parametrize("namespaces", [[], ["shop"]])
+def test_the_gateway_reads_one_secret_and_changes_sessions_alone(namespaces: list[str], *, page: bool) -> None:
+    values: Object = {"watchNamespaces": namespaces, "gateway": {"page": {"enabled": page}}}
     objects = render(values)
     roles = of_kind(objects, "Role", gateway=True)
     account = "xmr-escrow-operator-gateway"
@@ -306,8 +308,9 @@ def test_the_gateway_reads_one_secret_and_changes_sessions_alone(values: Object)
         ("authentication.k8s.io", "tokenreviews"): {"create"},
         ("authorization.k8s.io", "subjectaccessreviews"): {"create"},
         ("", "secrets"): {"get"},
-        ("xmr-escrow.dev", "escrowsessions"): {"get", "create", "patch"},
-        ("xmr-escrow.dev", "walletpools"): {"get"},
+        ("xmr-escrow.dev", "escrowsessions"): {"get", "create", "patch"} | ({"list"} if page else set()),
+        ("xmr-escrow.dev", "walletpools"): {"get"} | ({"list"} if page else set()),
+        **({("", "events"): {"list"}} if page else {}),
     }
     (secret,) = (rule for rule in rules if rule["resources"] == ["secrets"])
     assert secret["resourceNames"] == [f"{account}-logins"]
