@@ -114,6 +114,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [create, get, list, patch, delete]
+# While clients sign with the wallets of a session nobody evicts its pods: made for a signing round, deleted after it, and
+# listed for those that a crash left. A drain that waits for one is in its hands for half an hour at most.
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [create, list, delete]
 {{- end -}}
 
 {{/* What it needs to know of the cluster, wherever it serves. */}}
