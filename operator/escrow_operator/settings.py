@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from escrow_operator.core.manifests.slot import SLOT_UID
 from escrow_operator.models.common import Duration
 
 
@@ -41,6 +42,23 @@ class IntervalSettings(BaseModel):
     daemon: Duration = Field(default=timedelta(seconds=1), description="Height and mempool of monerod.")
 
 
+def _empty_is_none(value: Any) -> Any:
+    return None if value == "" else value
+
+
+Identity = Annotated[int | None, BeforeValidator(_empty_is_none)]
+"""The number of a user or group; None leaves it to the cluster."""
+
+
+class WalletPodSettings(BaseModel):
+    """What all wallet pods of the cluster have, whoever's pool they are of."""
+
+    annotations: dict[str, str] = Field(default={}, description="Annotations besides the operator's own.")
+    run_as_user: Identity = Field(default=SLOT_UID, ge=1, description="User of the pods; never root.")
+    run_as_group: Identity = Field(default=SLOT_UID, ge=0, description="Group of the pods.")
+    fs_group: Identity = Field(default=SLOT_UID, ge=0, description="Group of the files on their volumes.")
+
+
 class Settings(BaseSettings):
     """All settings. Raises pydantic.ValidationError, which names the variable at fault."""
 
@@ -48,6 +66,7 @@ class Settings(BaseSettings):
 
     sessions: SessionSettings = SessionSettings()
     intervals: IntervalSettings = IntervalSettings()
+    wallet_pods: WalletPodSettings = WalletPodSettings()
     slot_login_image: str = Field(
         description="Image of the init container that derives a slot's login: the operator's own.",
     )

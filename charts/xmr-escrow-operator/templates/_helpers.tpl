@@ -44,6 +44,26 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{/* A user's or group's number, 0 included; nothing for null. */}}
+{{- define "xmr-escrow-operator.id" -}}
+{{- if not (kindIs "invalid" .) -}}
+{{ int64 . }}
+{{- end -}}
+{{- end -}}
+
+{{/* Of the operator's pod, the gateway's and that of helm test. */}}
+{{- define "xmr-escrow-operator.podSecurityContext" -}}
+runAsNonRoot: true
+{{- $given := .Values.podSecurityContext | default dict }}
+{{- range $key := list "runAsUser" "runAsGroup" "fsGroup" }}
+{{- with include "xmr-escrow-operator.id" (index $given $key) }}
+{{ $key }}: {{ . }}
+{{- end }}
+{{- end }}
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
 {{/* What no schema can say. */}}
 {{- define "xmr-escrow-operator.validate" -}}
 {{- if and .Values.walletPool.enabled .Values.watchNamespaces -}}
