@@ -233,7 +233,8 @@ def test_what_all_wallet_pods_are_to_have_reaches_the_operator(monkeypatch: pyte
 def test_the_gateway_is_spread_over_nodes_or_as_the_values_say() -> None:
     zones = {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule"}
     theirs = zones | {"labelSelector": {"matchLabels": {"a": "b"}}}
-    for values, wanted in (({}, "kubernetes.io/hostname"), ({"topologySpreadConstraints": [zones]}, zones["topologyKey"])):
+    given: Object = {"topologySpreadConstraints": [zones]}
+    for values, wanted in (({}, "kubernetes.io/hostname"), (given, zones["topologyKey"])):
         (deployment,) = of_kind(render({"gateway": values}), "Deployment", gateway=True)
         (found,) = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
         assert found["topologyKey"] == wanted

@@ -9,8 +9,8 @@ from escrow_operator.models.common import WALLET_RPC, Label, Role
 from escrow_operator.models.pool import Network, Pool
 
 SLOT_UID = 65532
-"""User and group of the slots, unless the release says otherwise, whatever the image sets: the files on a volume have one
-owner."""
+"""User and group of the slots, unless the release says otherwise, whatever the image sets: the files on a volume have
+one owner."""
 
 
 class SlotUser(NamedTuple):
