@@ -32,6 +32,15 @@ async def test_helm_test_passes(world: World) -> None:
     await asyncio.to_thread(Helm(world.cluster).test, RELEASE, NAMESPACE)
 
 
+async def test_nothing_in_the_operators_image_runs_commands(world: World) -> None:
+    (operator,) = await world.operator.pods()
+    words = ("exec", "--namespace", NAMESPACE, operator["metadata"]["name"], "--")
+    assert (await world.operator.python("print(6 * 7)")).strip() == "42"
+    for shell in ("sh", "bash", "/bin/busybox", "/usr/bin/env", "perl"):
+        with pytest.raises(ToolingError, match="no such file|not found"):
+            await asyncio.to_thread(world.cluster.kubectl, *words, shell, "-c", "true")
+
+
 async def differences(world: World, manifests: str, *args: str) -> str:
     """What applying would change; empty when it is nothing."""
     argv = ("diff", "--server-side", "--force-conflicts", *args, "-f", "-")
