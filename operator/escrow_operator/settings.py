@@ -46,17 +46,18 @@ def _empty_is_none(value: Any) -> Any:
     return None if value == "" else value
 
 
-Identity = Annotated[int | None, BeforeValidator(_empty_is_none)]
-"""The number of a user or group; None leaves it to the cluster."""
+UserId = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_empty_is_none)]
+GroupId = Annotated[Annotated[int, Field(ge=0)] | None, BeforeValidator(_empty_is_none)]
+"""Numbers of a user (never root) and a group; None leaves one to the cluster."""
 
 
 class WalletPodSettings(BaseModel):
-    """What all wallet pods of the cluster have, whoever's pool they are of."""
+    """What all wallet pods of the cluster have, whatever pool they are of."""
 
     annotations: dict[str, str] = Field(default={}, description="Annotations besides the operator's own.")
-    run_as_user: Identity = Field(default=SLOT_UID, ge=1, description="User of the pods; never root.")
-    run_as_group: Identity = Field(default=SLOT_UID, ge=0, description="Group of the pods.")
-    fs_group: Identity = Field(default=SLOT_UID, ge=0, description="Group of the files on their volumes.")
+    run_as_user: UserId = Field(default=SLOT_UID, description="User of the pods.")
+    run_as_group: GroupId = Field(default=SLOT_UID, description="Group of the pods.")
+    fs_group: GroupId = Field(default=SLOT_UID, description="Group of the files on their volumes.")
 
 
 class Settings(BaseSettings):
