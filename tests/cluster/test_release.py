@@ -37,7 +37,7 @@ async def test_nothing_in_the_operators_image_runs_commands(world: World) -> Non
     words = ("exec", "--namespace", NAMESPACE, operator["metadata"]["name"], "--")
     assert (await world.operator.python("print(6 * 7)")).strip() == "42"
     for shell in ("sh", "bash", "/bin/busybox", "/usr/bin/env", "perl"):
-        with pytest.raises(ToolingError, match="no such file|not found"):
+        with pytest.raises(ToolingError, match=r"no such file|not found"):
             await asyncio.to_thread(world.cluster.kubectl, *words, shell, "-c", "true")
 
 

@@ -1,8 +1,8 @@
 """Keeps a session's pods from being evicted while clients sign with them: a PodDisruptionBudget for as long as that.
 
-A pod that a drain replaces in the middle of a signing round makes all parties begin again, and they sign by hand. Nothing
-else needs it: what the operator itself does with wallets (a key exchange, an exchange of key images) takes seconds, and
-the operator does it again.
+A pod that a drain replaces in the middle of a signing round makes all parties begin again, and they sign by hand.
+Nothing else needs it: what the operator itself does with wallets (a key exchange, an exchange of key images) takes
+seconds, and the operator does it again.
 
 One object for the time of a round instead of a label on pods: two writes for a round instead of six, none of which the
 watch of pods hears, and between rounds nothing that a drain, or an alert on budgets without room, could meet.
