@@ -74,7 +74,8 @@ async def upgrade_from_objects_that_say_less(world: World) -> None:
         for wallet in fresh["status"]["wallets"].values():
             del wallet["podUID"], wallet["podIP"]
         world.server.replace(SESSIONS, fresh["metadata"]["namespace"], fresh, status_only=True)
-    for pod in world.server.all(PODS):
+    # Free pods are replaced at an upgrade: they have what is new.
+    for pod in world.pods_of("old"):
         fresh = copied(pod)
         for label in (Label.DAEMON, Label.TEMPLATE):
             fresh["metadata"]["annotations"].pop(label, None)
