@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -16,7 +16,7 @@ from harness.escrow import AMOUNT, Escrow
 from harness.gateway import GATEWAY
 from harness.gateway import LABELS as GATEWAY_LABELS
 from harness.operator import NAMESPACE, RELEASE
-from harness.place import Place
+from harness.place import FIRST_PATIENCE, Place
 from harness.waiting import wait_for
 from harness.world import World
 from testbed.errors import ToolingError
@@ -64,12 +64,13 @@ async def test_what_is_rendered_is_what_is_installed(world: World) -> None:
 @asynccontextmanager
 async def upgraded(world: World) -> AsyncIterator[None]:
     """Another version, as far as the cluster can tell: other templates of all pods, and each runs as another user."""
-    values: Mapping[str, object] = {
-        "podSecurityContext": USER,
-        "walletPods": {"securityContext": USER, "annotations": {"example.com/version": "next"}},
-    }
     try:
-        await asyncio.to_thread(world.operator.install, world.images.operator, **values)
+        await asyncio.to_thread(
+            world.operator.install,
+            world.images.operator,
+            podSecurityContext=USER,
+            walletPods={"securityContext": USER, "annotations": {"example.com/version": "next"}},
+        )
         await world.operator.until_ready()
         yield
     finally:
@@ -116,7 +117,10 @@ async def test_an_upgrade_keeps_open_sessions_in_their_pods_and_leaves_manifests
             return noted and len(free) == len(ROLES) and all(is_ready(p) and user_of(p) == (ANOTHER, 0) for p in free)
 
         await wait_for(renewed, what="free slots of the new template", explain=place.explain)
-        fresh = await place.active("fresh")
+        fresh = place.escrow("fresh")
+        await fresh.apply()
+        # Keys are exchanged while pods of two upgrades come and go.
+        await fresh.until_active(within=FIRST_PATIENCE)
         assert {user_of(pod) for pod in await fresh.pods()} == {(ANOTHER, 0)}
         await fresh.delete()
         assert await differences(world, manifests) == ""
