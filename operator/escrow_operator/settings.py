@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from escrow_operator.core.manifests.slot import SLOT_UID
 from escrow_operator.models.common import Duration
 
 
@@ -41,6 +42,24 @@ class IntervalSettings(BaseModel):
     daemon: Duration = Field(default=timedelta(seconds=1), description="Height and mempool of monerod.")
 
 
+def _empty_is_none(value: Any) -> Any:
+    return None if value == "" else value
+
+
+UserId = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_empty_is_none)]
+GroupId = Annotated[Annotated[int, Field(ge=0)] | None, BeforeValidator(_empty_is_none)]
+"""Numbers of a user (never root) and a group; None leaves one to the cluster."""
+
+
+class WalletPodSettings(BaseModel):
+    """What all wallet pods of the cluster have, whatever pool they are of."""
+
+    annotations: dict[str, str] = Field(default={}, description="Annotations besides the operator's own.")
+    run_as_user: UserId = Field(default=SLOT_UID, description="User of the pods.")
+    run_as_group: GroupId = Field(default=SLOT_UID, description="Group of the pods.")
+    fs_group: GroupId = Field(default=SLOT_UID, description="Group of the files on their volumes.")
+
+
 class Settings(BaseSettings):
     """All settings. Raises pydantic.ValidationError, which names the variable at fault."""
 
@@ -48,6 +67,7 @@ class Settings(BaseSettings):
 
     sessions: SessionSettings = SessionSettings()
     intervals: IntervalSettings = IntervalSettings()
+    wallet_pods: WalletPodSettings = WalletPodSettings()
     slot_login_image: str = Field(
         description="Image of the init container that derives a slot's login: the operator's own.",
     )

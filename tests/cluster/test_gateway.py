@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import pytest
 import pytest_asyncio
 
 from escrow_gateway.methods import METHODS as METHODS_OF_ALL
 from escrow_gateway.methods import NEVER, Access
-from escrow_operator.adapters.kube import PODS, SECRETS, SESSIONS
+from escrow_operator.adapters.kube import DISRUPTION_BUDGETS, PODS, SECRETS, SESSIONS
+from escrow_operator.core.manifests.common import disruption_budget_name
 from escrow_operator.models.common import ROLES, Label
+from escrow_operator.models.session import SessionKey
 from harness.gateway import GATEWAY, LABELS, Gateway, account, gateway_of, rule, token
 from harness.operator import NAMESPACE
 from harness.place import Place
@@ -237,6 +239,45 @@ async def test_an_export_holds_a_round_that_others_cannot_break(place: Place, ga
     assert f"system:serviceaccount:{place.namespace}:first" in refused.json()["detail"]
     assert (await gateway.call(place, "matrix", "buyer", "export_multisig_info", token=first)).status_code == 200
     assert (await gateway.call(place, "matrix", "buyer", "get_balance", token=second)).status_code == 200
+
+
+async def test_nobody_evicts_a_pod_in_the_middle_of_a_round(world: World, place: Place, gateway: Gateway) -> None:
+    """A drain waits for the round, and no longer."""
+    escrow = await place.active("drained")
+    await account(place, "drainer", rule("vendor", "read", "sign", session="drained"))
+    caller = await token(place, "drainer")
+    (pod, *_) = (found["metadata"]["name"] for found in await escrow.pods())
+
+    async def evict() -> str:
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": place.namespace}}
+        path = f"/api/v1/namespaces/{place.namespace}/pods/{pod}/eviction"
+        words = ("create", "--raw", path, "-f", "-")
+        return await asyncio.to_thread(world.cluster.kubectl, *words, stdin=json.dumps(body))
+
+    def guarded(wanted: bool) -> Callable[[], Awaitable[bool]]:
+        async def look() -> bool:
+            name = disruption_budget_name(SessionKey(place.namespace, "drained"))
+            return (await place.api.find(DISRUPTION_BUDGETS, place.namespace, name) is not None) is wanted
+
+        return look
+
+    exported = await gateway.call(place, "drained", "vendor", "export_multisig_info", token=caller)
+    assert exported.status_code == 200, exported.text
+    await wait_for(guarded(True), what="the pods to be guarded", explain=escrow.explain)
+    with pytest.raises(ToolingError, match="disruption budget"):
+        await evict()
+    # As the gateway does when a transaction was submitted.
+    await place.kubectl("annotate", "escrowsession", "drained", f"{Label.SIGNING_ROUND}-")
+    await wait_for(guarded(False), what="drains to go on", explain=escrow.explain)
+    assert "Success" in await evict()
+
+    async def replaced() -> bool:
+        names = {found["metadata"]["name"] for found in await escrow.pods()}
+        return pod not in names and len(names) == len(ROLES)
+
+    await wait_for(replaced, what="another pod in the place of the evicted one", explain=escrow.explain)
+    await escrow.until_active()
+    await escrow.delete()
 
 
 async def test_the_gateways_own_token_changes_nothing_but_its_annotations(world: World, place: Place) -> None:

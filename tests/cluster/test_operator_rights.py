@@ -142,12 +142,19 @@ async def test_what_the_operator_makes_is_no_right_to_more(world: World, place: 
         "metadata": {"name": "opening", "labels": own},
         "spec": {"podSelector": {}, "ingress": [{}]},
     }
+    halt = {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": "halt", "labels": own},
+        "spec": {"minAvailable": 3, "selector": {"matchLabels": {"app.kubernetes.io/name": "monero-wallet-rpc"}}},
+    }
     for body, why in (
         (token, "makes only deeds, prepared escrows, connection Secrets, login keys"),
         (root, "no rights of root"),
         (detour, "headless and select nothing"),
         (intruder, "of its own Services"),
         (opening, "of wallet pods"),
+        (halt, "of the wallet pods of one session"),
     ):
         await thief.is_denied(why, "create", "-f", "-", stdin=json.dumps(body))
 

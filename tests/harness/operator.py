@@ -45,15 +45,12 @@ class OperatorUnderTest:
         for crd in sorted(crds.glob("*.yaml")):
             # Helm never updates CRDs that exist.
             self._cluster.apply(crd.read_text())
-        repository, _, tag = image.rpartition(":")
-        given: dict[str, object] = {
-            "image": {"repository": repository, "tag": tag},
-            "intervals": INTERVALS,
-            "sessions": {**SESSIONS, **(sessions or {})},
-            # The nodes are small and busy: the operator must not be the one that waits.
-            "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
-        }
-        Helm(self._cluster).upgrade_install(self._release, CHART, self.namespace, given | values)
+        given = _values(image, sessions or {}) | values
+        Helm(self._cluster).upgrade_install(self._release, CHART, self.namespace, given)
+
+    def rendered(self, image: str, **values: object) -> str:
+        """The manifests of what ``install`` installs with the same arguments."""
+        return Helm(self._cluster).template(self._release, CHART, self.namespace, _values(image, {}) | values)
 
     def uninstall(self) -> None:
         """Remove the release; CRDs and what it served stay."""
@@ -112,3 +109,14 @@ class OperatorUnderTest:
 
     async def _gone(self) -> bool:
         return not await self.pods()
+
+
+def _values(image: str, sessions: Mapping[str, object]) -> dict[str, object]:
+    repository, _, tag = image.rpartition(":")
+    return {
+        "image": {"repository": repository, "tag": tag},
+        "intervals": INTERVALS,
+        "sessions": {**SESSIONS, **sessions},
+        # The nodes are small and busy: the operator must not be the one that waits.
+        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+    }

@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from escrow_operator.adapters.kube import DEPLOYMENTS, PODS, POOLS, SECRETS, SERVICES, SESSIONS
+from escrow_operator.adapters.kube import DEPLOYMENTS, DISRUPTION_BUDGETS, PODS, POOLS, SECRETS, SERVICES, SESSIONS
 from escrow_operator.core.manifests.common import deployment_name, service_name
 from escrow_operator.core.manifests.prepared import PREPARED_TYPE
 from escrow_operator.core.manifests.session import CONNECTION_TYPE, DEED_TYPE
+from escrow_operator.core.signing import read_rounds
 from escrow_operator.models.common import ROLES, Label, SlotState
 from escrow_operator.models.monero import parse_xmr
 from escrow_operator.models.pool import PoolKey
@@ -240,6 +241,7 @@ class Watchman:
             *self._money_can_be_reached(),
             *self._status_is_true(),
             *self._pools_are_whole(),
+            *self._no_drain_waits(),
         ]
 
     def _no_slot_leaks(self) -> list[str]:
@@ -303,6 +305,21 @@ class Watchman:
                 if uid not in {owner["uid"] for owner in body["metadata"].get("ownerReferences") or ()}:
                     found.append(f"I7: pool {key} has no {resource.plural} {name} of its own")
         return found
+
+    def _no_drain_waits(self) -> list[str]:
+        """No budget keeps a pod from being evicted when nobody signs with it."""
+        world, now = self._world, self._world.clock.now()
+        signing = {
+            body["metadata"]["uid"]
+            for body in world.server.all(SESSIONS)
+            if read_rounds((body["metadata"].get("annotations") or {}).get(Label.SIGNING_ROUND), now=now)
+        }
+        budgets = [body["metadata"] for body in world.server.all(DISRUPTION_BUDGETS)]
+        return [
+            f"I3: {meta['name']} holds pods of a session that does not sign"
+            for meta in budgets
+            if signing.isdisjoint(owner["uid"] for owner in meta["ownerReferences"])
+        ]
 
     def _money_can_be_reached(self) -> list[str]:
         """Of each address that was ever told, three deeds that open three wallet files of that address.

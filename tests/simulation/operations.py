@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import cast
 
-from escrow_operator.adapters.kube import NAMESPACES, POOLS
+from escrow_operator.adapters.kube import NAMESPACES, PODS, POOLS, SESSIONS
 from escrow_operator.core.secretuse import SecretUse
-from escrow_operator.models.common import Role
+from escrow_operator.models.common import Label, Role
 
+from .bodies import copied
 from .network import Trouble
 from .story import ACTIVE, FAILED, Story, active, blocked, create, gone
 from .wallet_rpc import WalletProcess
@@ -61,6 +62,36 @@ async def upgrade(world: World) -> None:
         return {pod["spec"]["containers"][0]["image"] for pod in world.free_pods()}
 
     await world.until(lambda: world.is_warm() and images() == {"wallet:2"}, what="free slots of the new version")
+
+
+async def upgrade_from_objects_that_say_less(world: World) -> None:
+    """What former versions left has less in it: who is open stays so, in his pods, and is told what there is now."""
+    before = [pod["metadata"]["uid"] for pod in world.pods_of("old")]
+    opened = _times_opened(world)
+    await world.stop_operator()
+    for session in world.server.all(SESSIONS):
+        fresh = copied(session)
+        for wallet in fresh["status"]["wallets"].values():
+            del wallet["podUID"], wallet["podIP"]
+        world.server.replace(SESSIONS, fresh["metadata"]["namespace"], fresh, status_only=True)
+    # Free pods are replaced at an upgrade: they have what is new.
+    for pod in world.pods_of("old"):
+        fresh = copied(pod)
+        for label in (Label.DAEMON, Label.TEMPLATE):
+            fresh["metadata"]["annotations"].pop(label, None)
+        world.server.replace(PODS, fresh["metadata"]["namespace"], fresh)
+    await world.until(
+        lambda: all("podUID" in wallet for wallet in world.status("old")["wallets"].values()),
+        what="the status to say what the gateway asks for",
+    )
+    # Pods would be replaced later, one after the other.
+    await world.quiet()
+    assert [pod["metadata"]["uid"] for pod in world.pods_of("old")] == before, "an upgrade replaced a pod"
+    assert _times_opened(world) == opened, "an upgrade opened a wallet anew"
+
+
+def _times_opened(world: World) -> int:
+    return sum("open_wallet" in step for step in world.steps)
 
 
 async def create_and_close(world: World) -> None:
@@ -198,6 +229,7 @@ async def list_anew(world: World) -> None:
 OPERATIONS = (
     Story("change-monerods-secret", change_monerods_secret, prepare=guard_monerod, first=create),
     Story("upgrade", upgrade, warm=2, first=create_old),
+    Story("upgrade-from-objects-that-say-less", upgrade_from_objects_that_say_less, first=create_old),
     Story("open-with-a-wrong-password", open_with_a_wrong_password, first=create_and_close),
     Story("open-a-missing-file", open_a_missing_file, first=create_and_close),
     Story("lose-a-namespace", lose_a_namespace, prepare=another_namespace, first=create_in_both),

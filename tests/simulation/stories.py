@@ -239,6 +239,18 @@ async def two_sessions_on_one_wallet(world: World) -> None:
     await active(world, "second")
 
 
+async def sign_twice(world: World) -> None:
+    """Nobody evicts pods while parties sign; then a drain may go on, also when the session ends in the middle."""
+    world.begin_round("trade")
+    await world.until(lambda: world.is_guarded("trade"), what="trade to be guarded")
+    world.end_round("trade")
+    await world.until(lambda: not world.is_guarded("trade"), what="drains to go on")
+    world.begin_round("trade")
+    await world.until(lambda: world.is_guarded("trade"), what="trade to be guarded again")
+    world.delete("trade")
+    await gone(world, "trade")
+
+
 SHORT_STAY = {"min_stay": timedelta(seconds=1)}
 
 STORIES = (
@@ -266,6 +278,8 @@ STORIES = (
     Story("pay-slowly", pay_slowly, first=create),
     Story("give-way-with-money", give_way_with_money, {"max_active": 1, **SHORT_STAY}, first=create_the_old_one),
     Story("touch-in-the-far-future", touch_in_the_far_future, first=create_for_a_minute),
+    # A round whose beginning was in no event may be over when a list tells of it.
+    Story("sign-twice", sign_twice, first=create, patient=False),
     Story("use-a-settled-name-again", use_a_settled_name_again, first=create_pay_and_settle),
     Story("two-sessions-on-one-wallet", two_sessions_on_one_wallet, warm=2, first=create),
     *OPERATIONS,

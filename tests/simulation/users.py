@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from escrow_operator.adapters.kube import PODS, POOLS, SECRETS, SESSIONS
+from escrow_operator.adapters.kube import DISRUPTION_BUDGETS, PODS, POOLS, SECRETS, SESSIONS
 from escrow_operator.adapters.kube_errors import NotFoundError
 from escrow_operator.core.secretuse import SecretUse
-from escrow_operator.models.common import API_VERSION, ROLES, Label, format_time
+from escrow_operator.core.signing import ROUND, Round, write_rounds
+from escrow_operator.models.common import API_VERSION, ROLES, Label, Role, format_time
 from escrow_operator.models.deed import secret_data
 from escrow_operator.models.monero import parse_xmr
 
@@ -98,6 +99,17 @@ class Users:
         annotations = {Label.TOUCH: text or format_time(self.clock.now())}
         self.server.apply(SESSIONS, namespace, {"metadata": {"name": name, "annotations": annotations}})
 
+    def begin_round(self, name: str) -> None:
+        """A party exports for a signing round; the gateway notes it."""
+        namespace, name = place(name)
+        rounds = write_rounds({Role.VENDOR: Round("vendor", self.clock.now() + ROUND)})
+        self.server.merge(SESSIONS, namespace, name, {"metadata": {"annotations": {Label.SIGNING_ROUND: rounds}}})
+
+    def end_round(self, name: str) -> None:
+        """The transaction was submitted; the gateway notes that."""
+        namespace, name = place(name)
+        self.server.merge(SESSIONS, namespace, name, {"metadata": {"annotations": {Label.SIGNING_ROUND: None}}})
+
     def pay(self, name: str, xmr: str, *, confirmations: int = 0) -> str:
         """A customer pays into an escrow; the txid."""
         txid = self.chain.pay(self.status(name)["address"], parse_xmr(xmr))
@@ -154,6 +166,11 @@ class Users:
     def free_pods(self) -> list[Body]:
         """The pods that no session has."""
         return [pod for pod in self.server.all(PODS) if Label.SESSION not in pod["metadata"]["labels"]]
+
+    def is_guarded(self, name: str) -> bool:
+        """Whether nobody can evict the session's pods."""
+        namespace, name = place(name)
+        return self.server.find(DISRUPTION_BUDGETS, namespace, f"{name}-signing") is not None
 
     def secret(self, name: str) -> Body | None:
         """A Secret, as it is."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from testbed import progress, tools
 from testbed.cluster import Cluster
+from testbed.errors import ToolingError
 
 
 class Helm:
@@ -38,6 +40,15 @@ class Helm:
             args = ["upgrade", "--install", release, str(chart_dir), "--namespace", namespace]
             args += ["--create-namespace", "--values", str(file), "--wait", f"--timeout={wait_seconds}s"]
             self._run(f"helm release {release}", *args)
+
+    def template(self, release: str, chart_dir: Path, namespace: str, values: Mapping[str, object]) -> str:
+        """What the chart renders without a look at the cluster, its custom resources included."""
+        argv = [str(tools.helm()), "template", release, str(chart_dir), "--namespace", namespace]
+        argv += ["--include-crds", "--skip-tests", "--values", "-"]
+        done = subprocess.run(argv, input=json.dumps(values), capture_output=True, text=True, check=False, timeout=60)
+        if done.returncode != 0:
+            raise ToolingError(f"helm template failed: {done.stderr.strip()}")
+        return done.stdout
 
     def _forget_interrupted(self, release: str, namespace: str) -> None:
         """Remove the mark of a Helm run that was interrupted: Helm itself would refuse to go on for ever."""

@@ -44,6 +44,26 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{/* A user's or group's number, 0 included; nothing for null. */}}
+{{- define "xmr-escrow-operator.id" -}}
+{{- if not (kindIs "invalid" .) -}}
+{{ int64 . }}
+{{- end -}}
+{{- end -}}
+
+{{/* Of the operator's pod, the gateway's and that of helm test. */}}
+{{- define "xmr-escrow-operator.podSecurityContext" -}}
+runAsNonRoot: true
+{{- $given := .Values.podSecurityContext | default dict }}
+{{- range $key := list "runAsUser" "runAsGroup" "fsGroup" }}
+{{- with include "xmr-escrow-operator.id" (index $given $key) }}
+{{ $key }}: {{ . }}
+{{- end }}
+{{- end }}
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
 {{/* What no schema can say. */}}
 {{- define "xmr-escrow-operator.validate" -}}
 {{- if and .Values.walletPool.enabled .Values.watchNamespaces -}}
@@ -114,6 +134,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [create, get, list, patch, delete]
+# While clients sign with the wallets of a session nobody evicts its pods: made for a signing round, deleted after it, and
+# listed for those that a crash left. A drain that waits for one is in its hands for half an hour at most.
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [create, list, delete]
 {{- end -}}
 
 {{/* What it needs to know of the cluster, wherever it serves. */}}

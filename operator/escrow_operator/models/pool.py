@@ -121,6 +121,7 @@ class PoolSpec:
     node_selector: dict[str, str] | None = None
     tolerations: tuple[dict[str, Any], ...] = ()
     affinity: dict[str, Any] | None = None
+    topology_spread_constraints: tuple[dict[str, Any], ...] = ()
     priority_class_name: str | None = None
     connection_secrets: bool = True
     network_policy: PoolNetworkPolicy = PoolNetworkPolicy()

@@ -185,6 +185,7 @@ def test_the_operator_runs_once_and_with_no_rights_on_its_node() -> None:
         "runAsNonRoot": True,
         "runAsUser": 65532,
         "runAsGroup": 65532,
+        "fsGroup": 65532,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
     assert only["securityContext"] == {
@@ -197,6 +198,52 @@ def test_the_operator_runs_once_and_with_no_rights_on_its_node() -> None:
     assert "emptyDir" in pod["volumes"][0]
     for probe, path in {"livenessProbe": ALIVE_PATH, "readinessProbe": READY_PATH}.items():
         assert only[probe]["httpGet"] == {"path": path, "port": "probe"}
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        {"runAsUser": None, "runAsGroup": None, "fsGroup": None},
+        {"runAsUser": 1000650000, "runAsGroup": 0, "fsGroup": 1000650000},
+    ],
+    ids=["the cluster's choice", "another"],
+)
+def test_no_pod_needs_a_user_of_its_own(user: Object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenShift gives each namespace users of its own, and refuses others."""
+    objects = render({"podSecurityContext": user, "walletPods": {"securityContext": user}}, tests=True)
+    pods = [found["spec"]["template"]["spec"] for found in objects if found["kind"] == "Deployment"]
+    pods += [found["spec"] for found in of_kind(objects, "Pod")]
+    assert len(pods) == 3
+    named = {key: value for key, value in user.items() if value is not None}
+    for pod in pods:
+        fixed = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+        assert pod["securityContext"] == fixed | named
+        for only in pod["containers"]:
+            assert not only["securityContext"].keys() & user.keys()
+    slots = read_settings(objects, monkeypatch).wallet_pods
+    assert (slots.run_as_user, slots.run_as_group, slots.fs_group) == tuple(user.values())
+
+
+def test_what_all_wallet_pods_are_to_have_reaches_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    annotations = {"linkerd.io/inject": "enabled", "quoted": 'a "b" c'}
+    settings = read_settings(render({"walletPods": {"annotations": annotations}}), monkeypatch)
+    assert settings.wallet_pods.annotations == annotations
+
+
+def test_the_gateway_is_spread_over_nodes_or_as_the_values_say() -> None:
+    zones = {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule"}
+    theirs = zones | {"labelSelector": {"matchLabels": {"a": "b"}}}
+    given: Object = {"topologySpreadConstraints": [zones]}
+    for values, wanted in (({}, "kubernetes.io/hostname"), (given, zones["topologyKey"])):
+        (deployment,) = of_kind(render({"gateway": values}), "Deployment", gateway=True)
+        (found,) = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
+        assert found["topologyKey"] == wanted
+        assert found["labelSelector"]["matchLabels"] == deployment["spec"]["selector"]["matchLabels"]
+    objects = render({"gateway": {"topologySpreadConstraints": [theirs, zones]}})
+    (deployment,) = of_kind(objects, "Deployment", gateway=True)
+    found, other = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert found == theirs
+    assert other["labelSelector"]["matchLabels"] == deployment["spec"]["selector"]["matchLabels"]
 
 
 @pytest.mark.parametrize("release", ["xmr-escrow-operator", "other"])
@@ -331,6 +378,11 @@ def test_a_pool_with_the_release() -> None:
         ({"watchNamespaces": ["Shop"]}, "watchNamespaces"),
         ({"podLabels": {"app.kubernetes.io/name": "other"}}, "podLabels"),
         ({"nonsense": True}, "nonsense"),
+        ({"podSecurityContext": {"runAsUser": 0}}, "runAsUser"),
+        ({"podSecurityContext": {"privileged": True}}, "privileged"),
+        ({"walletPods": {"securityContext": {"runAsUser": 0}}}, "runAsUser"),
+        ({"walletPods": {"securityContext": {"runAsNonRoot": False}}}, "runAsNonRoot"),
+        ({"walletPods": {"annotations": {"xmr-escrow.dev/daemon": "x"}}}, "daemon"),
         ({"walletPool": {"enabled": True}}, "missing properties? 'image'|image is required"),
         ({"walletPool": {"enabled": True, "spec": POOL_SPEC | {"warmslots": 1}}}, "warmslots"),
         ({"walletPool": {"enabled": True, "spec": POOL_SPEC | {"warmSlots": -1}}}, "warmSlots"),

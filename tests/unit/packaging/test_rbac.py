@@ -20,6 +20,7 @@ from escrow_operator.core.manifests.session import (
     DEED_TYPE,
     connection_secret,
     deed_secret,
+    disruption_budget,
     endpoint_slice,
 )
 from escrow_operator.models.common import ROLES, Label, Role
@@ -225,6 +226,7 @@ def test_what_the_operator_makes_is_what_the_policy_lets_it_change() -> None:
         deed_secret(session(), Deed(Role.BUYER, "f", "p")),
         names,
         prepared_secret(pool(), PreparedEscrow("p", "f", dict.fromkeys(ROLES, "p"), 1), slots.values()),
+        disruption_budget(session()),
     ]
     for body in made:
         assert body["metadata"]["labels"].items() >= BASE_LABELS.items(), body["kind"]
@@ -241,6 +243,9 @@ def test_what_the_operator_makes_is_what_the_policy_lets_it_change() -> None:
     assert made[1]["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == "monero-wallet-rpc"
     assert manifests.login_key_secret(pool(), "key")["metadata"]["name"].endswith("-slot-login")
     assert names["metadata"]["labels"]["kubernetes.io/service-name"].endswith("-wallets")
+    protected = made[7]["spec"]["selector"]["matchLabels"]
+    assert protected["app.kubernetes.io/name"] == "monero-wallet-rpc"
+    assert "xmr-escrow.dev/session-uid" in protected
     kinds = {key for volume in template["spec"]["volumes"] for key in volume} - {"name"}
     assert kinds <= {"emptyDir", "secret", "persistentVolumeClaim"}
 

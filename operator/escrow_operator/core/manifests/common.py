@@ -67,6 +67,11 @@ def endpoint_slice_name(session: SessionKey) -> str:
     return f"{session.name}-wallets"
 
 
+def disruption_budget_name(session: SessionKey) -> str:
+    """The PodDisruptionBudget of a session, which there is while its parties sign."""
+    return f"{session.name}-signing"
+
+
 def endpoint_host(session: SessionKey, pool: PoolKey, role: Role) -> str:
     """The DNS name of a session's wallet, which stays the same when the pod behind it is replaced."""
     return f"{session.name}-{role.value}.{service_name(pool)}.{session.namespace}.svc"

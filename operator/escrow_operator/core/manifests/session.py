@@ -8,15 +8,17 @@ from typing import Any
 from escrow_operator.core.manifests.common import (
     BASE_LABELS,
     RPC_PORT,
+    SLOT_LABELS,
     connection_name,
     deed_name,
+    disruption_budget_name,
     endpoint_host,
     endpoint_slice_name,
     endpoint_url,
     owner_reference,
     service_name,
 )
-from escrow_operator.models.common import GROUP, Label, Role, SlotState
+from escrow_operator.models.common import GROUP, ROLES, Label, Role, SlotState
 from escrow_operator.models.deed import Deed
 from escrow_operator.models.monero import Login
 from escrow_operator.models.session import Session
@@ -146,6 +148,29 @@ def endpoint_slice(session: Session, slots: Mapping[Role, Slot]) -> dict[str, An
             for role, slot in placed.items()
         ],
         "ports": [{"name": "rpc", "port": RPC_PORT, "protocol": "TCP"}],
+    }
+
+
+def disruption_budget(session: Session) -> dict[str, Any]:
+    """The PodDisruptionBudget that lets nobody evict a pod of the session.
+
+    A number of pods, not a percentage or ``maxUnavailable``: those ask the pods' controller for its scale, and sessions
+    have none. A pod that is not ready may be evicted, as nobody can sign with it.
+    """
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {
+            "name": disruption_budget_name(session.key),
+            "namespace": session.key.namespace,
+            "labels": _labels(session),
+            "ownerReferences": [owner_reference(session)],
+        },
+        "spec": {
+            "minAvailable": len(ROLES),
+            "selector": {"matchLabels": {**SLOT_LABELS, Label.SESSION_UID: session.uid}},
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        },
     }
 
 

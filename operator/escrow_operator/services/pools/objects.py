@@ -11,6 +11,7 @@ from escrow_operator.adapters.kube import DEPLOYMENTS, NETWORK_POLICIES, SERVICE
 from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
 from escrow_operator.core.manifests import pool as manifests
 from escrow_operator.core.manifests.common import deployment_name, service_name, volume_claim_name
+from escrow_operator.core.manifests.slot import SlotUser
 from escrow_operator.core.ownership import object_problem, volume_claim_problem
 from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.pool import Pool, PoolKey
@@ -77,7 +78,7 @@ class PoolObjects:
             guards.append((NETWORK_POLICIES, manifests.network_policy(pool, self._settings.own_namespace)))
         else:
             await self._remove_policy(pool)
-        secrets = self._daemons.secrets(pool)
+        secrets, pods = self._daemons.secrets(pool), self._settings.wallet_pods
         # Until monerod's Secrets have been read, and found labelled for it, no slot may start with them; running slots
         # are kept as they are.
         slots: list[tuple[Resource, dict[str, Any]]] = [
@@ -90,6 +91,8 @@ class PoolObjects:
                     login_key=key_id,
                     daemon_secrets=secrets,
                     login_image=self._settings.slot_login_image,
+                    user=SlotUser(pods.run_as_user, pods.run_as_group, pods.fs_group),
+                    annotations=pods.annotations,
                 ),
             )
             for role in ROLES

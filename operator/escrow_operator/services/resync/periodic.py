@@ -11,6 +11,7 @@ from escrow_operator.services.pools.drift import DriftDetector
 from escrow_operator.services.pools.gateway_logins import GatewayLogins
 from escrow_operator.services.resync.relist import Relist, Versions
 from escrow_operator.services.runtime.work_queue import LONGEST_DELAY
+from escrow_operator.services.sessions.disruption_budgets import DisruptionBudgets
 from escrow_operator.services.wallets.clients import WalletClients
 from escrow_operator.services.wallets.closer import WalletCloser
 
@@ -48,6 +49,7 @@ class PeriodicResync:
         self._meters.sweep_interval.set(self._interval)
         self._meters.last_sweep.set(ctx.clock.now().timestamp())
         self._resync_interval = ctx.settings.intervals.resync.total_seconds()
+        self._budgets = DisruptionBudgets(ctx)
         self._relist = relist
         self._daemons = daemons
         self._drift = drift
@@ -104,7 +106,8 @@ class PeriodicResync:
         await self._relist.heal_orphans()
         await self._drift.look()
         if self._resynced is None:
-            # Full lists were read at the start a moment ago, but not the EndpointSlices that a crash may have left.
+            # Full lists were read at the start a moment ago, but not what a crash may have left of closed sessions and
+            # of signing rounds that are over.
             await self._find_stale()
             await self._logins.prune()
             self._resynced = self._clock.monotonic()
@@ -131,3 +134,5 @@ class PeriodicResync:
         for namespace in self._namespaces.served:
             found = await self._namespaces.apart(namespace, self._closer.find_stale(namespace))
             self._wakeups.sessions(found or ())
+            if not self._namespaces.is_refused(namespace):
+                await self._budgets.prune(namespace)

@@ -16,6 +16,7 @@ from escrow_operator.models.session import RESUMABLE_PHASES, Phase, Session
 from escrow_operator.services.context import Context
 from escrow_operator.services.reporting.status import StatusWriter
 from escrow_operator.services.runtime.outcomes import RECHECK_SECONDS, RETRY_SECONDS, Failed
+from escrow_operator.services.sessions.disruption_budgets import DisruptionBudgets
 from escrow_operator.services.slots.claims import SlotClaims
 from escrow_operator.services.wallets.closer import WalletCloser
 from escrow_operator.services.wallets.deeds import DeedStore
@@ -71,6 +72,7 @@ class SessionCloser:
     ) -> None:
         self._kube, self._store, self._clock = ctx.kube, ctx.store, ctx.clock
         self._settings, self._memory, self._events = ctx.settings, ctx.memory, ctx.events
+        self._budgets = DisruptionBudgets(ctx)
         self._claims = claims
         self._closer = closer
         self._deeds = deeds
@@ -207,6 +209,7 @@ class SessionCloser:
 
     async def _close(self, session: Session) -> bool:
         is_stale = self._closer.is_stale(session)
+        await self._budgets.lift(session)
         self._forget(session)
         if not session.deleting and (self._store.is_holder(session.uid) or is_stale):
             # Before its slots go: while it has them, the next operator does it again after a crash.

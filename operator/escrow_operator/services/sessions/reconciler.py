@@ -38,6 +38,7 @@ from escrow_operator.services.runtime.outcomes import (
 from escrow_operator.services.runtime.stage_timer import Stage
 from escrow_operator.services.sessions.backoff import Backoff
 from escrow_operator.services.sessions.closing import SessionCloser
+from escrow_operator.services.sessions.disruption_budgets import DisruptionBudgets
 from escrow_operator.services.sessions.inspection import Escrow, Inspector
 from escrow_operator.services.sessions.opening import SessionOpener, wallet_fields
 from escrow_operator.services.sessions.renewal import Renewal
@@ -88,6 +89,7 @@ class SessionReconciler:
         self._closer = closer
         self._inspector = inspector
         self._backoff = Backoff(ctx)
+        self._budgets = DisruptionBudgets(ctx)
         self._renewal = renewal
         self._status = status
 
@@ -129,6 +131,7 @@ class SessionReconciler:
             if left is not None and left <= timedelta():
                 return await self._closer.expire(session)
         self._check_touch(session)
+        await self._budgets.follow(session)
         return await self._keep_open(session)
 
     def _check_touch(self, session: Session) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from kubernetes.utils.quantity import parse_quantity
 
-from escrow_operator.core.manifests.pool import DEFAULT_RESOURCES
+from escrow_operator.core.manifests.slot import DEFAULT_RESOURCES
 from escrow_operator.models.pool import PoolSpec
 
 _MOST = Decimal(2**63)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -12,31 +11,18 @@ from escrow_operator.core.manifests import pool as manifests
 from escrow_operator.core.manifests.common import RPC_PORT, SLOT_LABELS
 from escrow_operator.core.manifests.session import adoption
 from escrow_operator.models.common import ROLES, Label, Role
-from escrow_operator.models.pool import Network, Pool
+from escrow_operator.models.pool import Pool
 from escrow_operator.models.slot import Slot
 from simulation.jsonpatch import applied
 from unit.factories import pool, session, slot_body
 
 DAEMON = {"address": "monerod:18081", "network": "regtest"}
-SECURED = DAEMON | {
-    "tls": {"enabled": True, "caSecretRef": {"name": "ca"}, "clientSecretRef": {"name": "client"}},
-    "loginSecretRef": {"name": "login-of-monerod"},
-}
 KEY = "the-login-key-itself"
 
 
 def deployment(subject: Pool | None = None, role: Role = Role.BUYER, **how: Any) -> dict[str, Any]:
     options: dict[str, Any] = {"replicas": 1, "login_key": key_id(KEY), "daemon_secrets": "", "login_image": "operator"}
     return manifests.deployment(subject or pool(), role, **options | how)
-
-
-def pod_spec(subject: Pool | None = None, **how: Any) -> dict[str, Any]:
-    spec: dict[str, Any] = deployment(subject, **how)["spec"]["template"]["spec"]
-    return spec
-
-
-def args(daemon: dict[str, Any]) -> list[str]:
-    return manifests.wallet_rpc_args(pool(daemon=daemon))
 
 
 def matches(selector: dict[str, str], labels: dict[str, str]) -> bool:
@@ -61,44 +47,6 @@ def test_i4_volume_claims_go_with_nobody() -> None:
 def test_all_else_goes_with_the_pool(made: dict[str, Any]) -> None:
     (owner,) = made["metadata"]["ownerReferences"]
     assert owner["uid"] == pool().uid
-
-
-def test_each_role_has_its_own_volume_and_no_other() -> None:
-    """Two roles' wallets in one pod would be two of three keys in one process."""
-    for role in ROLES:
-        volumes = pod_spec(role=role)["volumes"]
-        claims = [v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v]
-        assert claims == [manifests.volume_claim(pool(), role)["metadata"]["name"]]
-
-
-def test_i9_neither_arguments_nor_the_template_tell_a_secret() -> None:
-    text = json.dumps(deployment(pool(daemon=SECURED)))
-    assert KEY not in text
-    assert not any("login" in arg or "password" in arg for arg in args(SECURED))
-    (container,) = pod_spec(pool(daemon=SECURED))["containers"]
-    assert all("valueFrom" not in variable for variable in container["env"]), "wallet-rpc sees no key at all"
-
-
-def test_the_key_is_given_to_the_init_container_alone_and_its_file_to_wallet_rpc_read_only() -> None:
-    spec = pod_spec()
-    (login,), (wallet,) = spec["initContainers"], spec["containers"]
-    keys = [v["valueFrom"]["secretKeyRef"]["name"] for v in login["env"] if "secretKeyRef" in v.get("valueFrom", {})]
-    assert keys == ["default-slot-login"]
-    assert {"name": "config", "mountPath": manifests.CONFIG_DIR, "readOnly": True} in wallet["volumeMounts"]
-    (config,) = [volume for volume in spec["volumes"] if volume["name"] == "config"]
-    assert config["emptyDir"]["medium"] == "Memory"
-    assert [mount["name"] for mount in login["volumeMounts"]] == ["config"], "it has nothing to do with wallets"
-
-
-def test_no_container_may_become_more_than_it_is() -> None:
-    spec = pod_spec(pool(daemon=SECURED))
-    assert spec["automountServiceAccountToken"] is False
-    assert spec["securityContext"]["runAsNonRoot"]
-    for container in (*spec["initContainers"], *spec["containers"]):
-        security = container["securityContext"]
-        assert security["allowPrivilegeEscalation"] is False
-        assert security["readOnlyRootFilesystem"]
-        assert security["capabilities"] == {"drop": ["ALL"]}
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -156,63 +104,6 @@ def test_another_key_other_secrets_and_another_daemon_make_another_template_and_
         deployment(pool(daemon=DAEMON | {"address": "other:18081"})),
     ):
         assert changed["spec"]["template"] != before
-
-
-@pytest.mark.parametrize("network", Network)
-def test_wallets_are_told_the_network(network: Network) -> None:
-    """Without a word wallet-rpc is on mainnet, and regtest has mainnet's addresses."""
-    flags = {"--stagenet", "--testnet", "--mainnet", "--regtest"} & set(args(DAEMON | {"network": network.value}))
-    assert flags == ({f"--{network.value}"} if network in (Network.STAGENET, Network.TESTNET) else set())
-
-
-@pytest.mark.parametrize("trusted", [True, False])
-def test_monerod_is_trusted_where_the_pool_says_so(trusted: bool) -> None:
-    given = args(DAEMON | {"trusted": trusted})
-    assert ("--trusted-daemon" in given, "--untrusted-daemon" in given) == (trusted, not trusted)
-
-
-def test_whatever_an_address_says_it_is_one_argument() -> None:
-    (given,) = [arg for arg in args(DAEMON | {"address": "a:1 --tx-notify=/bin/sh\n--x"}) if "tx-notify" in arg]
-    assert given.startswith("--daemon-address=")
-
-
-@pytest.mark.parametrize("tls", [True, False])
-def test_tls_is_verified_with_what_the_pool_names(tls: bool) -> None:
-    given = args(SECURED if tls else DAEMON)
-    assert f"--daemon-ssl={'enabled' if tls else 'disabled'}" in given
-    assert any("ca-certificates" in arg for arg in given) is tls
-    assert not any("allow-any-cert" in arg for arg in given)
-    spec = pod_spec(pool(daemon=SECURED if tls else DAEMON))
-    mounts = {mount["mountPath"]: mount for mount in spec["containers"][0]["volumeMounts"]}
-    for directory in (manifests.DAEMON_CA_DIR, manifests.DAEMON_CLIENT_DIR):
-        assert (directory in mounts) is tls
-        assert any(directory in arg for arg in given) is tls
-    (env,) = [spec["containers"][0]["env"]]
-    assert any(variable["name"] == "SSL_CERT_FILE" for variable in env) is not tls, "of authorities it needs them then"
-
-
-def test_of_monerods_secrets_a_pod_gets_the_keys_that_it_needs() -> None:
-    spec = pod_spec(pool(daemon=SECURED))
-    files = {
-        v["secret"]["secretName"]: [i["key"] for i in v["secret"]["items"]] for v in spec["volumes"] if "secret" in v
-    }
-    assert files == {"ca": ["ca.crt"], "client": ["tls.crt", "tls.key"]}
-
-
-def test_what_the_pool_says_of_its_pods_is_what_they_have() -> None:
-    said: dict[str, Any] = {
-        "nodeSelector": {"disk": "fast"},
-        "tolerations": [{"key": "wallets"}],
-        "affinity": {"nodeAffinity": {}},
-        "priorityClassName": "high",
-        "imagePullSecrets": [{"name": "registry"}],
-    }
-    asked = pod_spec(pool(**said))
-    assert {name: asked[name] for name in said} == said
-    assert not said.keys() & pod_spec().keys()
-    assert pod_spec()["containers"][0]["resources"] == manifests.DEFAULT_RESOURCES
-    own = {"limits": {"memory": "2Gi"}}
-    assert pod_spec(pool(resources=own))["containers"][0]["resources"] == own
 
 
 def test_a_class_that_is_not_named_is_the_clusters_own() -> None:

@@ -12,6 +12,7 @@ from escrow_operator.core.manifests.session import (
     adoption,
     connection_secret,
     deed_secret,
+    disruption_budget,
     endpoint_slice,
     note_wallet_file,
     settled_patch,
@@ -142,3 +143,14 @@ def test_the_kind_of_address_is_that_of_the_pods(ip: str, kind: str) -> None:
 def test_what_labels_anybody_has_put_on_a_session_is_in_none_of_them() -> None:
     named = session("demo", annotations={Label.POOL: "other"}, spec={"poolRef": {"name": "mine"}})
     assert deed_secret(named, DEED)["metadata"]["labels"][Label.POOL] == "mine"
+
+
+def test_a_budget_is_of_the_sessions_own_pods_and_needs_no_scale_of_their_controller() -> None:
+    body = disruption_budget(SESSION)
+    wanted = body["spec"]["selector"]["matchLabels"]
+    mine, other = slot_body("p", owner=SESSION), slot_body("q", owner=session("another"))
+    assert wanted.items() <= mine["metadata"]["labels"].items()
+    assert not wanted.items() <= other["metadata"]["labels"].items()
+    assert not wanted.items() <= slot_body("free")["metadata"]["labels"].items()
+    assert body["spec"]["minAvailable"] == len(ROLES), "a number"
+    assert [owner["uid"] for owner in body["metadata"]["ownerReferences"]] == [SESSION.uid]

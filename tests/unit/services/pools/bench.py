@@ -30,6 +30,7 @@ from escrow_operator.services.slots.capacity import Capacity
 from escrow_operator.services.slots.claims import SlotClaims
 from escrow_operator.services.slots.prepared import PreparedEscrows
 from escrow_operator.services.wallets.clients import WalletClients
+from escrow_operator.settings import Settings
 from unit.clocks import FakeClock
 from unit.factories import daemon_info, session, slot_body
 from unit.kube import InstantKube
@@ -68,11 +69,11 @@ class Daemons:
 class Bench:
     """A pool service on an API server in memory, with one pool."""
 
-    def __init__(self, *, spec: Body | None = None) -> None:
+    def __init__(self, *, spec: Body | None = None, settings: Settings | None = None) -> None:
         self.api = InstantKube()
         self.clock = FakeClock()
         self.daemons = Daemons()
-        self.ctx = make_context(self.api, clock=self.clock)
+        self.ctx = make_context(self.api, clock=self.clock, settings=settings)
         self.store, self.told = self.ctx.store, told(self.ctx)
         self.see(self.put_pool(spec or SPEC))
         self.start()

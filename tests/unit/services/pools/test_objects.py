@@ -20,6 +20,7 @@ from escrow_operator.core.login import key_id
 from escrow_operator.core.manifests.common import deployment_name, login_key_name, service_name, volume_claim_name
 from escrow_operator.models.common import API_VERSION, ROLES, Role
 from escrow_operator.models.slot import Slot
+from escrow_operator.settings import Settings, WalletPodSettings
 from unit.factories import slot_body
 from unit.services.pools.bench import KEY, PARTS, SPEC, Bench, foreign
 
@@ -32,6 +33,17 @@ async def test_a_pool_makes_what_it_consists_of_once() -> None:
     written = len(bench.api.writes)
     await bench.look()
     assert bench.api.writes[written:] == []
+
+
+async def test_what_the_release_says_of_wallet_pods_is_what_they_have() -> None:
+    pods = WalletPodSettings(annotations={"mesh": "on"}, run_as_user=None, run_as_group=0, fs_group=7)
+    bench = Bench(settings=Settings(slot_login_image="operator", wallet_pods=pods))
+    await bench.look()
+    for role in ROLES:
+        template = (bench.api.find(DEPLOYMENTS, deployment_name(KEY, role)) or {})["spec"]["template"]
+        assert template["metadata"]["annotations"]["mesh"] == "on"
+        user = template["spec"]["securityContext"]
+        assert ("runAsUser" in user, user["runAsGroup"], user["fsGroup"]) == (False, 0, 7)
 
 
 @pytest.mark.parametrize(("resource", "name", "kind"), PARTS, ids=[kind for _, _, kind in PARTS])
