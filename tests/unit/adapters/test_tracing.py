@@ -81,20 +81,18 @@ async def test_a_task_that_outlives_its_work_adds_nothing_to_it(spans: Spans) ->
     assert spans.names == ["work"]
 
 
-def test_what_begins_outside_keeps_no_span(spans: Spans) -> None:
+@pytest.mark.usefixtures("spans")
+def test_what_begins_outside_keeps_no_span() -> None:
     with tracing.root("work", {}):
         with tracing.outside():
             assert not get_current_span().is_recording()
         assert get_current_span().is_recording()
 
 
-@pytest.mark.parametrize("kind", ["root", "leaf"])
-def test_i9_of_an_exception_only_the_type_is_told(spans: Spans, kind: str) -> None:
-    with pytest.raises(ValueError, match=CANARY), tracing.root("work", {}):
-        if kind == "root":
-            raise ValueError(CANARY)
-        with tracing.leaf("call", {}):
-            raise ValueError(CANARY)
+def test_i9_of_an_exception_only_the_type_is_told(spans: Spans) -> None:
+    with pytest.raises(ValueError, match=CANARY), tracing.root("work", {}), tracing.leaf("call", {}):
+        raise ValueError(CANARY)
+    assert spans.names == ["call", "work"]
     for span in spans.all:
         assert span.attributes == {"error.type": "ValueError"}
         assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, None)
@@ -134,7 +132,7 @@ async def test_i9_a_wallets_call_is_told_by_its_method_alone(wallet: MakeWallet,
     server = FakeServer(login=Login("user", f"{CANARY}-login"), errors={"open_wallet": (-1, f"{CANARY} is wrong")})
     made = await wallet(server, server.login)
     with tracing.root("work", {}), pytest.raises(EscrowError):
-        await made.open(CANARY, f"{CANARY}-password", 5)
+        await made.open_wallet(CANARY, f"{CANARY}-password", deadline=5)
     call = spans.named("open_wallet")
     assert call.attributes == {
         "rpc.system.name": "jsonrpc",

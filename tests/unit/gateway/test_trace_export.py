@@ -109,7 +109,7 @@ async def _is_ready(http: httpx.AsyncClient, url: str) -> bool:
 
 @pytest.fixture
 async def wallet() -> AsyncIterator[str]:
-    """The address of a wallet pod: of the loopback network one that nobody else uses, as its port is always the same."""
+    """The address of a wallet pod: one of the loopback network that nobody else has, as the port is always the same."""
     ip = f"127.{random.randrange(1, 255)}.{random.randrange(1, 255)}.{random.randrange(1, 255)}"
     fake = FakeServer(login=derive_login(LOGIN_KEY, "pod-buyer"), results={"get_transfers": {"in": CANARY}})
     app = web.Application()
@@ -198,8 +198,3 @@ async def test_a_gateway_whose_collector_hangs_serves_and_ends_all_the_same(kube
         begun = asyncio.get_running_loop().time()
     # The five seconds in which calls still come, and two for the last spans.
     assert asyncio.get_running_loop().time() - begun < 9
-
-
-async def test_without_a_collector_nothing_is_sent(kubeconfig: Path) -> None:
-    async with gateway_process(kubeconfig) as url:
-        assert await call(url) == 200

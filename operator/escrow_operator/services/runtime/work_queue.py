@@ -41,8 +41,8 @@ class WorkQueue(Generic[K]):
     """Calls its handler with a key; the handler returns the requeue delay in seconds, or None.
 
     ``concurrency`` handlers run at once; ``urgent`` keys go first, and each ``group`` of keys in turn. A handler that
-    takes long, such as one waiting for a hanging server, makes room for others after ``LONGEST_PLACE``. With ``traced``,
-    which gives the attributes for a key, each call of the handler is a span.
+    takes long, such as one waiting for a hanging server, makes room for others after ``LONGEST_PLACE``. With
+    ``traced``, which gives the attributes for a key, each call of the handler is a span.
     """
 
     def __init__(
