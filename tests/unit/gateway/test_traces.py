@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -109,7 +110,7 @@ async def test_i9_nothing_that_a_caller_or_a_wallet_says_is_told(gateway: Bench,
     gateway.kube.tokens[CANARY] = f"{CANARY}-user"
     gateway.allow(f"{CANARY}-user", "buyer", "read", "relay", "sign")
     texts = {"tracestate": f"a={CANARY}", "baggage": f"a={CANARY}", "user-agent": CANARY, "prefer": CANARY}
-    headers = texts | {"traceparent": SAMPLED, "Host": f"{CANARY}.example"}
+    headers: dict[str, Any] = texts | {"traceparent": SAMPLED, "Host": f"{CANARY}.example"}
     await gateway.call("transfer", {"destinations": [{"address": CANARY, "amount": 1}]}, token=CANARY, **headers)
     await gateway.call("get_transfers", {CANARY: CANARY}, token=CANARY, **headers)
     await gateway.call(CANARY, {}, token=CANARY, **headers)
