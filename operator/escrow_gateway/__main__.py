@@ -26,7 +26,9 @@ from escrow_gateway.rounds import Rounds
 from escrow_gateway.server import DRAIN_SECONDS, Probes, listen, make_server
 from escrow_gateway.sessions import Sessions
 from escrow_gateway.settings import Settings
+from escrow_gateway.traces import Traced
 from escrow_gateway.wallets import KEEPALIVE, Wallets
+from escrow_operator.adapters import tracing
 from escrow_operator.adapters.json_rpc import rpc_session
 from escrow_operator.adapters.kube import Kube
 from escrow_operator.adapters.web import WebServer
@@ -47,7 +49,15 @@ def main() -> int:
     # Both log a line per request.
     for noisy in ("aiohttp.access", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    return uvloop.run(serve(settings))
+    try:
+        end_traces = tracing.begin("xmr-escrow-gateway")
+    except ValueError as error:
+        sys.stderr.write(f"Traces cannot be exported (environment variables OTEL_…): {error}\n")
+        return 2
+    try:
+        return uvloop.run(serve(settings))
+    finally:
+        end_traces()
 
 
 async def serve(settings: Settings) -> int:
@@ -75,7 +85,8 @@ async def serve(settings: Settings) -> int:
     )
     page = Page(gateway.user, gateway.places, identities, Overview(kube)) if settings.page else None
     try:
-        server = make_server(make_app(gateway, AuditLog(), meters, page), settings)
+        app = Traced(make_app(gateway, AuditLog(), meters, page), settings.trust_traceparent)
+        server = make_server(app, settings)
         listening = listen(settings.port)
     except OSError as error:
         sys.stderr.write(f"The certificate cannot be used, or the port is taken: {error}\n")

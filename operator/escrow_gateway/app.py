@@ -35,6 +35,7 @@ from escrow_gateway.sessions import OpenWallet, Sessions, must_be_useful
 from escrow_gateway.settings import Settings
 from escrow_gateway.wallets import NotSent, Wallets
 from escrow_operator.adapters.kube import urgently
+from escrow_operator.adapters.tracing import ROLE, leaf, rpc_call
 from escrow_operator.models.common import Role
 from escrow_operator.models.session import SessionKey
 
@@ -158,6 +159,7 @@ class Gateway:
     async def _forward(self, wallet: OpenWallet, call: Call, place: ExitStack, send: Send) -> bool:
         """Send the wallet's answer; returns whether it is a result, as far as that matters to anybody."""
         async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(leaf(call.method, {**rpc_call(call.method, wallet.ip), ROLE: wallet.role.value}))
             answer = await stack.enter_async_context(self._wallets.forward(wallet, call.body))
             self._sessions.note_use(wallet.session)
             first, ended = await _first_part(answer.chunks)

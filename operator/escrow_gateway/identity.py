@@ -10,9 +10,10 @@ from typing import Any
 
 from escrow_gateway.cache import Recent
 from escrow_gateway.problems import Kind, Problem
+from escrow_operator.adapters import tracing
 from escrow_operator.adapters.kube import Kube, Resource
 from escrow_operator.adapters.kube_errors import KubeError
-from escrow_operator.models.common import GROUP, printable
+from escrow_operator.models.common import GROUP, is_name, printable
 
 TOKEN_REVIEWS = Resource("/apis/authentication.k8s.io/v1", "tokenreviews", namespaced=False)
 ACCESS_REVIEWS = Resource("/apis/authorization.k8s.io/v1", "subjectaccessreviews", namespaced=False)
@@ -112,6 +113,10 @@ class Identities:
                 f"{printable(user.name, 253)} may not {right}."
                 f" Roles decide who may: bind one that allows the verb {right.verb}.",
             )
+        # Before, the names in a path are a stranger's text.
+        if is_name(right.namespace) and is_name(right.name):
+            role = {tracing.ROLE: right.subresource} if right.subresource else {}
+            tracing.note({tracing.NAMESPACE: right.namespace, tracing.SESSION: right.name, **role})
 
     async def _review(self, token: str, places: asyncio.Semaphore) -> User | None:
         review = {

@@ -10,12 +10,14 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from opentelemetry.trace import Span, SpanKind
 from prometheus_client import Counter
 from pydantic import ValidationError
 
 from escrow_gateway.background import Background
 from escrow_gateway.cache import Recent
 from escrow_gateway.problems import Kind, Problem
+from escrow_operator.adapters import tracing
 from escrow_operator.adapters.kube import SESSIONS, Kube
 from escrow_operator.adapters.kube_errors import ConflictError, KubeError, NotFoundError
 from escrow_operator.core.expiry import is_too_old, read_touch
@@ -87,7 +89,10 @@ class Sessions:
         found = open_wallet(await self.read(key), role)
         if found is not None:
             return found
-        deadline = time.monotonic() + patience
+        with tracing.leaf("wait for session", {}, kind=SpanKind.INTERNAL) as span:
+            return await self._opened(key, role, time.monotonic() + patience, span)
+
+    async def _opened(self, key: SessionKey, role: Role, deadline: float, span: Span) -> OpenWallet:
         asked_at: str | None = ""
         while True:
             session = await self.read(key, within=LOOK_SECONDS)
@@ -97,6 +102,7 @@ class Sessions:
             must_be_useful(session)
             if session.phase in RESUMABLE_PHASES and session.touch != asked_at:
                 asked_at = await self._wake(session)
+                span.set_attribute(tracing.WOKEN, True)
             if time.monotonic() + LOOK_SECONDS > deadline:
                 raise not_ready(session)
             await asyncio.sleep(LOOK_SECONDS)

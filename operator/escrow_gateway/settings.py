@@ -37,6 +37,7 @@ class Settings(BaseSettings):
     calls_per_caller: int = Field(default=32, ge=1, description="Calls in flight of one user.")
     calls: int = Field(default=512, ge=1, description="Calls in flight in all.")
     request_bytes: int = Field(default=32 * 2**20, ge=2**20, description="Of requests in flight in all.")
+    trust_traceparent: bool = Field(default=False, description="Callers decide whether their calls are traced.")
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ import kopf
 import uvloop
 from pydantic import ValidationError
 
+from escrow_operator.adapters import tracing
 from escrow_operator.handlers import Memo
 from escrow_operator.settings import Settings
 
@@ -32,17 +33,25 @@ def main() -> int:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # This logs a line per attempt of a refused watch; the operator logs the refusal of its own watch once.
     logging.getLogger("kopf._cogs.clients.watching").setLevel(logging.CRITICAL)
+    try:
+        end_traces = tracing.begin("xmr-escrow-operator")
+    except ValueError as error:
+        sys.stderr.write(f"Traces cannot be exported (environment variables OTEL_…): {error}\n")
+        return 2
     # uvloop takes a sixth less CPU per request than asyncio's own event loop (docs/architecture.md).
-    uvloop.run(
-        kopf.operator(
-            memo=Memo(settings),
-            clusterwide=not settings.namespaces,
-            namespaces=settings.namespaces,
-            standalone=True,
-            # By default kopf looks up the user's name, which the uid of a container does not have.
-            identity=cast("Any", socket.gethostname()),
+    try:
+        uvloop.run(
+            kopf.operator(
+                memo=Memo(settings),
+                clusterwide=not settings.namespaces,
+                namespaces=settings.namespaces,
+                standalone=True,
+                # By default kopf looks up the user's name, which the uid of a container does not have.
+                identity=cast("Any", socket.gethostname()),
+            )
         )
-    )
+    finally:
+        end_traces()
     return 0
 
 

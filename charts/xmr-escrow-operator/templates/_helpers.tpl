@@ -72,6 +72,30 @@ seccompProfile:
 {{- fail (printf "walletPool is in namespace %s, which is not one of watchNamespaces: nobody would serve it" $namespace) -}}
 {{- end -}}
 {{- end -}}
+{{- if and .Values.tracing.enabled (not .Values.tracing.endpoint) -}}
+{{- fail "tracing.endpoint is needed with tracing.enabled: the address of a collector, such as http://otel-collector.monitoring.svc:4318" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Variables of operator and gateway where traces are enabled. */}}
+{{- define "xmr-escrow-operator.tracingEnv" -}}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ .Values.tracing.endpoint | quote }}
+- name: OTEL_TRACES_SAMPLER
+  value: parentbased_traceidratio
+- name: OTEL_TRACES_SAMPLER_ARG
+  value: {{ .Values.tracing.ratio | quote }}
+- name: OTEL_RESOURCE_ATTRIBUTES
+  value: {{ printf "service.version=%s,k8s.namespace.name=%s" .Chart.AppVersion .Release.Namespace | quote }}
+{{- with .Values.tracing.headersSecretRef }}
+{{- if .name }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom:
+    secretKeyRef:
+      name: {{ .name }}
+      key: {{ .key }}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{/* What the operator may do in the namespaces that it serves. */}}

@@ -26,6 +26,7 @@ from pydantic_core import from_json
 
 from escrow_operator.adapters.answer import Answer, ErrorType
 from escrow_operator.adapters.resolver import Resolver
+from escrow_operator.adapters.tracing import leaf, rpc_call
 from escrow_operator.models.common import printable
 from escrow_operator.models.monero import Login
 
@@ -119,6 +120,7 @@ class JsonRpcClient:
         if parts.username is not None or parts.password is not None:
             raise ValueError("put user and password into login, not into the URL: URLs get logged")
         self._base_url = base_url.rstrip("/")
+        self._host = parts.hostname or ""
         self._errors = errors
         self._lock = asyncio.Lock()
         self._tls: ssl.SSLContext | bool = True if tls is None else tls
@@ -171,6 +173,12 @@ class JsonRpcClient:
         return Answer(body, path, self._errors.protocol)
 
     async def _body(
+        self, method: str, path: str, request: Mapping[str, object], deadline: float, longest: int
+    ) -> dict[str, object]:
+        with leaf(method, rpc_call(method, self._host)):
+            return await self._exchange(method, path, request, deadline, longest)
+
+    async def _exchange(
         self, method: str, path: str, request: Mapping[str, object], deadline: float, longest: int
     ) -> dict[str, object]:
         sent = False

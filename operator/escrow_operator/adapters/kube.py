@@ -27,6 +27,7 @@ from escrow_operator.adapters.kube_errors import (
 )
 from escrow_operator.adapters.kube_read import TooLong, parsed, read
 from escrow_operator.adapters.limiter import PriorityLimiter
+from escrow_operator.adapters.tracing import HTTP_METHOD, HTTP_STATUS, leaf
 from escrow_operator.models.common import GROUP, OPERATOR_NAME, VERSION, is_name
 
 REQUEST_SECONDS = 20.0
@@ -268,12 +269,15 @@ class Kube:
 
         Raises KubeError for an HTTP error, and TooLong for an answer of more than ``longest`` bytes.
         """
-        async with self._turns.turn(urgent=_URGENT.get(), group=_namespace(path)):
-            with unavailable():
-                response = await self._request(method, resource, path, **request)
-                data = await read(response, longest)
-        if response.status >= 400:
-            raise error_of(response.status, data, is_patch=method == "PATCH")
+        verb = (request.get("verb") or method).lower()
+        with leaf(f"{verb} {resource.plural}", {HTTP_METHOD: method}) as span:
+            async with self._turns.turn(urgent=_URGENT.get(), group=_namespace(path)):
+                with unavailable():
+                    response = await self._request(method, resource, path, **request)
+                    data = await read(response, longest)
+            span.set_attribute(HTTP_STATUS, response.status)
+            if response.status >= 400:
+                raise error_of(response.status, data, is_patch=method == "PATCH")
         return data
 
     async def _request(

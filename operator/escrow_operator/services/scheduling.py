@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from escrow_operator.adapters.tracing import NAMESPACE, POOL, SESSION
 from escrow_operator.core.cap import is_leaving
 from escrow_operator.core.daemon import DaemonView, daemon_condition
 from escrow_operator.core.funding import awaits_money
@@ -80,18 +81,21 @@ class Wakeups:
             meters=meters,
             urgent=self.is_urgent,
             group=lambda key: key.namespace,
+            traced=lambda key: {NAMESPACE: key.namespace, SESSION: key.name},
         )
         self.pools_queue: WorkQueue[PoolKey] = WorkQueue(
             "pools",
             concurrency=POOLS_AT_ONCE,
             meters=meters,
             group=lambda key: key.namespace,
+            traced=lambda key: {NAMESPACE: key.namespace, POOL: key.name},
         )
         self._preparations: WorkQueue[PoolKey] = WorkQueue(
             "preparations",
             concurrency=PREPARATIONS_AT_ONCE,
             meters=meters,
             group=lambda key: key.namespace,
+            traced=lambda key: {NAMESPACE: key.namespace, POOL: key.name},
         )
         self._daemons: WorkQueue[DaemonKey] = WorkQueue("daemons", concurrency=DAEMONS_AT_ONCE, meters=meters)
         self._namespaces: WorkQueue[str] = WorkQueue("namespaces", concurrency=NAMESPACES_AT_ONCE, meters=meters)

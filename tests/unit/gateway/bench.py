@@ -27,6 +27,7 @@ from escrow_gateway.pools import Pools
 from escrow_gateway.rounds import Rounds
 from escrow_gateway.sessions import Sessions
 from escrow_gateway.settings import Settings
+from escrow_gateway.traces import Traced
 from escrow_gateway.wallets import Wallets
 from escrow_operator.adapters.kube import NAMESPACES, POOLS, SECRETS, SESSIONS, Resource
 from escrow_operator.core.login import derive_login
@@ -131,7 +132,7 @@ class Bench:
             ),
         )
         page = Page(gateway.user, gateway.places, self.identities, Overview(kube))
-        self.app = make_app(gateway, AuditLog(self.log), meters, page)
+        self.app = Traced(make_app(gateway, AuditLog(self.log), meters, page), self.settings.trust_traceparent)
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(self.app, raise_app_exceptions=False), base_url="http://gateway"
         )

@@ -115,6 +115,44 @@ def test_the_gateway_understands_its_variables(monkeypatch: pytest.MonkeyPatch) 
     assert settings.logins_secret == environment(objects)["XMR_ESCROW_LOGINS_SECRET"]
 
 
+@pytest.mark.parametrize("gateway", [False, True])
+def test_traces_reach_a_collector_by_the_standard_variables(gateway: bool) -> None:
+    values: Object = {"enabled": True, "endpoint": "http://collector.monitoring.svc:4318", "ratio": 0.001}
+    former = container(render({"tracing": values | {"enabled": False}}), gateway=gateway)["env"]
+    assert former == container(render(), gateway=gateway)["env"], "off by default"
+    env = container(render({"tracing": values}), gateway=gateway)["env"]
+    own = ["XMR_ESCROW_GATEWAY_TRUST_TRACEPARENT"] if gateway else []
+    added = {entry["name"]: entry["value"] for entry in env if entry not in former}
+    assert {name: value for name, value in added.items() if name not in own} == {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector.monitoring.svc:4318",
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": "0.001",
+        "OTEL_RESOURCE_ATTRIBUTES": "service.version=0.1.0,k8s.namespace.name=xmr-escrow-system",
+    }
+    assert [name for name in added if not name.startswith("OTEL_")] == own
+
+
+def test_headers_for_the_collector_are_in_no_manifest() -> None:
+    objects = render(
+        {"tracing": {"enabled": True, "endpoint": "https://c", "headersSecretRef": {"name": "otlp", "key": "h"}}}
+    )
+    for gateway in (False, True):
+        (entry,) = (
+            entry
+            for entry in container(objects, gateway=gateway)["env"]
+            if entry["name"] == "OTEL_EXPORTER_OTLP_HEADERS"
+        )
+        assert entry["valueFrom"] == {"secretKeyRef": {"name": "otlp", "key": "h"}}
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_callers_decide_of_traces_only_if_they_are_trusted(monkeypatch: pytest.MonkeyPatch, trusted: bool) -> None:
+    objects = render({"tracing": {"enabled": True, "endpoint": "http://c", "trustCallers": trusted}})
+    for entry in container(objects, gateway=True)["env"]:
+        monkeypatch.setenv(entry["name"], entry.get("value", "xmr-escrow-system"))
+    assert GatewaySettings().trust_traceparent is trusted
+
+
 def test_without_a_gateway_the_operator_tells_nobody_the_logins() -> None:
     objects = render({"gateway": {"enabled": False}})
     assert environment(objects)["XMR_ESCROW_LOGINS_SECRET"] == ""
@@ -374,6 +412,10 @@ def test_a_pool_with_the_release() -> None:
         ({"ports": {"probe": 80}}, "probe"),
         ({"image": {"repository": ""}}, r"image\.repository is required: .*--set image\.repository=REGISTRY"),
         ({"image": {"repository": "x", "tag": "a b"}}, "tag"),
+        ({"tracing": {"enabled": True}}, "tracing.endpoint is needed"),
+        ({"tracing": {"enabled": True, "endpoint": "collector:4318"}}, "endpoint"),
+        ({"tracing": {"enabled": True, "endpoint": "http://user:secret@collector:4318"}}, "endpoint"),
+        ({"tracing": {"ratio": 2}}, "ratio"),
         ({"watchNamespaces": "shop"}, "watchNamespaces"),
         ({"watchNamespaces": ["Shop"]}, "watchNamespaces"),
         ({"podLabels": {"app.kubernetes.io/name": "other"}}, "podLabels"),

@@ -10,9 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Hashable
+from contextlib import AbstractContextManager
 from typing import Generic, NamedTuple, TypeVar
 
+from opentelemetry.trace import Span
+
 from escrow_operator.adapters.limiter import PriorityLimiter
+from escrow_operator.adapters.tracing import NO_SPAN, Attributes, outside, root
 from escrow_operator.services.runtime.gather import ends_task
 from escrow_operator.services.runtime.meters import Meters
 
@@ -37,7 +41,8 @@ class WorkQueue(Generic[K]):
     """Calls its handler with a key; the handler returns the requeue delay in seconds, or None.
 
     ``concurrency`` handlers run at once; ``urgent`` keys go first, and each ``group`` of keys in turn. A handler that
-    takes long, such as one waiting for a hanging server, makes room for others after ``LONGEST_PLACE``.
+    takes long, such as one waiting for a hanging server, makes room for others after ``LONGEST_PLACE``. With
+    ``traced``, which gives the attributes for a key, each call of the handler is a span.
     """
 
     def __init__(
@@ -48,7 +53,10 @@ class WorkQueue(Generic[K]):
         meters: Meters,
         urgent: Callable[[K], bool] = lambda _: False,
         group: Callable[[K], str] = lambda _: "",
+        traced: Callable[[K], Attributes] | None = None,
     ) -> None:
+        self._span_name = f"reconcile {name}"
+        self._traced = traced
         self._log = logging.getLogger(f"{__name__}.{name}")
         self._wait, self._work = meters.queue_wait.labels(queue=name), meters.queue_work.labels(queue=name)
         self._handler: Callable[[K], Awaitable[float | None]] | None = None
@@ -76,7 +84,9 @@ class WorkQueue(Generic[K]):
             if waiting.due <= due:
                 return
             waiting.handle.cancel()
-        self._waiting[key] = _Waiting(due, loop.call_at(due, self._due, key, due))
+        # The loop keeps the present context until then: a key that waits for hours must not keep a span of today.
+        with outside():
+            self._waiting[key] = _Waiting(due, loop.call_at(due, self._due, key, due))
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -98,13 +108,16 @@ class WorkQueue(Generic[K]):
             return
         self._tasks[key] = asyncio.get_running_loop().create_task(self._run(key, due))
 
+    def _span(self, key: K) -> AbstractContextManager[Span]:
+        return NO_SPAN if self._traced is None else root(self._span_name, self._traced(key))
+
     async def _run(self, key: K, due: float) -> None:
         delay: float | None = None
         try:
             async with self._places.turn(urgent=self._urgent(key), longest=LONGEST_PLACE, group=self._group(key)):
                 self._wait.observe(asyncio.get_running_loop().time() - due)
                 assert self._handler is not None  # noqa: S101 - served before the event loop goes on
-                with self._work.time():
+                with self._span(key), self._work.time():
                     delay = await self._handler(key)
             self._failures.pop(key, None)
         except BaseException as error:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
+from opentelemetry.trace import get_current_span
 from prometheus_client import CollectorRegistry
 
+from escrow_operator.adapters import tracing
 from escrow_operator.services.runtime import work_queue
 from escrow_operator.services.runtime.meters import Meters
 from escrow_operator.services.runtime.work_queue import WorkQueue
+from unit.spans import Spans, is_child, recorded
+
+
+@pytest.fixture
+def spans() -> Iterator[Spans]:
+    with recorded() as found:
+        yield found
 
 
 def served(look: Callable[[str], Awaitable[float | None]], **how: Any) -> WorkQueue[str]:
@@ -210,3 +219,43 @@ async def test_closing_ends_looks_that_are_under_way() -> None:
     await asyncio.wait_for(queue.close(), 5)
     assert ended.is_set()
     assert len(queue) == 0
+
+
+async def test_each_look_is_a_span_with_what_it_waits_for_in_it(spans: Spans) -> None:
+    done = asyncio.Event()
+
+    async def look(key: str) -> None:
+        with tracing.leaf(f"call of {key}", {}):
+            await asyncio.sleep(0)
+        if key == "a":
+            queue.add("b")
+        else:
+            done.set()
+
+    queue = served(look, concurrency=1, traced=lambda key: {"key": key})
+    queue.add("a")
+    await done.wait()
+    await queue.close()
+    assert spans.names == ["call of a", "reconcile test", "call of b", "reconcile test"]
+    first, second = (span for span in spans.all if span.name == "reconcile test")
+    assert (first.attributes, second.attributes) == ({"key": "a"}, {"key": "b"})
+    assert is_child(spans.named("call of b"), second)
+    assert first.context.trace_id != second.context.trace_id, "a look that another one asked for is a trace of its own"
+
+
+async def test_a_key_that_waits_keeps_no_span_of_who_added_it(spans: Spans) -> None:
+    seen = []
+    done = asyncio.Event()
+
+    async def look(_: str) -> None:
+        seen.append(get_current_span())
+        done.set()
+
+    queue = served(look, concurrency=1)
+    with tracing.root("work", {}) as adding:
+        queue.add("a")
+        assert get_current_span() is adding
+    await done.wait()
+    await queue.close()
+    assert adding not in seen
+    assert spans.names == ["work"]
