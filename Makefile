@@ -9,7 +9,7 @@ export PYTHONPATH := operator:tests
 STAMP := $(VENV)/.made-from-$(shell cat requirements/dev.txt | cksum | tr -d ' ')
 
 .DEFAULT_GOAL := help
-.PHONY: help test unit simulation soak lint cluster-tests demo bench bench-quick clean
+.PHONY: help test unit simulation soak lint docs cluster-tests demo bench bench-quick clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,7 +21,7 @@ test: $(STAMP) ## everything: linters, unit tests, simulated and real clusters, 
 	@echo "the test cluster comes up meanwhile (logs/cluster.txt)"
 	@$(RUN) -m harness > logs/cluster.txt 2>&1 & cluster=$$!; \
 	trap 'kill $$cluster $$shown 2> /dev/null' INT TERM; \
-	$(MAKE) --no-print-directory lint unit; code=$$?; \
+	$(MAKE) --no-print-directory lint docs unit; code=$$?; \
 	[ $$code -eq 0 ] || { kill $$cluster; exit $$code; }; \
 	tail -n +1 -f logs/cluster.txt & shown=$$!; \
 	wait $$cluster; code=$$?; \
@@ -56,6 +56,10 @@ lint: $(STAMP) ## ruff, mypy and import-linter
 	$(VENV)/bin/mypy operator tests
 	$(VENV)/bin/lint-imports
 
+docs: $(STAMP) ## the documentation as a site, in site/; warnings are errors
+	$(RUN) deploy/docs.py --check
+	$(VENV)/bin/zensical build --clean --strict
+
 demo: $(STAMP) ## a funded escrow on a cluster of its own (kubectl context kind-xmr-escrow)
 	$(RUN) -m demo
 
@@ -67,7 +71,7 @@ bench-quick: $(STAMP) ## few rounds of each; fails when a count is over its budg
 
 clean: $(STAMP) ## remove all clusters and what builds left; caches stay
 	$(RUN) -m testbed down --all
-	rm -rf logs .state
+	rm -rf logs site .state
 
 $(STAMP):
 	@command -v $(PYTHON) > /dev/null || \

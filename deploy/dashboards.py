@@ -129,7 +129,7 @@ SESSIONS = Board(
             ),
             Panel(
                 "Not Ready, by reason",
-                "docs/alerts.md and the README's table say what each reason means.",
+                "docs/troubleshooting.md says what each reason means.",
                 {"{{reason}}": _conditions("Ready", status='!="True"')},
             ),
             Panel(

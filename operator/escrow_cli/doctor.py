@@ -126,7 +126,7 @@ def _resources(api: Api) -> Iterator[Said]:
 def _operator(api: Api) -> Iterator[Said]:
     found = api.list(DEPLOYMENTS, "", labels=OPERATOR)
     if not found:
-        yield _bad("There is no operator.", "helm install, see the README")
+        yield _bad("There is no operator.", "helm install, see docs/install.md")
     for body in found:
         wanted, ready = body["spec"].get("replicas", 1), (body.get("status") or {}).get("readyReplicas", 0)
         if wanted > 1:

@@ -10,7 +10,7 @@ from http import HTTPStatus
 MEDIA_TYPE = "application/problem+json"
 
 TYPE_PREFIX = "urn:xmr-escrow:problem:"
-"""A problem's type is a name; what it means is in the OpenAPI document and in the README."""
+"""A problem's type is a name; what it means is in the OpenAPI document and in docs/gateway.md."""
 
 
 class Kind(Enum):

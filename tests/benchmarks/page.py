@@ -14,7 +14,7 @@ INTRO = """\
 What the operator costs and how fast it is, measured on real clusters with real wallets (simulated ones where the text
 says so). Every figure stands beside its baseline of the same run: the machine decides the seconds, not what one costs
 against the other. `make bench` measures all of it again and writes this page from the results in
-[{folder}/]({folder}); `make bench-quick` takes a fraction of the time and holds the counts to their budgets.
+`docs/{folder}/`; `make bench-quick` takes a fraction of the time and holds the counts to their budgets.
 """
 
 

@@ -445,7 +445,7 @@ Memory left is the whole machine's: kubelet's and the container runtime's share 
 share (the program itself) once, RSS in each. The operator looks at each session every 2 s here, not every 30 s.
 
 Two limits are not memory's: kubelet takes 110 pods a node, and monerod 100 RPC connections, of which each open wallet
-holds one. This monerod was told to take more (README, *Install it on your cluster*); with its own limit the last of 36
+holds one. This monerod was told to take more ([Install](install.md#1-a-monerod)); with its own limit the last of 36
 sessions never became Ready."""
 
 _CLAIMS = """\

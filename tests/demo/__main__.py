@@ -42,6 +42,7 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.set_defaults(run=_story)
+    parser.add_argument("--record", type=Path, metavar="FILE", help="write a picture of the run as SVG")
     commands = parser.add_subparsers(metavar="COMMAND", description="without one: the whole demo")
     mine = commands.add_parser("mine", help="mine blocks to the customer")
     mine.add_argument("blocks", type=int, nargs="?", default=1, choices=range(1, 1001), metavar="BLOCKS")
@@ -50,10 +51,12 @@ def _parser() -> argparse.ArgumentParser:
     pay.add_argument("amount", help="in XMR, like 0.5")
     pay.add_argument("session", nargs="?", default=KEPT, help="name of the session (default: %(default)s)")
     pay.set_defaults(run=_pay)
+    address = commands.add_parser("address", help="print the address of the vendor's own wallet, outside the escrow")
+    address.set_defaults(run=_address)
     return parser
 
 
-def _story(cluster: Cluster, _: argparse.Namespace) -> None:
+def _story(cluster: Cluster, args: argparse.Namespace) -> None:
     screen.chapter(
         "1. A cluster, a private Monero network, the operator",
         "A Kubernetes node in a container, monerod in regtest mode, and this project's Helm chart.",
@@ -71,6 +74,8 @@ def _story(cluster: Cluster, _: argparse.Namespace) -> None:
         earning.result()
         _trades(cluster, people)
     _summary(cluster)
+    if args.record:
+        screen.save(args.record)
 
 
 def _trades(cluster: Cluster, people: People) -> None:
@@ -165,6 +170,11 @@ def _pay(cluster: Cluster, args: argparse.Namespace) -> None:
         acts.earn_coins(people)
         txid = people.pay(address, amount)
         screen.happened(f"{format_xmr(amount)} XMR are on their way to {args.session}: transaction {txid}")
+
+
+def _address(cluster: Cluster, _: argparse.Namespace) -> None:
+    with _people(cluster) as people:
+        print(people.open_wallets()[1])
 
 
 def _people(cluster: Cluster) -> People:

@@ -514,7 +514,7 @@ def test_the_touch_annotation_of_the_examples_is_the_operators() -> None:
 
 
 def test_two_releases_share_a_cluster() -> None:
-    """As the README installs them: no object of one is an object of the other."""
+    """As docs/operators.md installs them: no object of one is an object of the other."""
 
     def names(release: str, values: Object) -> set[tuple[str, str, str]]:
         return {

@@ -117,6 +117,7 @@ def test_nothing_is_pulled_from_a_name_that_somebody_else_may_own() -> None:
         *DEPLOY.rglob("*.yaml"),
         *(CHART / "templates").rglob("*.*"),
         REPO_ROOT / "README.md",
+        *(REPO_ROOT / "docs").rglob("*.md"),
     ]
     images = {
         f"{path.relative_to(REPO_ROOT)}: {image}"
