@@ -36,8 +36,8 @@ OTHER_WORDS = frozenset(
     word
     for line in (
         # What Kubernetes calls something.
-        "Deployment EndpointSlice Event IfNotPresent In Ingress Memory NetworkPolicy None Normal",
-        "OnRootMismatch Opaque PersistentVolumeClaim Pod PodScheduled ReadWriteOnce RuntimeDefault",
+        "AlwaysAllow Deployment EndpointSlice Event IfNotPresent In Ingress Memory NetworkPolicy None Normal",
+        "OnRootMismatch Opaque PersistentVolumeClaim Pod PodDisruptionBudget PodScheduled ReadWriteOnce RuntimeDefault",
         "ScheduleAnyway Secret Service Succeeded True False Unknown Warning",
         # Reasons of pods, which a pool's message quotes.
         "CrashLoopBackOff CreateContainerConfigError CreateContainerError ErrImageNeverPull ErrImagePull",
