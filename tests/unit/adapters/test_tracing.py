@@ -233,7 +233,7 @@ def test_a_dead_collector_delays_nobody_and_fills_no_memory(hanging: str, is_han
     variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": hanging if is_hanging else "http://127.0.0.1:9"}
     out, err = run(DEAD, variables)
     found = json.loads(out)
-    # Whoever waited for an export would wait ten seconds, and the SDK's own end takes thirty. A busy machine takes some.
+    # Who waited for an export would wait ten seconds, and the SDK's own end takes thirty. A busy machine takes some.
     assert found["longest"] < 5
     assert found["kept"] < 2 * 2048 + 2 * 512, "the queue, and the batch that is being sent"
     assert found["end"] < 8
