@@ -177,7 +177,7 @@ def run(program: str, variables: Mapping[str, str]) -> tuple[str, str]:
     """What a process of its own writes to its two outputs."""
     environment = {**os.environ, "PYTHONPATH": str(REPO_ROOT / "operator"), **variables}
     argv = [sys.executable, "-c", program]
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True, timeout=300)
     return done.stdout, done.stderr
 
 
@@ -233,9 +233,10 @@ def test_a_dead_collector_delays_nobody_and_fills_no_memory(hanging: str, is_han
     variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": hanging if is_hanging else "http://127.0.0.1:9"}
     out, err = run(DEAD, variables)
     found = json.loads(out)
-    assert found["longest"] < 1
+    # Who waited for an export would wait ten seconds, and the SDK's own end takes thirty. A busy machine takes some.
+    assert found["longest"] < 5
     assert found["kept"] < 2 * 2048 + 2 * 512, "the queue, and the batch that is being sent"
-    assert found["end"] < 2.5
+    assert found["end"] < 8
     assert len(err.splitlines()) <= 2, "no line a span"
 
 

@@ -86,13 +86,13 @@ async def gateway_process(kubeconfig: Path, **variables: str) -> AsyncIterator[s
     }
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "escrow_gateway", env=environment)
     try:
-        async with asyncio.timeout(30), httpx.AsyncClient() as http:
+        async with asyncio.timeout(120), httpx.AsyncClient() as http:
             while not await _is_ready(http, f"http://127.0.0.1:{probe_port}/readyz"):
                 assert process.returncode is None
                 await asyncio.sleep(0.05)
         yield f"http://127.0.0.1:{port}"
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             assert await process.wait() == 0
     finally:
         if process.returncode is None:
@@ -193,8 +193,8 @@ async def test_a_gateway_whose_collector_hangs_serves_and_ends_all_the_same(kube
     variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": await serve(hang), "OTEL_BSP_SCHEDULE_DELAY": "10"}
     async with gateway_process(kubeconfig, **variables) as url:
         assert await call(url) == 200
-        await asyncio.wait_for(hung.wait(), 10)
+        await asyncio.wait_for(hung.wait(), 120)
         assert await call(url) == 200
         begun = asyncio.get_running_loop().time()
-    # The five seconds in which calls still come, and two for the last spans.
-    assert asyncio.get_running_loop().time() - begun < 9
+    # Five seconds in which calls still come, two for the last spans, and some on a busy machine; the SDK would take 30.
+    assert asyncio.get_running_loop().time() - begun < 25
