@@ -96,7 +96,8 @@ class Api:
         while True:
             asked = {name: value for name, value in query.items() if value}
             page = self._ask("GET", self._path(kind, namespace), params=asked, headers=headers)
-            found += page["items"]
+            # An empty list of metadata has null for its items.
+            found += page["items"] or ()
             query["continue"] = (page.get("metadata") or {}).get("continue") or ""
             if not query["continue"]:
                 return found

@@ -86,7 +86,8 @@ async def test_the_page_shows_sessions_and_their_story_live(place: Place) -> Non
         await page.goto(url)
         row = page.get_by_role("row").filter(has=page.get_by_role("link", name="seen", exact=True))
         await expect(row).to_contain_text("Active")
-        await expect(page.get_by_role("row").filter(has_text=place.pool_name)).to_contain_text("1/1/1")
+        pool = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name=place.pool_name, exact=True))
+        await expect(pool).to_contain_text("1/1/1")
         await must_be_fine_everywhere(page, "overview")
 
         # By keyboard alone.

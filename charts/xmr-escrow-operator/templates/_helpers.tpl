@@ -222,6 +222,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [xmr-escrow.dev]
   resources: [escrowsessions, walletpools]
   verbs: [list]
+# The story of a session, on the page.
 - apiGroups: [""]
   resources: [events]
   verbs: [list]

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import httpx
+
 from escrow_cli.api import METADATA_ONLY
 from escrow_operator.models.common import ROLES, Label
 from unit.cli.bench import Bench
@@ -39,6 +41,12 @@ def test_it_names_deeds_and_volumes_and_reads_no_secret(cli: Bench) -> None:
     secrets = [request for request in cli.asked if request.url.path.endswith("/secrets")]
     assert secrets
     assert all(request.headers["accept"] == METADATA_ONLY for request in secrets)
+
+
+def test_a_list_of_nothing_may_be_null(cli: Bench) -> None:
+    nothing = httpx.Response(200, json={"items": None, "metadata": {}})
+    cli.answers["GET", "/api/v1/namespaces/shop/secrets"] = lambda _: nothing
+    assert "Nothing to back up." in cli.run("backup", "list").output
 
 
 def test_a_deed_that_is_missing_is_an_error(cli: Bench) -> None:

@@ -2,8 +2,10 @@
 
 import json
 import re
+import shutil
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -204,6 +206,19 @@ def test_no_two_objects_are_one(values: Object) -> None:
         (found["kind"], found["metadata"].get("namespace", ""), found["metadata"]["name"]) for found in render(values)
     ]
     assert len(keys) == len(set(keys))
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_chart_that_depends_on_it_switches_it_by_a_condition(tmp_path: Path, enabled: bool) -> None:
+    name = "xmr-escrow-operator"
+    dependency = {"name": name, "version": "0.1.0", "condition": f"{name}.enabled"}
+    parent = {"apiVersion": "v2", "name": "parent", "version": "1.0.0", "dependencies": [dependency]}
+    (tmp_path / "Chart.yaml").write_text(yaml.safe_dump(parent))
+    shutil.copytree(CHART, tmp_path / "charts" / name)
+    values = {name: {"enabled": enabled, "image": IMAGE}, "global": {"region": "x"}}
+    done = run("template", "release", str(tmp_path), "--skip-tests", values=values)
+    assert done.returncode == 0, done.stderr
+    assert ("kind: Deployment" in done.stdout) is enabled
 
 
 def test_slots_get_the_operators_own_image() -> None:
