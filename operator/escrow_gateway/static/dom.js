@@ -58,7 +58,9 @@ export function table(caption, columns, rows, empty, keys = []) {
       ...cells.map((cell, at) => {
         const children = [cell].flat().filter((child) => child !== null && child !== undefined && child !== "");
         const kind = at ? ["td", { role: "cell" }] : ["th", { scope: "row", role: "rowheader" }];
-        return make(kind[0], { ...kind[1], "data-label": columns[at] }, ...children);
+        // One element beside its label, where rows are blocks.
+        const content = children.length > 1 ? [make("span", {}, ...children)] : children;
+        return make(kind[0], { ...kind[1], "data-label": columns[at] }, ...content);
       }),
     ),
   );

@@ -49,7 +49,8 @@ export function changes(before, now) {
 
 function summary(all, waiting, more) {
   const open = all.filter((one) => one.phase === "Active" || one.phase === "Settling").length;
-  const parts = [`${all.length} sessions`, `${open} open`, `${waiting} need a look`];
+  const number = all.length === 1 ? "1 session" : `${all.length} sessions`;
+  const parts = [number, `${open} open`, `${waiting} to be looked at`];
   const rest = " There are more; these are the ones that need a look first. Choose a namespace to see all of its sessions.";
   return `${parts.join(", ")}.${more ? rest : ""}`;
 }
@@ -65,7 +66,7 @@ function controls(again) {
     { id: "only" },
     ...[
       ["all", "all sessions"],
-      ["eyes", "that need a look"],
+      ["eyes", "to be looked at"],
       ["open", "that are open"],
       ["closed", "that are closed"],
     ].map(([value, label]) => make("option", { value, selected: value === filters.only }, label)),
@@ -118,7 +119,7 @@ function sessions(shown, number, route) {
   const head = ["Session", "Phase", "Ready", "Funded", "XMR", "Closes", "Why"];
   const none = number ? "No session is like that." : "There are no sessions here.";
   const keys = shown.map((one) => `${one.namespace}/${one.name}`);
-  return table(`${shown.length} of ${number} sessions`, head, rows, none, keys);
+  return table(`${shown.length} of ${number} shown`, head, rows, none, keys);
 }
 
 function pools(found, route) {

@@ -33,7 +33,7 @@ export function view(route, { session, events }) {
     make("p", {}, make("a", { href: `#/${route.namespace}` }, `All sessions in ${route.namespace}`)),
     make("h1", {}, `${route.name} `, badge(session.phase ?? "Pending")),
     alarm(session),
-    make("p", { class: "notice" }, `${ready.reason ?? "Pending"}: ${ready.message ?? "the operator has not seen it yet."}`),
+    make("p", { class: ready.status === "True" ? "notice calm" : "notice" }, `${ready.reason ?? "Pending"}: ${ready.message ?? "the operator has not seen it yet."}`),
     facts(session),
     make("h2", {}, "Story"),
     events.refused ? make("p", { class: "notice" }, events.refused) : null,
