@@ -43,8 +43,8 @@ OTHER_WORDS = frozenset(
         "CrashLoopBackOff CreateContainerConfigError CreateContainerError ErrImageNeverPull ErrImagePull",
         "ImagePullBackOff InvalidImageName RunContainerError SchedulingGated Unschedulable",
         # Words inside the program.
-        "Accept Any BearerToken Blank Choice Complete Conflict Delete DeleteOptions English InvalidName Key",
-        "Memo Mi NotFound Suspend Unavailable Unreadable Useless",
+        "Accept AlreadyExists Any BearerToken Blank Choice Complete Conflict Delete DeleteOptions English InvalidName",
+        "Key Memo Mi NotFound Suspend Unavailable Unreadable Useless",
         # Types of conditions that are no reason as well.
         "DaemonSynced Funded Ready Reconciling Stalled",
     )

@@ -33,11 +33,7 @@ def main() -> int:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # This logs a line per attempt of a refused watch; the operator logs the refusal of its own watch once.
     logging.getLogger("kopf._cogs.clients.watching").setLevel(logging.CRITICAL)
-    try:
-        end_traces = tracing.begin("xmr-escrow-operator")
-    except ValueError as error:
-        sys.stderr.write(f"Traces cannot be exported (environment variables OTEL_…): {error}\n")
-        return 2
+    end_traces = tracing.begin("xmr-escrow-operator")
     # uvloop takes a sixth less CPU per request than asyncio's own event loop (docs/architecture.md).
     try:
         uvloop.run(

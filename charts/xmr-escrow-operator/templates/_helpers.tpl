@@ -94,6 +94,8 @@ seccompProfile:
     secretKeyRef:
       name: {{ .name }}
       key: {{ .key }}
+      # Without it the collector refuses spans, and nobody waits for a pod.
+      optional: true
 {{- end }}
 {{- end }}
 {{- end -}}

@@ -30,14 +30,22 @@ LOG_SECONDS = 60.0
 PROTOCOL = "http/protobuf"
 
 
+class NotSpoken(ValueError):
+    """A protocol that is not spoken here. The message quotes no value."""
+
+
 def export(service: str) -> tuple[Tracer, Callable[[], None]]:
     """A tracer whose spans are exported, and what sends the last ones and ends it.
 
-    Raises ValueError, which names the variable at fault.
+    Raises NotSpoken, which names the variable at fault, and whatever the SDK raises.
     """
+    # The first one that is set counts.
     for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
-        if (found := os.environ.get(name) or PROTOCOL) != PROTOCOL:
-            raise ValueError(f"{name} is {found}: only {PROTOCOL} is spoken")
+        found = os.environ.get(name)
+        if found and found != PROTOCOL:
+            raise NotSpoken(f"{name} is not {PROTOCOL}, and nothing else is spoken")
+        if found:
+            break
     _hear_the_sdk()
     provider = TracerProvider(resource=_resource(service), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))

@@ -7,6 +7,7 @@ arguments (invariant I9). There are spans of whole pieces of work (``root``), an
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -26,6 +27,8 @@ from opentelemetry.trace import (
     set_span_in_context,
     use_span,
 )
+
+_LOG = logging.getLogger(__name__)
 
 Attributes = Mapping[str, str | int | bool]
 
@@ -53,16 +56,27 @@ class _Tracing:
 def begin(service: str) -> Callable[[], None]:
     """Export spans from now on if the environment names a collector. The returned function ends that.
 
-    Raises ValueError, which names the variable at fault.
+    Where that cannot be, which is logged, there are none: nobody's money waits for traces, and the variables may come
+    from a webhook of the cluster.
     """
     if not _is_wanted():
-        return lambda: None
+        return _nothing
     # The SDK and protobuf take memory and time to import: only who wants traces pays for them.
-    from escrow_operator.adapters.trace_export import export  # noqa: PLC0415
+    from escrow_operator.adapters.trace_export import NotSpoken, export  # noqa: PLC0415
 
-    tracer, end = export(service)
+    try:
+        tracer, end = export(service)
+    except Exception as error:
+        # What the SDK says may quote a header with a token.
+        why = str(error) if isinstance(error, NotSpoken) else type(error).__name__
+        _LOG.error("there are no traces (environment variables OTEL_…): %s", why)
+        return _nothing
     use(tracer)
     return end
+
+
+def _nothing() -> None:
+    """There is nothing to end."""
 
 
 def use(tracer: Tracer | None) -> None:

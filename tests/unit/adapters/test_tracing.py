@@ -263,5 +263,24 @@ def test_i9_a_token_for_the_collector_is_not_logged(headers: str) -> None:
 @pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"])
 def test_a_protocol_that_is_not_spoken_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "grpc")
-    with pytest.raises(ValueError, match=f"{name} is grpc: only http/protobuf"):
+    with pytest.raises(trace_export.NotSpoken, match=f"{name} is not http/protobuf"):
         trace_export.export("test")
+
+
+def test_the_variable_for_traces_counts_before_the_one_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf")
+    _, end = trace_export.export("test")
+    end()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_SPAN_EVENT_COUNT_LIMIT", CANARY)]
+)
+def test_variables_of_somebody_else_keep_nothing_from_starting(name: str, value: str) -> None:
+    """Webhooks of a cluster add them to every pod."""
+    code = "from escrow_operator.adapters import tracing; tracing.begin('x')(); print(tracing.is_on())"
+    out, err = run(code, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", name: value})
+    assert out.strip() == "False"
+    assert "there are no traces" in err
+    assert CANARY not in err

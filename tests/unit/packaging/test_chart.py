@@ -25,7 +25,7 @@ from unit.packaging.helm import CHART, IMAGE, Object, container, is_gateways, of
 
 POOL_SPEC = {"image": "wallet:1", "daemon": {"address": "monerod:18081", "network": "regtest"}}
 
-NOT_AN_OPTION = {"HOME": "/tmp"}
+NOT_AN_OPTION = {"HOME": "/tmp", "OTEL_SDK_DISABLED": "true"}
 """Variables that are no setting of the operator's."""
 
 
@@ -122,8 +122,10 @@ def test_traces_reach_a_collector_by_the_standard_variables(gateway: bool) -> No
     values: Object = {"enabled": True, "endpoint": "http://collector.monitoring.svc:4318", "ratio": 0.001}
     former = container(render({"tracing": values | {"enabled": False}}), gateway=gateway)["env"]
     assert former == container(render(), gateway=gateway)["env"], "off by default"
+    assert {"name": "OTEL_SDK_DISABLED", "value": "true"} in former
     env = container(render({"tracing": values}), gateway=gateway)["env"]
     own = ["XMR_ESCROW_GATEWAY_TRUST_TRACEPARENT"] if gateway else []
+    assert "OTEL_SDK_DISABLED" not in {entry["name"] for entry in env}
     added = {entry["name"]: entry["value"] for entry in env if entry not in former}
     assert {name: value for name, value in added.items() if name not in own} == {
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector.monitoring.svc:4318",
@@ -144,7 +146,7 @@ def test_headers_for_the_collector_are_in_no_manifest() -> None:
             for entry in container(objects, gateway=gateway)["env"]
             if entry["name"] == "OTEL_EXPORTER_OTLP_HEADERS"
         )
-        assert entry["valueFrom"] == {"secretKeyRef": {"name": "otlp", "key": "h"}}
+        assert entry["valueFrom"] == {"secretKeyRef": {"name": "otlp", "key": "h", "optional": True}}
 
 
 @pytest.mark.parametrize("trusted", [False, True])

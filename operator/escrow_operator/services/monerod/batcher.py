@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from escrow_operator.adapters.monerod import Daemon
+from escrow_operator.adapters.tracing import outside
 from escrow_operator.errors import DaemonError, DaemonProtocolError, DaemonUnreachable
 from escrow_operator.models.monero import ChainFacts, ChainTransaction, DaemonInfo
 
@@ -64,7 +65,9 @@ class ChainBatcher:
             raise ValueError(f"at most {AT_ONCE} at once")
         self._questions.append(question)
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._answer_all())
+            # Of many sessions, and so in no span of the one that asked first.
+            with outside():
+                self._task = asyncio.create_task(self._answer_all())
         return await question.answer
 
     async def close(self) -> None:

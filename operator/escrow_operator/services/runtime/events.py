@@ -10,6 +10,7 @@ from typing import Any
 from escrow_operator.adapters.clock import Clock
 from escrow_operator.adapters.kube import EVENTS, Kube
 from escrow_operator.adapters.kube_errors import KubeError
+from escrow_operator.adapters.tracing import outside
 from escrow_operator.core.conditions import MAX_MESSAGE
 from escrow_operator.models.common import API_VERSION, OPERATOR_NAME, format_time, printable
 from escrow_operator.models.pool import Pool
@@ -80,7 +81,9 @@ class EventRecorder:
             self._meters.events_lost.inc()
             return
         if self._writer is None:
-            self._writer = asyncio.create_task(self._write_all())
+            # For ever, and so in no span of the work that records the first Event.
+            with outside():
+                self._writer = asyncio.create_task(self._write_all())
 
     async def close(self) -> None:
         """Write the Events that still wait, for ``FLUSH_SECONDS`` at most, and stop."""

@@ -209,9 +209,9 @@ class SessionCloser:
 
     async def _close(self, session: Session) -> bool:
         is_stale = self._closer.is_stale(session)
-        await self._budgets.lift(session)
-        self._forget(session)
-        if not session.deleting and (self._store.is_holder(session.uid) or is_stale):
-            # Before its slots go: while it has them, the next operator does it again after a crash.
-            await self._closer.withdraw_endpoints(session)
-        return await self._closer.release(session)
+        async with self._budgets.closing(session):
+            self._forget(session)
+            if not session.deleting and (self._store.is_holder(session.uid) or is_stale):
+                # Before its slots go: while it has them, the next operator does it again after a crash.
+                await self._closer.withdraw_endpoints(session)
+            return await self._closer.release(session)

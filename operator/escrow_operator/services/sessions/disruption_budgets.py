@@ -10,7 +10,10 @@ watch of pods hears, and between rounds nothing that a drain, or an alert on bud
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -26,10 +29,15 @@ from escrow_operator.services.context import Context
 
 _LOG = logging.getLogger(__name__)
 
+ALREADY_EXISTS = "AlreadyExists"
+
 HOUR = timedelta(hours=1).total_seconds()
 LONGEST = timedelta(minutes=30).total_seconds()
-"""For which drains may be refused, of each hour that begins with a round. A party can hold a round without end: it must
-not hold a node."""
+"""For which drains may be refused, of each hour that begins with a round; afterwards they are not for a whole hour. A
+party can hold a round without end: it must not hold a node."""
+
+PATIENCE = 3.0
+"""Seconds for a budget to be made or deleted: the session's own work waits no longer for an admission webhook."""
 
 
 @dataclass(slots=True)
@@ -63,25 +71,44 @@ class DisruptionBudgets:
             held = _Held(now)
             self._memory.put(session.uid, held)
         spent = held.spent + (0.0 if held.since is None else now - held.since)
-        if spent >= LONGEST:
-            await self.lift(session)
-        elif held.since is None:
+        if held.since is None and spent < LONGEST:
             await self._make(session, held)
+        elif held.since is not None and spent >= LONGEST:
+            # The next one is an hour away, wherever in its hour this one began.
+            held.hour = now
+            await self.lift(session)
 
     async def lift(self, session: Session) -> None:
         """Delete the session's budget, if this process knows of one; ``prune`` finds others."""
-        held = self._memory.find(session.uid, _Held)
+        await self._lift(session, self._memory.find(session.uid, _Held))
+
+    @asynccontextmanager
+    async def closing(self, session: Session) -> AsyncIterator[None]:
+        """Around the closing of a session, which forgets what is known of it: its budget goes after its pods."""
+        held, is_lifted = self._memory.find(session.uid, _Held), False
+        try:
+            yield
+            is_lifted = await self._lift(session, held)
+        finally:
+            if held is not None and not is_lifted:
+                # Tried again at the next look.
+                self._memory.put(session.uid, held)
+
+    async def _lift(self, session: Session, held: _Held | None) -> bool:
+        """Whether there is no budget any more, as far as is known."""
         if held is None or held.since is None:
-            return
+            return True
         try:
             if held.uid is not None:
                 namespace, name = session.key.namespace, disruption_budget_name(session.key)
-                await self._kube.delete(DISRUPTION_BUDGETS, namespace, name, uid=held.uid)
-        except KubeError as error:
+                async with asyncio.timeout(PATIENCE):
+                    await self._kube.delete(DISRUPTION_BUDGETS, namespace, name, uid=held.uid)
+        except (KubeError, TimeoutError) as error:
             _LOG.warning("drains still wait for session %s: %s", session.key, error)
-            return
+            return False
         held.spent += self._clock.monotonic() - held.since
         held.since = held.uid = None
+        return True
 
     async def prune(self, namespace: str | None) -> None:
         """Delete the budgets of a namespace (None: of the cluster) whose sessions do not sign: a crash left them.
@@ -104,11 +131,19 @@ class DisruptionBudgets:
             # Those of sessions that are gone are collected as garbage.
             return
         if not self._is_signing(session):
-            await self._kube.delete(DISRUPTION_BUDGETS, meta["namespace"], meta["name"], uid=meta["uid"])
-        elif self._memory.find(session.uid, _Held) is None:
+            try:
+                await self._kube.delete(DISRUPTION_BUDGETS, meta["namespace"], meta["name"], uid=meta["uid"])
+            except UnavailableError:
+                raise
+            except KubeError as error:
+                _LOG.warning("drains still wait for session %s: %s", session.key, error)
+            return
+        held = self._memory.find(session.uid, _Held)
+        if held is None:
             held = _Held(self._clock.monotonic())
             self._memory.put(session.uid, held)
-            self._note(held, body)
+        if held.uid is None:
+            self._found(held, body)
 
     def _is_signing(self, session: Session) -> bool:
         open_now = session.phase in OPEN_PHASES and not session.deleting
@@ -117,22 +152,29 @@ class DisruptionBudgets:
     async def _make(self, session: Session, held: _Held) -> None:
         body: dict[str, Any] | None
         try:
-            try:
-                body = await self._kube.create(DISRUPTION_BUDGETS, session.key.namespace, disruption_budget(session))
-            except ConflictError:
-                body = await self._find(session)
-        except UnavailableError:
+            async with asyncio.timeout(PATIENCE):
+                try:
+                    body = await self._kube.create(
+                        DISRUPTION_BUDGETS, session.key.namespace, disruption_budget(session)
+                    )
+                    held.uid = body["metadata"]["uid"]
+                except ConflictError as error:
+                    if error.reason != ALREADY_EXISTS:
+                        # A quota's count was changed by somebody else at this moment.
+                        return
+                    body = await self._find(session)
+                    if body is not None:
+                        self._found(held, body)
+        except (UnavailableError, TimeoutError):
             # The next look tries again.
             return
         except KubeError as error:
             _LOG.warning("pods of session %s can be evicted while it signs: %s", session.key, error)
-            body = None
-        held.since = self._clock.monotonic()
-        if body is not None:
-            self._note(held, body)
+        if held.since is None:
+            held.since = self._clock.monotonic()
 
-    def _note(self, held: _Held, body: dict[str, Any]) -> None:
-        """Remember a budget; one that a former operator made has held for a while."""
+    def _found(self, held: _Held, body: dict[str, Any]) -> None:
+        """Remember a budget that a former operator made, and that has held for a while."""
         age = (self._clock.now() - parse_time(body["metadata"]["creationTimestamp"])).total_seconds()
         held.uid = body["metadata"]["uid"]
         held.since = self._clock.monotonic() - max(0.0, age)

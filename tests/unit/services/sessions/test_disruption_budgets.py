@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from escrow_operator.adapters.kube import DISRUPTION_BUDGETS, SESSIONS
-from escrow_operator.adapters.kube_errors import KubeError, UnavailableError
+from escrow_operator.adapters.kube_errors import ConflictError, KubeError, UnavailableError
 from escrow_operator.core.manifests.common import BASE_LABELS, disruption_budget_name
 from escrow_operator.core.signing import ROUND, Round, write_rounds
 from escrow_operator.models.common import Label, Role
@@ -109,6 +110,51 @@ async def test_no_party_holds_a_node_for_ever() -> None:
     assert await bench.sign_for(HOUR) == LONGEST
     assert not bench.is_held
     assert await bench.sign_for(HOUR) == LONGEST, "who signs later is kept again"
+
+
+async def test_nor_over_the_end_of_an_hour() -> None:
+    bench = Bench()
+    bench.sign()
+    assert await bench.look()
+    bench.put()
+    bench.clock.seconds += HOUR / 2
+    assert not await bench.look()
+    longest = unbroken = 0.0
+    for _ in range(int(2 * HOUR / LOOK)):
+        unbroken = (await bench.sign_for(LOOK)) and unbroken + LOOK
+        longest = max(longest, unbroken)
+    assert longest <= LONGEST
+
+
+async def test_a_clock_that_is_ahead_of_the_api_servers_ends_no_round() -> None:
+    bench = Bench()
+    bench.kube.server._now = lambda: bench.clock.now() - timedelta(hours=3)
+    bench.sign()
+    assert await bench.look()
+    assert await bench.look()
+
+
+async def test_what_could_not_be_lifted_at_the_end_of_a_session_is_not_forgotten() -> None:
+    bench = Bench()
+    bench.sign()
+    assert await bench.look()
+    bench.kube.refuses[None] = UnavailableError(0, "Unavailable", "away")
+    async with bench.budgets.closing(bench.session):
+        bench.ctx.memory.clear(bench.session.uid)
+    bench.kube.refuses.clear()
+    async with bench.budgets.closing(bench.session):
+        bench.ctx.memory.clear(bench.session.uid)
+    assert not bench.is_held
+
+
+async def test_a_quota_that_changes_at_that_moment_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    bench.sign()
+    refused = ConflictError(409, "Conflict", "Operation cannot be fulfilled on resourcequotas")
+    with monkeypatch.context() as patch:
+        patch.setitem(bench.kube.refuses, None, refused)
+        assert not await bench.look()
+    assert await bench.look()
 
 
 async def test_short_rounds_add_up() -> None:
