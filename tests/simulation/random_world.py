@@ -150,12 +150,6 @@ class RandomWorld(RuleBasedStateMachine):
             await self.world.until(lambda: self.world.session(name) is None, what="it to be gone", within=60.0)
             self.world.apply(name)
 
-    @may(name=names, wanted=st.booleans())
-    async def suspend(self, name: str, wanted: bool) -> None:
-        """Have it closed, or open again."""
-        if self.world.session(name):
-            self.world.apply(name, suspend=wanted)
-
     @may(name=names, text=st.sampled_from((None, None, FAR_FUTURE)))
     async def touch(self, name: str, text: str | None) -> None:
         """Use it, by a clock that is right or not."""

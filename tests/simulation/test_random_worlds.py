@@ -13,8 +13,8 @@ SEEDS = range(4)
 WORLDS = 30
 """For each seed."""
 
-MOST = 60
-"""For each seed, until a defect is found."""
+MOST = 100
+"""Within which a defect is found."""
 
 FOUND = (
     # Those that random worlds come upon soon, whichever way a change of the code turns them; stories find all.
@@ -34,10 +34,6 @@ def test_no_invariant_is_violated(pool: Executor) -> None:
 
 @pytest.mark.parametrize("defect", FOUND, ids=lambda defect: defect.replace(" ", "-"))
 def test_a_defect_is_found(defect: str, pool: Executor) -> None:
-    # From several seeds: a rule that is added takes worlds from the others.
-    for seed in SEEDS:
-        wrong = pool.submit(play_at_random, seed, MOST, shrink=False, defect=defect).result()
-        if wrong is not None:
-            assert "AssertionError: I" in wrong
-            return
-    raise AssertionError("no world showed it")
+    wrong = pool.submit(play_at_random, 0, MOST, shrink=False, defect=defect).result()
+    assert wrong is not None
+    assert "AssertionError: I" in wrong
