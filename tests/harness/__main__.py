@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from testbed import progress
+from testbed import browser, progress
 from testbed.errors import ToolingError
 
 from .world import bring_up
@@ -14,6 +14,8 @@ from .world import bring_up
 async def main() -> None:
     """Minutes when nothing is there yet. Raises ToolingError."""
     async with bring_up():
+        # A test that looks at the page has no time for the installation of a browser.
+        await asyncio.to_thread(browser.executable)
         progress.say("the test cluster is up")
 
 

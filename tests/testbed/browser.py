@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import sys
@@ -34,7 +35,8 @@ async def chromium() -> AsyncIterator[Browser]:
     # Its sandbox needs an unprivileged user; the pages are this project's own.
     args = ["--no-sandbox"] if os.geteuid() == 0 else []
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=executable(), args=args)
+        path = await asyncio.to_thread(executable)
+        browser = await playwright.chromium.launch(executable_path=path, args=args)
         try:
             yield browser
         finally:
