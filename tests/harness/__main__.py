@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
 
 from testbed import browser, progress
+from testbed.engine import install_debian_packages, may_install
 from testbed.errors import ToolingError
 
 from .world import bring_up
@@ -14,8 +16,11 @@ from .world import bring_up
 async def main() -> None:
     """Minutes when nothing is there yet. Raises ToolingError."""
     async with bring_up():
-        # A test that looks at the page has no time for the installation of a browser.
+        # Tests have no time for installations: of a browser for the page, of what the documentation's commands use.
         await asyncio.to_thread(browser.executable)
+        lacking = [name for name in ("curl", "jq") if shutil.which(name) is None]
+        if lacking and may_install():
+            await asyncio.to_thread(install_debian_packages, lacking, f"installing {', '.join(lacking)}")
         progress.say("the test cluster is up")
 
 

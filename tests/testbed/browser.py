@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from playwright.async_api import Browser, async_playwright
 
 from testbed import progress
-from testbed.engine import install_debian_packages
+from testbed.engine import install_debian_packages, may_install
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 
@@ -22,7 +22,7 @@ def executable() -> str | None:
     found = next((path for name in _NAMES if (path := shutil.which(name))), None)
     if found is not None:
         return found
-    if shutil.which("apt-get") and os.geteuid() == 0:
+    if may_install():
         install_debian_packages(["chromium"], "installing Chromium")
         return shutil.which("chromium")
     progress.run_logged([sys.executable, "-m", "playwright", "install", "chromium"], "fetching Chromium", timeout=600)

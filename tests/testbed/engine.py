@@ -140,9 +140,14 @@ def _answers(binary: str, env: Mapping[str, str]) -> bool:
     return done.returncode == 0 and "Cannot connect" not in done.stdout + done.stderr
 
 
+def may_install() -> bool:
+    """Whether Debian packages can be installed here: on Debian, as root."""
+    return shutil.which("apt-get") is not None and os.geteuid() == 0
+
+
 def install_debian_packages(packages: Sequence[str], title: str) -> None:
     """Install Debian packages, or say exactly what the person has to do instead."""
-    if shutil.which("apt-get") is None or os.geteuid() != 0:
+    if not may_install():
         names = " ".join(packages)
         raise ToolingError(
             "no container engine answers, and the tooling cannot install one here (not Debian, or not root)",
