@@ -10,8 +10,8 @@ import pytest
 from simulation.random_play import play_at_random
 
 SEEDS = range(4)
-WORLDS = 30
-"""For each seed."""
+WORLDS = 15
+"""For each seed: four minutes of two cores. `make soak` plays more."""
 
 MOST = 100
 """Within which a defect is found."""
