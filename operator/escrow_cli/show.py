@@ -68,7 +68,7 @@ def span(seconds: float) -> str:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[RenderableType]]) -> Table:
     """A table without frames, as kubectl's."""
-    found = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    found = Table(*columns, box=None, pad_edge=False, header_style="bold", show_header=any(columns))
     for row in rows:
         found.add_row(*row)
     return found
