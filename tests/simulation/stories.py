@@ -11,7 +11,7 @@ from escrow_operator.core.manifests.common import RPC_PORT
 from .network import Trouble
 from .operations import OPERATIONS
 from .preparing import PREPARING
-from .story import ACTIVE, COMPLETED, EXPIRED, SUSPENDED, Story, active, create, gone
+from .story import ACTIVE, COMPLETED, EXPIRED, SUSPENDED, Story, active, blocked, create, gone
 from .world import World
 
 
@@ -92,9 +92,8 @@ async def suspend_by_spec(world: World) -> None:
     """Its owner wants the wallets closed, whatever is used, and open again later."""
     address = world.status("trade")["address"]
     world.apply("trade", suspend=True)
-    await world.until(
-        lambda: world.phase("trade") == SUSPENDED and not world.pods_of("trade"), what="trade to have closed"
-    )
+    await blocked(world, "trade", "SuspendedBySpec")
+    assert not world.pods_of("trade"), "it says so before its pods have ended"
     world.touch("trade")
     await asyncio.sleep(60)
     assert (world.phase("trade"), world.reason("trade", "Ready")) == (SUSPENDED, "SuspendedBySpec")

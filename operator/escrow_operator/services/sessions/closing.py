@@ -175,8 +175,10 @@ class SessionCloser:
             session = await self._status.report(session, Report(session.phase, ()))
         is_closed = await self._close(session)
         if by_spec:
-            # Whoever suspends a session goes on to copy its files: they are not told before the wallets are stored.
-            await self._status.report(session, Report(session.phase, suspended_by_spec(is_closed=is_closed)))
+            # Whoever suspends a session goes on to copy its files: they are not told before its pods have ended. Their
+            # end is an event of the session, which is looked at again then.
+            ended = is_closed and not self._store.is_holder(session.uid)
+            session = await self._status.report(session, Report(session.phase, suspended_by_spec(is_closed=ended)))
         if not is_closed:
             return RETRY_SECONDS
         if session.phase is Phase.EVICTED:
