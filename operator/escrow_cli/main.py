@@ -19,6 +19,7 @@ from escrow_cli.errors import CliError, Exit
 from escrow_cli.shared import Form, Name, Within, read_file, shared
 from escrow_cli.show import Output, ago, clean, emit, session_details, sessions_table, table
 from escrow_cli.waiting import until_ready
+from escrow_operator.models.session import need_of_a_look
 
 app = typer.Typer(
     name="kubectl-escrow",
@@ -35,9 +36,6 @@ app.add_typer(backup_app, name="backup")
 for command in (changes.touch, changes.suspend, changes.resume, changes.close, calls.call):
     app.command()(command)
 app.command("page")(calls.show_page)
-
-ORDER = ("Failed", "Pending", "Opening", "Settling", "Active")
-"""Phases that need eyes come first."""
 
 
 @app.callback()
@@ -207,9 +205,9 @@ def run() -> None:
 
 def _sorted(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     def rank(body: dict[str, Any]) -> tuple[int, str, str]:
-        phase = (body.get("status") or {}).get("phase", "Pending")
         meta = body["metadata"]
-        return ORDER.index(phase) if phase in ORDER else len(ORDER), meta["namespace"], meta["name"]
+        phase = (body.get("status") or {}).get("phase", "Pending")
+        return need_of_a_look(phase), meta["namespace"], meta["name"]
 
     return sorted(found, key=rank)
 

@@ -13,7 +13,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from escrow_operator.models.common import ROLES, parse_time, printable
+from escrow_operator.models.common import ROLES, find_condition, parse_time, printable
 
 Body = dict[str, Any]
 
@@ -42,7 +42,7 @@ def emit(console: Console, output: Output, found: Any, text: RenderableType) -> 
 
 def condition(body: Body, kind: str) -> Body:
     """A condition of an object; empty without it."""
-    return next((c for c in (body.get("status") or {}).get("conditions") or () if c["type"] == kind), {})
+    return find_condition(body.get("status"), kind) or {}
 
 
 def clean(found: Any) -> str:

@@ -31,7 +31,7 @@ from escrow_gateway.pools import Pools
 from escrow_gateway.problems import Kind, Problem
 from escrow_gateway.requests import length_of, patience_of, read_body
 from escrow_gateway.rounds import EXPORTS, SUBMITS, Rounds
-from escrow_gateway.sessions import OpenWallet, Sessions, must_be_useful
+from escrow_gateway.sessions import OpenWallet, Sessions
 from escrow_gateway.settings import Settings
 from escrow_gateway.wallets import NotSent, Wallets
 from escrow_operator.adapters.kube import urgently
@@ -108,9 +108,6 @@ class Gateway:
             wanted = _Wanted(key, role, patience_of(request, self._settings.longest_wait.total_seconds()))
             with ExitStack() as place:
                 place.enter_context(self.places.wallet((key, role), user.name))
-                if call.method in EXPORTS:
-                    # A round is noted on the session: not for one that will not answer.
-                    must_be_useful(await self._sessions.read(key))
                 has_begun = call.method in EXPORTS and await self._rounds.begin(key, role, user.name)
                 succeeded = False
                 try:

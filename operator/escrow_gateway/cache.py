@@ -37,6 +37,11 @@ class Recent(Generic[K, V]):
         # A caller that goes away takes the answer from nobody else.
         return await asyncio.shield(coming)
 
+    def last(self, key: K) -> V | None:
+        """The value that is kept, however old it is; None without one."""
+        known = self._values.get(key)
+        return None if known is None else known[1]
+
     def fresh(self, key: K) -> bool:
         """Whether a value is kept that would be used again."""
         known = self._values.get(key)

@@ -11,7 +11,7 @@ from escrow_gateway.sessions import Sessions, away, not_found
 from escrow_operator.adapters.json_rpc import count_values
 from escrow_operator.adapters.kube import SESSIONS, Kube
 from escrow_operator.adapters.kube_errors import ConflictError, KubeError, NotFoundError, UnavailableError
-from escrow_operator.models.common import GROUP, ROLES, VERSION, is_name, printable
+from escrow_operator.models.common import GROUP, ROLES, VERSION, find_condition, is_name, printable
 from escrow_operator.models.session import SessionKey
 
 CREATED_BY = f"{GROUP}/created-by"
@@ -127,7 +127,7 @@ def shown(body: Mapping[str, Any]) -> dict[str, Any]:
     """What callers who may get a session are told of it; the rest is in kubectl."""
     meta, status = body["metadata"], body.get("status") or {}
     key = SessionKey(meta["namespace"], meta["name"])
-    ready: Mapping[str, Any] = next((c for c in status.get("conditions") or () if c["type"] == "Ready"), {})
+    ready = find_condition(status, "Ready") or {}
     return {
         "namespace": key.namespace,
         "name": key.name,

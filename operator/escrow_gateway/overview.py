@@ -16,8 +16,8 @@ from escrow_gateway.problems import Kind, Problem
 from escrow_gateway.sessions import away, not_found
 from escrow_operator.adapters.kube import EVENTS, POOLS, SESSIONS, Kube, Resource
 from escrow_operator.adapters.kube_errors import KubeError, NotFoundError
-from escrow_operator.models.common import is_name, parse_time, printable
-from escrow_operator.models.session import SessionKey
+from escrow_operator.models.common import find_condition, is_name, parse_time, printable
+from escrow_operator.models.session import SessionKey, need_of_a_look
 
 Body = Mapping[str, Any]
 
@@ -47,12 +47,14 @@ MOST_EVENTS = 200
 
 LONGEST_TEXT = 500
 
-PHASES = ("Failed", "Pending", "Opening", "Settling", "Active")
-"""Those that need a look come first."""
+
+def entity_tag(data: bytes) -> str:
+    """The tag of an answer (RFC 9110): who has it already is sent nothing."""
+    return f'"{hashlib.sha256(data).hexdigest()[:32]}"'
 
 
 class Told(NamedTuple):
-    """An answer as JSON, its entity tag (RFC 9110: who has it is sent nothing), and the seconds it took to make."""
+    """An answer as JSON, its entity tag, and the seconds it took to make."""
 
     data: bytes
     tag: str
@@ -76,7 +78,6 @@ class Overview:
         self._kube, self._clock = kube, clock
         self._places = asyncio.Semaphore(AT_ONCE)
         self._lists: Recent[tuple[str, str | None, str], Told] = Recent(CACHED, FRESH_SECONDS, clock)
-        self._took: Recent[tuple[str, str | None, str], float] = Recent(CACHED, math.inf, clock)
 
     async def sessions(self, namespace: str | None) -> Told:
         """``{"items": [...], "more": bool}``: sessions, those that need a look first."""
@@ -103,12 +104,9 @@ class Overview:
         if namespace is not None and not is_name(namespace):
             raise _not_served(namespace)
         key = (shown.resource.plural, namespace, name)
-        took = await self._took.get(key, _never)
-        found = await self._lists.get(
-            key, lambda: self._fetch(shown, namespace, name), within=max(FRESH_SECONDS, REST * took)
-        )
-        self._took.put(key, found.seconds)
-        return found
+        former = self._lists.last(key)
+        within = max(FRESH_SECONDS, REST * former.seconds) if former else FRESH_SECONDS
+        return await self._lists.get(key, lambda: self._fetch(shown, namespace, name), within=within)
 
     async def _fetch(self, shown: _Shown, namespace: str | None, name: str) -> Told:
         try:
@@ -126,7 +124,7 @@ class Overview:
         if shown.is_reversed:
             found.reverse()
         data = json.dumps({"items": found, "more": number > len(found)}).encode()
-        return Told(data, f'"{hashlib.sha256(data).hexdigest()[:32]}"', self._clock() - begun)
+        return Told(data, entity_tag(data), self._clock() - begun)
 
     async def _read(self, shown: _Shown, namespace: str | None, name: str) -> tuple[list[dict[str, Any]], int]:
         """The objects to show, and how many there are. Of all others nothing is kept."""
@@ -140,14 +138,8 @@ class Overview:
         return found, number
 
 
-async def _never() -> float:
-    return 0.0
-
-
 def _need(session: dict[str, Any]) -> tuple[bool, int, str, str]:
-    phase = session["phase"]
-    rank = PHASES.index(phase) if phase in PHASES else len(PHASES)
-    return not session["moneyMovedAt"], rank, session["namespace"], session["name"]
+    return not session["moneyMovedAt"], need_of_a_look(session["phase"]), session["namespace"], session["name"]
 
 
 def _trouble(pool: dict[str, Any]) -> tuple[bool, str, str]:
@@ -171,7 +163,7 @@ def _not_served(namespace: str | None) -> Problem:
 
 def _session(body: Body) -> dict[str, Any]:
     status, spec, meta = body.get("status") or {}, body["spec"], body["metadata"]
-    ready, funded = condition(body, "Ready"), condition(body, "Funded")
+    ready, funded = find_condition(status, "Ready") or {}, find_condition(status, "Funded") or {}
     return {
         "namespace": meta["namespace"],
         "name": meta["name"],
@@ -193,7 +185,7 @@ def _session(body: Body) -> dict[str, Any]:
 
 def _pool(body: Body) -> dict[str, Any]:
     status, meta = body.get("status") or {}, body["metadata"]
-    ready, summary = condition(body, "Ready"), status.get("summary") or {}
+    ready, summary = find_condition(status, "Ready") or {}, status.get("summary") or {}
     return {
         "namespace": meta["namespace"],
         "name": meta["name"],
@@ -217,12 +209,6 @@ def _event(body: Body) -> dict[str, Any]:
         "message": _text(body.get("message")),
         "of": (body.get("involvedObject") or {}).get("uid"),
     }
-
-
-def condition(body: Body, kind: str) -> Body:
-    """A condition of an object; empty without it."""
-    found = (body.get("status") or {}).get("conditions") or ()
-    return next((one for one in found if one.get("type") == kind), {})
 
 
 def _text(found: Any) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.resources import files
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,7 +12,7 @@ from starlette.routing import Route
 from escrow_gateway.audit import Record
 from escrow_gateway.identity import CORE, Identities, Right, User
 from escrow_gateway.limits import Places
-from escrow_gateway.overview import Overview, Told
+from escrow_gateway.overview import Overview, Told, entity_tag
 from escrow_operator.models.session import SessionKey
 
 FILES = {
@@ -40,6 +38,8 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
+
+LIST_HEADERS = {name: HEADERS[name] for name in ("cache-control", "x-content-type-options")}
 
 LISTS = "/v1/{plural}", "/v1/namespaces/{namespace}/{plural}"
 
@@ -88,22 +88,25 @@ class Page:
         with self._places.caller(user.name):
             await self._identities.must_be_allowed(user, right)
             told = await tell()
-        headers = {"cache-control": "no-cache", "etag": told.tag, "x-content-type-options": "nosniff"}
-        if request.headers.get("if-none-match") == told.tag:
-            return Response(status_code=304, headers=headers)
-        return Response(told.data, headers=headers, media_type="application/json")
+        return _unless_known(request, told.data, told.tag, LIST_HEADERS, "application/json")
 
 
 def _file(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]]:
     data = (files("escrow_gateway") / "static" / name).read_bytes()
-    headers: dict[str, Any] = {**HEADERS, "etag": f'"{hashlib.sha256(data).hexdigest()[:32]}"'}
+    tag = entity_tag(data)
 
     async def serve(request: Request) -> Response:
-        if request.headers.get("if-none-match") == headers["etag"]:
-            return Response(status_code=304, headers=headers)
-        return Response(data, headers=headers, media_type=media_type)
+        return _unless_known(request, data, tag, HEADERS, media_type)
 
     return serve
+
+
+def _unless_known(request: Request, data: bytes, tag: str, headers: Mapping[str, str], media_type: str) -> Response:
+    """The data, or nothing for who has it already."""
+    told = {**headers, "etag": tag}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=told)
+    return Response(data, headers=told, media_type=media_type)
 
 
 def _namespace(request: Request) -> str | None:

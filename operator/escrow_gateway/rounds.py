@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from escrow_gateway.background import Background
 from escrow_gateway.problems import Kind, Problem
-from escrow_gateway.sessions import Sessions, away
+from escrow_gateway.sessions import Sessions, away, must_be_useful
 from escrow_operator.adapters.kube_errors import ConflictError, KubeError, NotFoundError
 from escrow_operator.core.signing import LONGEST_NAME, ROUND, Round, is_exchanging, read_rounds, write_rounds
 from escrow_operator.models.common import Label, Role, printable
@@ -43,12 +43,15 @@ class Rounds:
     async def begin(self, key: SessionKey, role: Role, user: str) -> bool:
         """Note that a user exports; returns whether a round began with it.
 
-        Raises Problem while another's round is under way, or the operator exchanges.
+        Raises Problem while another's round is under way, or the operator exchanges, and for a session whose wallets
+        will not open.
         """
         user = user[:LONGEST_NAME]
         for _ in range(TRIES):
             # Of this moment: the write below fails if it is not.
             session = await self._sessions.read(key, within=0.0)
+            # Nothing is noted on one that will not answer.
+            must_be_useful(session)
             now = datetime.now(UTC)
             rounds = read_rounds(session.signing, now=now)
             held = rounds.get(role)

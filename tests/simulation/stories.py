@@ -51,13 +51,18 @@ async def delete_while_it_opens(world: World) -> None:
     await gone(world, "trade")
 
 
-async def pay_and_settle(world: World) -> None:
-    """A trade from its first payment to its payout."""
+async def settling(world: World) -> None:
+    """A trade that is paid, and whose payout is on its way."""
     world.pay("trade", "0.35", confirmations=10)
     await world.until(lambda: world.is_true("trade", "Funded"), what="trade to be Funded")
     txid = world.pay_out("trade", confirmations=1)
     world.apply("trade", settlement={"outcome": "Release", "txid": txid})
     await world.until(lambda: world.phase("trade") == "Settling", what="trade to be Settling")
+
+
+async def pay_and_settle(world: World) -> None:
+    """A trade from its first payment to its payout."""
+    await settling(world)
     world.chain.mine(12)
     await world.until(lambda: world.phase("trade") == COMPLETED, what="trade to be Completed")
 
@@ -126,12 +131,8 @@ async def suspend_with_money_on_its_way(world: World) -> None:
 
 
 async def suspend_while_it_settles(world: World) -> None:
-    """The payout is followed when the wallets are open again; it cannot be changed for another one meanwhile."""
-    world.pay("trade", "0.35", confirmations=10)
-    await world.until(lambda: world.is_true("trade", "Funded"), what="trade to be Funded")
-    txid = world.pay_out("trade", confirmations=1)
-    world.apply("trade", settlement={"outcome": "Release", "txid": txid})
-    await world.until(lambda: world.phase("trade") == "Settling", what="trade to be Settling")
+    """The payout is followed when the wallets are open again."""
+    await settling(world)
     world.apply("trade", suspend=True)
     await world.until(lambda: world.phase("trade") == SUSPENDED, what="trade to be Suspended")
     world.chain.mine(12)

@@ -1,9 +1,7 @@
-// Pools and sessions of a namespace, or of all: those that need eyes first.
+// Pools and sessions of a namespace, or of all: in the order of the gateway: those that need a look first.
 
 import { get, under } from "./api.js";
 import { badge, make, moment, table } from "./dom.js";
-
-const ORDER = ["Failed", "Pending", "Opening", "Settling", "Active"];
 
 const filters = { text: "", only: "all" };
 
@@ -25,7 +23,7 @@ export function title(route) {
 
 export function view(route, found, again) {
   const all = found.sessions.items;
-  const shown = all.filter(isWanted).sort((a, b) => rank(a) - rank(b));
+  const shown = all.filter(isWanted);
   const waiting = all.filter(needsEyes).length;
   return [
     make("h1", {}, title(route)),
@@ -96,11 +94,6 @@ function isWanted(one) {
 
 function needsEyes(one) {
   return one.ready !== "True" || one.phase === "Failed" || Boolean(one.moneyMovedAt);
-}
-
-function rank(one) {
-  const at = ORDER.indexOf(one.phase);
-  return (one.moneyMovedAt ? -10 : 0) + (at < 0 ? ORDER.length : at);
 }
 
 function sessions(shown, number, route) {

@@ -22,8 +22,17 @@ from escrow_operator.models.session import CLOSED_PHASES, OPEN_PHASES, Phase, Se
 NOT_WATCHED = "NotWatched"
 """The reason of conditions that are not watched while the wallets are closed."""
 
+CLOSING = "Closing"
+"""The reason of a session that waits for its pods to end."""
+CLOSING_TEXT = "Waiting for a pod to store its wallet and end."
+
 SUSPENDED_BY_SPEC = "SuspendedBySpec"
 """The reason of a session that is closed because spec.suspend is true: only a change of the spec opens it again."""
+SUSPENDED_BY_SPEC_TEXT = (
+    "spec.suspend is true. The wallets were closed; their files and Secrets are kept. Set it to false to open them"
+    " again: a touch does not."
+)
+SUSPENDING_TEXT = f"spec.suspend is true. {CLOSING_TEXT}"
 
 AT_REST = CLOSED_PHASES - {Phase.EVICTED}
 """Phases of a session that is to stay closed until it is used again. An evicted session is about to be deleted."""
@@ -45,6 +54,15 @@ def health(phase: Phase, reason: str, message: str, *, wallets_open: bool | None
     elif not ready:
         conditions.append(Condition(RECONCILING, True, reason, message))
     return tuple(conditions)
+
+
+def suspended_by_spec(*, is_closed: bool) -> tuple[Condition, ...]:
+    """The conditions of a session whose spec.suspend is true: its pods have ended, or not yet."""
+    if is_closed:
+        return health(Phase.SUSPENDED, SUSPENDED_BY_SPEC, SUSPENDED_BY_SPEC_TEXT)
+    # WalletsOpen says why from the beginning: by that this is told from other ends.
+    why = Condition(WALLETS_OPEN, False, SUSPENDED_BY_SPEC, SUSPENDING_TEXT)
+    return tuple(why if one.type == WALLETS_OPEN else one for one in health(Phase.PENDING, CLOSING, SUSPENDING_TEXT))
 
 
 def is_suspended_by_spec(session: Session) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -172,6 +173,12 @@ class Finalizers(NamedTuple):
         return {"op": "add", "path": "/metadata/finalizers", "value": [name]}
 
 
+def find_condition(status: Mapping[str, Any] | None, kind: str) -> dict[str, Any] | None:
+    """The condition of a type in an object's status, or None."""
+    found: list[dict[str, Any]] = (status or {}).get("conditions") or []
+    return next((condition for condition in found if condition["type"] == kind), None)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiObject:
     """The fields that the operator reads of both its custom resources."""
@@ -184,11 +191,7 @@ class ApiObject:
 
     def condition(self, kind: str) -> dict[str, Any] | None:
         """The condition of a type as last written, or None."""
-        for condition in self.status.get("conditions") or ():
-            if condition["type"] == kind:
-                found: dict[str, Any] = condition
-                return found
-        return None
+        return find_condition(self.status, kind)
 
 
 def head(body: dict[str, Any]) -> dict[str, Any]:

@@ -69,6 +69,14 @@ RESUMABLE_PHASES = frozenset({Phase.EXPIRED, Phase.EVICTED, Phase.SUSPENDED})
 """The session is closed until it is used again; an evicted session is about to be deleted unless that happens."""
 
 
+_NEED = (Phase.FAILED, Phase.PENDING, Phase.OPENING, Phase.SETTLING, Phase.ACTIVE)
+
+
+def need_of_a_look(phase: str) -> int:
+    """The rank of a phase, as a status has it, in lists for people: what needs somebody comes first."""
+    return next((rank for rank, one in enumerate(_NEED) if one == phase), len(_NEED))
+
+
 class FundingState(StrEnum):
     """How far the payment into the escrow is."""
 

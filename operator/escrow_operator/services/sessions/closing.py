@@ -6,11 +6,18 @@ from typing import Any
 
 from escrow_operator.adapters.kube import SESSIONS
 from escrow_operator.core.backoff import failed_again, is_to_be_tried, look_again_after
-from escrow_operator.core.conditions import RECONCILING, Condition
+from escrow_operator.core.conditions import Condition
 from escrow_operator.core.expiry import is_edited, is_too_old, is_wanted_again, last_use
-from escrow_operator.core.health import SUSPENDED_BY_SPEC, health, is_suspended_by_spec, unwatched
+from escrow_operator.core.health import (
+    CLOSING,
+    CLOSING_TEXT,
+    health,
+    is_suspended_by_spec,
+    suspended_by_spec,
+    unwatched,
+)
 from escrow_operator.core.protection import may_hold_money
-from escrow_operator.core.report import READY, WALLETS_OPEN, Report
+from escrow_operator.core.report import Report
 from escrow_operator.models.common import format_time
 from escrow_operator.models.session import RESUMABLE_PHASES, Phase, Session
 from escrow_operator.services.context import Context
@@ -38,30 +45,11 @@ SUSPENDED_TEXT = (
     "Evicted at the cap (sessions.maxActive) for another session, as the least recently used one. Its wallets were"
     " closed; a touch or a change of its spec opens them again."
 )
-SUSPENDED_BY_SPEC_TEXT = (
-    "spec.suspend is true. The wallets were closed; their files and Secrets are kept. Set it to false to open them"
-    " again: a touch does not."
-)
-SUSPENDING_TEXT = "spec.suspend is true. Waiting for a pod to store its wallet and end."
 SETTLED_TEXT = "The payout is final. The wallets were closed; their files and Secrets are kept."
 
 
-CLOSING = "Closing"
-"""The reason for not being Ready while a pod stores its wallet."""
-
 CLOSED: dict[str, Any] = {"opening": None, "wallets": None, "expiresAt": None, "openedAt": None}
 """Status fields that a closed session does not have."""
-
-
-def suspended_by_spec(*, is_closed: bool) -> tuple[Condition, ...]:
-    """The conditions of a session whose spec.suspend is true, which does not hold wallets any more, or still does."""
-    if is_closed:
-        return health(Phase.SUSPENDED, SUSPENDED_BY_SPEC, SUSPENDED_BY_SPEC_TEXT)
-    return (
-        Condition(READY, False, CLOSING, SUSPENDING_TEXT),
-        Condition(WALLETS_OPEN, False, SUSPENDED_BY_SPEC, SUSPENDING_TEXT),
-        Condition(RECONCILING, True, CLOSING, SUSPENDING_TEXT),
-    )
 
 
 class SessionCloser:
@@ -194,8 +182,7 @@ class SessionCloser:
             self._forget(session)
             return None
         if not await self._close(session):
-            text = "Waiting for a pod to store its wallet and end."
-            closing = (*health(Phase.PENDING, CLOSING, text), *unwatched(session))
+            closing = (*health(Phase.PENDING, CLOSING, CLOSING_TEXT), *unwatched(session))
             await self._status.report(session, Report(session.phase, closing))
             return RETRY_SECONDS
         self._events.record(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -18,12 +18,14 @@ Act = Callable[[World], Awaitable[None]]
 CONNECTIONS = {f"trade-{role}-rpc" for role in ROLES}
 
 
-async def active(monkeypatch: pytest.MonkeyPatch, **sessions: object) -> World:
+async def active(
+    monkeypatch: pytest.MonkeyPatch, *, spec: Mapping[str, Any] | None = None, **sessions: object
+) -> World:
     """A world with one session, which is Active."""
     world = World(monkeypatch, **sessions)
     await world.start()
     world.warm()
-    world.apply()
+    world.apply(**(spec or {}))
     assert (await world.settle())["phase"] == "Active"
     return world
 
@@ -141,11 +143,7 @@ async def test_p12_a_touch_of_before_the_end_does_not_bring_it_back(monkeypatch:
 
 
 async def test_max_age_is_over_for_who_touches_too_and_the_change_is_observed(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(monkeypatch)
-    await world.start()
-    world.warm()
-    world.apply(maxAge="2h")
-    await world.settle()
+    world = await active(monkeypatch, spec={"maxAge": "2h"})
     await expired(world)
     world.warm()
     world.touch()
@@ -201,11 +199,7 @@ async def test_an_expired_one_that_is_suspended_says_so(monkeypatch: pytest.Monk
 
 
 async def test_one_whose_max_age_is_over_when_it_may_open_again_says_that(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(monkeypatch)
-    await world.start()
-    world.warm()
-    world.apply(maxAge="2h")
-    await world.settle()
+    world = await active(monkeypatch, spec={"maxAge": "2h"})
     await suspended(world)
     world.clock.seconds += 3 * 3600
     world.apply(maxAge="2h", suspend=False)
@@ -216,11 +210,7 @@ async def test_one_whose_max_age_is_over_when_it_may_open_again_says_that(monkey
 async def test_one_that_was_suspended_with_money_under_way_opens_again_after_its_max_age(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    world = World(monkeypatch)
-    await world.start()
-    world.warm()
-    world.apply(maxAge="2h")
-    await world.settle()
+    world = await active(monkeypatch, spec={"maxAge": "2h"})
     world.pay(world.status()["address"], "0.35", confirmations=0)
     world.chain.height += 1
     await world.settle()
