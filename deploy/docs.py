@@ -15,9 +15,10 @@ from typing import Any
 
 import yaml
 
+import generated
 import reasons
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = generated.ROOT
 DOCS = ROOT / "docs"
 CRDS = ROOT / "crds"
 EXAMPLES = ROOT / "deploy" / "examples"
@@ -255,16 +256,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; fail when something is out of date")
     args = parser.parse_args()
-    stale = [path for path, text in files().items() if not path.exists() or path.read_text() != text]
-    for path in stale:
-        sys.stdout.write(f"{'out of date' if args.check else 'written'}: {path.relative_to(ROOT)}\n")
-        if not args.check:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(files()[path])
-    if stale and args.check:
-        sys.stdout.write("Run: python deploy/docs.py\n")
-        return 1
-    return 0
+    stale = generated.bring_up_to_date(files(), check=args.check)
+    return generated.report(stale, check=args.check, command="deploy/docs.py")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[1]
+import generated
+
+ROOT = generated.ROOT
 CHART = ROOT / "charts" / "xmr-escrow-operator"
 CRDS = ROOT / "crds"
 
@@ -107,12 +109,9 @@ def rendered(helm: str) -> dict[Path, str]:
 
 def differs(path: Path, wanted: str) -> bool:
     """Whether a file has to be written. Of YAML only the objects count: versions of Helm differ in blank lines."""
-    if not path.exists():
-        return True
-    found = path.read_text()
-    if path.name == "operator.yaml":
-        return list(yaml.safe_load_all(found)) != list(yaml.safe_load_all(wanted))
-    return found != wanted
+    if path.exists() and path.name == "operator.yaml":
+        return list(yaml.safe_load_all(path.read_text())) != list(yaml.safe_load_all(wanted))
+    return generated.differs(path, wanted)
 
 
 def surplus() -> list[Path]:
@@ -127,24 +126,14 @@ def main() -> int:
     parser.add_argument("--helm", default=os.environ.get("HELM", "helm"), help="the helm to render with")
     args = parser.parse_args()
     # The schema first: helm validates the values with it.
-    stale = []
+    stale: list[Path] = []
     for make in (crd_copies, values_schema, lambda: rendered(args.helm)):
-        for path, wanted in make().items():
-            if differs(path, wanted):
-                stale.append(path)
-                if not args.check:
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_text(wanted)
+        stale += generated.bring_up_to_date(make(), check=args.check, differ=differs)
     for path in surplus():
         stale.append(path)
         if not args.check:
             path.unlink()
-    for path in stale:
-        sys.stdout.write(f"{'out of date' if args.check else 'written'}: {path.relative_to(ROOT)}\n")
-    if stale and args.check:
-        sys.stdout.write("Run: python deploy/sync.py\n")
-        return 1
-    return 0
+    return generated.report(stale, check=args.check, command="deploy/sync.py")
 
 
 if __name__ == "__main__":

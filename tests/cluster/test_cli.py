@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
 import tarfile
 from pathlib import Path
 from typing import NamedTuple
@@ -15,8 +13,7 @@ import yaml
 from escrow_operator.models.common import ROLES, Label
 from harness.gateway import account
 from harness.place import Place
-from testbed import tools
-from testbed.settings import REPO_ROOT
+from testbed import plugin
 
 
 class Done(NamedTuple):
@@ -29,17 +26,9 @@ class Done(NamedTuple):
 
 async def escrow(place: Place, *args: str) -> Done:
     """Run a command as a user does, in the place's namespace."""
-    kubectl = Path(str(tools.kubectl())).parent
-    environment = {
-        **os.environ,
-        "KUBECONFIG": str(place.world.cluster.kubeconfig),
-        "PYTHONPATH": str(REPO_ROOT / "operator"),
-        "PATH": f"{kubectl}:{os.environ['PATH']}",
-        "COLUMNS": "200",
-    }
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "escrow_cli", "-n", place.namespace, *args),
-        env=environment,
+        *(*plugin.COMMAND, "-n", place.namespace, *args),
+        env=plugin.environment(place.world.cluster, COLUMNS="200"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

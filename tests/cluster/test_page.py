@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
 from harness.gateway import account
 from harness.place import Place
-from testbed import tools
+from testbed import plugin
 from testbed.browser import chromium
 from testbed.settings import REPO_ROOT
 
@@ -30,16 +27,9 @@ MAY_LOOK = (
 @asynccontextmanager
 async def address(place: Place, who: str) -> AsyncIterator[str]:
     """The address that the command prints; the command ends with the block."""
-    kubectl = Path(str(tools.kubectl())).parent
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "escrow_cli", "-n", place.namespace, "page", "--as", who, "--no-open"),
-        env={
-            **os.environ,
-            "KUBECONFIG": str(place.world.cluster.kubeconfig),
-            "PYTHONPATH": str(REPO_ROOT / "operator"),
-            "PATH": f"{kubectl}:{os.environ['PATH']}",
-            "PYTHONUNBUFFERED": "1",
-        },
+        *(*plugin.COMMAND, "-n", place.namespace, "page", "--as", who, "--no-open"),
+        env=plugin.environment(place.world.cluster, PYTHONUNBUFFERED="1"),
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None

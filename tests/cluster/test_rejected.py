@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -255,3 +256,23 @@ async def test_a_change_of_a_pool_that_would_lose_its_wallets(
     await place.make_pool("cold", warmSlots=0)
     with pytest.raises(ApiError, match=message):
         await place.make_pool("cold", warmSlots=0, **change)
+
+
+async def test_a_payout_under_way_is_not_exchanged_while_nobody_looks(place: Place) -> None:
+    """A session that is suspended in the middle of its payout is not Settling, which keeps others' hands off it."""
+    escrow = place.escrow("closed")
+    named, another = ({"outcome": outcome, "txid": TXID} for outcome in ("Release", "Refund"))
+    await escrow.apply(suspend=True, settlement=named)
+    await escrow.until_phase("Suspended")
+
+    async def last_seen(state: str) -> None:
+        patch = json.dumps({"status": {"settlement": {"txid": TXID, "state": state}}})
+        await place.kubectl("patch", "escrow", "closed", "--subresource=status", "--type=merge", "-p", patch)
+
+    for state in ("Mempool", "Confirming"):
+        await last_seen(state)
+        for change in ({"settlement": another}, {"settlement": another, "suspend": False}, {"settlement": None}):
+            with pytest.raises(ApiError, match="its transaction was last seen under way"):
+                await escrow.change(**change)
+    await last_seen("NotFound")
+    await escrow.change(settlement=another)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
-from pathlib import Path
 
 from demo import screen
 from demo.names import NAMESPACE
-from testbed import tools
+from testbed import plugin
 from testbed.cluster import Cluster
 from testbed.errors import ToolingError
-from testbed.settings import REPO_ROOT
 
 BACKEND = "vendor-backend"
 """The account of the vendor's backend: it may use the vendor's wallet of each session, and no other."""
@@ -37,15 +33,8 @@ def make_accounts(cluster: Cluster) -> None:
 
 def escrow(cluster: Cluster, *argv: str) -> None:
     """Run ``kubectl escrow``, and show it with what it prints."""
-    kubectl = Path(str(tools.kubectl())).parent
-    environment = {
-        **os.environ,
-        "KUBECONFIG": str(cluster.kubeconfig),
-        "PYTHONPATH": str(REPO_ROOT / "operator"),
-        "PATH": f"{kubectl}:{os.environ['PATH']}",
-        "COLUMNS": "120",
-    }
-    command = [sys.executable, "-m", "escrow_cli", "-n", NAMESPACE, *argv]
+    command = [*plugin.COMMAND, "-n", NAMESPACE, *argv]
+    environment = plugin.environment(cluster, COLUMNS="120")
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=CALL_SECONDS, check=False)
     if done.returncode:
         raise ToolingError(f"`kubectl escrow {' '.join(argv)}` failed: {done.stderr.strip()}")

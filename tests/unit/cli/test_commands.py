@@ -114,6 +114,7 @@ def test_one_that_is_suspended_by_its_spec_is_not_waited_for(cli: Bench) -> None
     cli.session(**SUSPENDED)["spec"]["suspend"] = True
     found = cli.run("wait", "demo", "--timeout", "60")
     assert "SuspendedBySpec" in str(found.exception)
+    assert len(cli.asked) == 1
     assert "kubectl escrow resume" in cli.run("status", "demo").output
 
 

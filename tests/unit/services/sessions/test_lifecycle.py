@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -18,10 +18,8 @@ Act = Callable[[World], Awaitable[None]]
 CONNECTIONS = {f"trade-{role}-rpc" for role in ROLES}
 
 
-async def active(
-    monkeypatch: pytest.MonkeyPatch, *, spec: Mapping[str, Any] | None = None, **sessions: object
-) -> World:
-    """A world with one session, which is Active."""
+async def active(monkeypatch: pytest.MonkeyPatch, *, spec: Any = None, **sessions: object) -> World:
+    """A world with one session, which is Active; ``spec`` are fields of its spec."""
     world = World(monkeypatch, **sessions)
     await world.start()
     world.warm()
@@ -169,7 +167,11 @@ async def test_a_session_is_closed_while_its_spec_wants_it_so_whoever_uses_it(mo
     await suspended(world)
     assert world.condition("Funded") == ("Unknown", "NotWatched")
     world.warm()
+    await world.settle()
+    writes = len(world.kube.writes)
     world.touch()
+    await world.settle()
+    assert len(world.kube.writes) == writes, "not for a moment either"
     world.apply(suspend=True, ttl="9h")
     await world.settle()
     assert (world.status()["phase"], world.status()["observedGeneration"]) == ("Suspended", 3)
