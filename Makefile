@@ -15,7 +15,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Two cores are busy when the cluster comes up beside lint and unit tests. The simulated world has a clock of its own, so
-# it gets what the real cluster leaves of the machine.
+# it gets what the real cluster leaves of the machine; in a session of its own, which is ended as a whole.
 test: $(STAMP) ## everything: linters, unit tests, simulated and real clusters, budgets (leaves the clusters up)
 	@mkdir -p logs
 	@echo "the test cluster comes up meanwhile (logs/cluster.txt)"
@@ -27,7 +27,7 @@ test: $(STAMP) ## everything: linters, unit tests, simulated and real clusters, 
 	wait $$cluster; code=$$?; \
 	kill $$shown; exit $$code
 	@$(RUN) -m testbed.background $(RUN) -m pytest -m simulation > logs/simulation.txt 2>&1 & simulation=$$!; \
-	trap 'kill $$simulation 2> /dev/null' INT TERM; \
+	trap 'kill -TERM -$$simulation 2> /dev/null' INT TERM; \
 	echo "the simulated world runs meanwhile (logs/simulation.txt)"; \
 	$(RUN) -m pytest -m cluster; real=$$?; \
 	wait $$simulation; simulated=$$?; \
