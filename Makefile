@@ -34,7 +34,6 @@ test: $(STAMP) ## everything: linters, unit tests, simulated and real clusters, 
 	cat logs/simulation.txt; \
 	exit $$((real | simulated))
 	$(RUN) -m benchmarks claims --quick
-	$(RUN) -m benchmarks scale --quick
 
 unit: $(STAMP) ## unit tests alone: a minute, no cluster
 	$(RUN) -m pytest -m "not cluster and not simulation"

@@ -283,6 +283,7 @@ OPERATOR = Board(
                 },
                 unit="reqps",
             ),
+            Panel("Leads", "1 for the operator that acts.", {"{{pod}}": "max by (pod) (xmr_escrow_leader)"}),
             Panel(
                 "Events lost",
                 "Kubernetes Events that could not be written.",

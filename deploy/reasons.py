@@ -38,10 +38,10 @@ OTHER_WORDS = frozenset(
         # What Kubernetes calls something.
         "AlwaysAllow Deployment EndpointSlice Event IfNotPresent In Ingress Memory NetworkPolicy None Normal",
         "OnRootMismatch Opaque PersistentVolumeClaim Pod PodDisruptionBudget PodScheduled ReadWriteOnce RuntimeDefault",
-        "ScheduleAnyway Secret Service Succeeded True False Unknown Warning",
+        "RollingUpdate ScheduleAnyway Secret Service Succeeded True False Unknown Warning",
         # Reasons of pods, which a pool's message quotes.
         "CrashLoopBackOff CreateContainerConfigError CreateContainerError ErrImageNeverPull ErrImagePull",
-        "ImagePullBackOff InvalidImageName RunContainerError SchedulingGated Unschedulable",
+        "ImagePullBackOff InvalidImageName ReplicaFailure RunContainerError SchedulingGated Unschedulable",
         # Words inside the program.
         "Accept AlreadyExists Any BearerToken Blank Choice Complete Conflict Delete DeleteOptions English InvalidName",
         "Key Memo Mi NotFound Suspend Unavailable Unreadable Useless",

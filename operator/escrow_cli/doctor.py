@@ -30,6 +30,9 @@ NEEDED = {
 }
 """A field of each custom resource that its newest version has: older ones came with an older operator."""
 
+ENOUGH = 2
+"""Operators, of which one leads and the other waits to take over."""
+
 CONNECTIONS = 20
 """Wallet pods of one node from which monerod's limit of connections by address (25) is near."""
 
@@ -129,15 +132,15 @@ def _operator(api: Api) -> Iterator[Said]:
         yield _bad("There is no operator.", "helm install, see docs/install.md")
     for body in found:
         wanted, ready = body["spec"].get("replicas", 1), (body.get("status") or {}).get("readyReplicas", 0)
-        if wanted > 1:
-            yield _bad(
-                f"{_named(body)} has {wanted} replicas: two operators hinder each other.",
-                f"kubectl scale {_in(body, 'deployment')} --replicas=1",
-            )
-        elif ready < 1:
-            yield _bad(f"{_named(body)} is not ready.", f"kubectl logs {_in(body, 'deployment')}")
+        text = f"{_named(body)}: {ready} of {wanted} ready."
+        if ready < wanted or not wanted:
+            mend = f"kubectl describe {_in(body, 'deployment')}; kubectl logs {_in(body, 'deployment')}"
+            yield Said(Level.WARNING if ready else Level.BAD, text, mend)
+        elif wanted < ENOUGH:
+            mend = f"kubectl scale {_in(body, 'deployment')} --replicas={ENOUGH}"
+            yield Said(Level.WARNING, f"{text} With its node sessions are served by nobody for minutes.", mend)
         else:
-            yield _ok(f"{_named(body)} is ready.")
+            yield _ok(text)
 
 
 def _gateway(api: Api) -> Iterator[Said]:

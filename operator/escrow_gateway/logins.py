@@ -8,18 +8,28 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from escrow_gateway.cache import Recent
 from escrow_gateway.sessions import OpenWallet, away
 from escrow_operator.adapters.kube import SECRETS, Kube
 from escrow_operator.adapters.kube_errors import KubeError, NotFoundError
 from escrow_operator.core.login import derive_login
+from escrow_operator.core.manifests.common import endpoint_hosts
 from escrow_operator.core.manifests.gateway import login_entry
+from escrow_operator.core.wallet_tls import derive_certificate
 from escrow_operator.models.monero import Login
 
 KEEP_SECONDS = 300.0
 AGAIN_SECONDS = 2.0
 """A key that is missing, or that a wallet refused, is looked for again after this at the earliest."""
+
+
+class Access(NamedTuple):
+    """A pod's login, and the SHA-256 of its certificate; None where it is served without TLS."""
+
+    login: Login
+    certificate: bytes | None
 
 
 class Logins:
@@ -30,15 +40,19 @@ class Logins:
         self._namespace, self._secret = namespace, secret
         self._keys: Recent[None, Mapping[str, str]] = Recent(1, KEEP_SECONDS)
 
-    async def login(self, wallet: OpenWallet, *, fresh: bool = False) -> Login | None:
-        """The login of the wallet's pod; None when the operator has not published its pool's key. Raises Problem."""
+    async def access(self, wallet: OpenWallet, *, fresh: bool = False) -> Access | None:
+        """What opens the wallet's pod; None when the operator has not published its pool's key. Raises Problem."""
         entry = login_entry(wallet.session.pool_key)
         within = AGAIN_SECONDS if fresh else None
         keys = await self._keys.get(None, self._fetch, within=within)
         if entry not in keys:
             keys = await self._keys.get(None, self._fetch, within=AGAIN_SECONDS)
         key = keys.get(entry)
-        return derive_login(key, wallet.pod_uid) if key else None
+        if not key:
+            return None
+        hosts = endpoint_hosts(wallet.session.pool_key)
+        certificate = derive_certificate(key, wallet.pod_uid, hosts).digest if wallet.tls else None
+        return Access(derive_login(key, wallet.pod_uid), certificate)
 
     async def check(self) -> None:
         """Raises Problem unless the API server answers: without it no call can be served."""

@@ -56,6 +56,7 @@ class OpenWallet(NamedTuple):
     role: Role
     pod_uid: str
     ip: str
+    tls: bool
 
 
 class Sessions:
@@ -186,7 +187,9 @@ def open_wallet(session: Session, role: Role) -> OpenWallet | None:
         return None
     told = (session.status.get("wallets") or {}).get(role.value) or {}
     uid, ip = told.get("podUID"), told.get("podIP")
-    return OpenWallet(session, role, uid, ip) if told.get("opened") and uid and ip else None
+    # Pods that an older operator started have no certificate.
+    tls = str(told.get("endpoint")).startswith("https:")
+    return OpenWallet(session, role, uid, ip, tls) if told.get("opened") and uid and ip else None
 
 
 def must_be_useful(session: Session) -> None:

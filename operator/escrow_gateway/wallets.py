@@ -15,7 +15,7 @@ from escrow_gateway.cache import Recent
 from escrow_gateway.logins import Logins
 from escrow_gateway.problems import Kind, Problem
 from escrow_gateway.sessions import OpenWallet
-from escrow_operator.adapters.json_rpc import JsonRpcClient, StillBusy
+from escrow_operator.adapters.json_rpc import JsonRpcClient, StillBusy, is_busy
 from escrow_operator.adapters.wallet_rpc import WALLET_ERRORS
 from escrow_operator.core.manifests.common import slot_url
 
@@ -45,7 +45,7 @@ class Wallets:
         self._logins = logins
         self._longest = longest
         self._deadline = deadline
-        self._clients: Recent[tuple[str, str], JsonRpcClient] = Recent(CLIENTS, math.inf)
+        self._clients: Recent[tuple[str, str, bool], JsonRpcClient] = Recent(CLIENTS, math.inf)
 
     @asynccontextmanager
     async def forward(self, wallet: OpenWallet, body: bytes) -> AsyncIterator[Answer]:
@@ -55,8 +55,7 @@ class Wallets:
                 response = await self._open(stack, wallet, body)
                 if response.status == HTTPStatus.UNAUTHORIZED:
                     # The pool's key may have changed.
-                    self._clients.drop((wallet.pod_uid, wallet.ip))
-                    await self._logins.login(wallet, fresh=True)
+                    await self._renew(wallet)
                     raise NotSent
                 if response.status != HTTPStatus.OK:
                     raise _odd(f"It answered with HTTP status {response.status}.")
@@ -73,22 +72,29 @@ class Wallets:
             raise _odd("The connection broke.") from None
 
     async def _open(self, stack: AsyncExitStack, wallet: OpenWallet, body: bytes) -> aiohttp.ClientResponse:
-        client = await self._clients.get((wallet.pod_uid, wallet.ip), lambda: self._make(wallet))
+        client = await self._clients.get(_key(wallet), lambda: self._make(wallet))
         try:
             return await stack.enter_async_context(client.stream(body, waiting=self._deadline / 2))
-        except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError):
+        except aiohttp.ServerFingerprintMismatch:
+            # Another pod's, or the pool's key has changed.
+            await self._renew(wallet)
+            raise NotSent from None
+        except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError) as error:
+            if is_busy(error):
+                raise _busy("for a minute") from None
             raise NotSent from None
         except StillBusy:
-            raise Problem(
-                Kind.BUSY,
-                f"The wallet has been busy with earlier calls for {self._deadline / 2:g} s: this one was not sent.",
-                retry_after=5,
-            ) from None
+            raise _busy(f"with earlier calls for {self._deadline / 2:g} s") from None
         except (TimeoutError, aiohttp.ClientError):
             raise
         except Exception as error:
             # Malformed headers and challenges raise errors of many kinds; their texts may quote what a wallet sent.
             raise _odd(f"Its answer is none of a wallet ({type(error).__name__}).") from None
+
+    async def _renew(self, wallet: OpenWallet) -> None:
+        """Have the next call made with what opens the pod by now. Raises Problem."""
+        self._clients.drop(_key(wallet))
+        await self._logins.access(wallet, fresh=True)
 
     async def _bounded(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         read = 0
@@ -99,15 +105,25 @@ class Wallets:
             yield chunk
 
     async def _make(self, wallet: OpenWallet) -> JsonRpcClient:
-        login = await self._logins.login(wallet)
-        if login is None:
+        access = await self._logins.access(wallet)
+        if access is None:
             raise Problem(
                 Kind.NOT_READY,
                 f"The operator has not published the logins of WalletPool {wallet.session.pool_key.name} yet. Is it"
                 " running, and installed with the same release as this gateway?",
                 retry_after=5,
             )
-        return JsonRpcClient(slot_url(wallet.ip), WALLET_ERRORS, login=login, session=self._session)
+        pinned = aiohttp.Fingerprint(access.certificate) if access.certificate else None
+        url = slot_url(wallet.ip, tls=wallet.tls)
+        return JsonRpcClient(url, WALLET_ERRORS, login=access.login, tls=pinned, session=self._session)
+
+
+def _busy(how: str) -> Problem:
+    return Problem(Kind.BUSY, f"The wallet has been busy {how}: this call was not sent.", retry_after=5)
+
+
+def _key(wallet: OpenWallet) -> tuple[str, str, bool]:
+    return wallet.pod_uid, wallet.ip, wallet.tls
 
 
 def _odd(what: str) -> Problem:

@@ -9,6 +9,13 @@ class EscrowError(Exception):
     """Base of every error this operator raises on purpose."""
 
 
+class NotLeading(EscrowError):
+    """This process may not act, or not any more: another one may lead. Nothing is to be tried again here."""
+
+    def __init__(self, term: int) -> None:
+        super().__init__(f"leadership {term} is over" if term else "this process does not lead")
+
+
 class WalletError(EscrowError):
     """A monero-wallet-rpc call did not succeed.
 

@@ -5,15 +5,20 @@
 
 from __future__ import annotations
 
+import secrets
+import socket
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any
+from functools import cached_property
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from escrow_operator.core.manifests.slot import SLOT_UID
 from escrow_operator.models.common import Duration
+
+IDENTITY_BYTES = 4
 
 
 class EvictionPolicy(StrEnum):
@@ -58,6 +63,28 @@ class WalletPodSettings(BaseModel):
     run_as_user: UserId = Field(default=SLOT_UID, description="User of the pods.")
     run_as_group: GroupId = Field(default=SLOT_UID, description="Group of the pods.")
     fs_group: GroupId = Field(default=SLOT_UID, description="Group of the files on their volumes.")
+    tls: bool = Field(default=True, description="Wallets are served over TLS, with a certificate of each pod's own.")
+
+
+class LeaderElectionSettings(BaseModel):
+    """By which Lease, and how fast, one of several operators takes over from another."""
+
+    lease_name: str = Field(default="xmr-escrow-operator", description="The Lease, in the operator's own namespace.")
+    lease_duration: Duration = Field(default=timedelta(seconds=15), description="It is left alone for so long.")
+    renew_deadline: Duration = Field(default=timedelta(seconds=10), description="A leader that cannot renew it stops.")
+    retry_period: Duration = Field(default=timedelta(seconds=2), description="Between two attempts.")
+    peers: dict[str, str] = Field(default={}, description="Labels of the pods of all operators of this release.")
+
+    @model_validator(mode="after")
+    def _must_leave_time(self) -> Self:
+        """Who stops later than another begins is no leader among others."""
+        if not timedelta() < self.retry_period * MARGIN < self.renew_deadline < self.lease_duration:
+            raise ValueError("lease_duration must be longer than renew_deadline, and that longer than two retry_period")
+        return self
+
+
+MARGIN = 2
+"""A leader has time for so many attempts at least before it stops."""
 
 
 class Settings(BaseSettings):
@@ -78,7 +105,18 @@ class Settings(BaseSettings):
     ] = Field(default=(), description="Namespaces to serve, comma-separated; empty means all.")
     logins_secret: str = Field(default="", description="Secret that tells the gateway the pools' login keys.")
     own_namespace: str = Field(default="xmr-escrow-system", description="Where the operator runs.")
+    pod_name: str = Field(default="", description="The operator's pod; empty outside of a cluster.")
+    leader_election: LeaderElectionSettings = LeaderElectionSettings()
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     log_format: str = Field(default="json", pattern="^(json|plain)$")
     probe_port: int = Field(default=8080, ge=1, le=65535)
     metrics_port: int = Field(default=9090, ge=1, le=65535)
+
+    @cached_property
+    def identity(self) -> str:
+        """What no other living operator calls itself.
+
+        The containers of a pod run one after the other: one that was restarted goes on at once as the holder it was.
+        Outside of a cluster each process is its own.
+        """
+        return self.pod_name or f"{socket.gethostname()}_{secrets.token_hex(IDENTITY_BYTES)}"

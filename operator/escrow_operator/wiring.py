@@ -1,19 +1,17 @@
-"""Builds the services and connects them with the work queues."""
+"""Builds the services of one term of leadership, and connects them with the work queues."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Self
 
 import aiohttp
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry
 
 from escrow_operator.adapters.clock import Clock
+from escrow_operator.adapters.fence import Fence
 from escrow_operator.adapters.json_rpc import rpc_session
 from escrow_operator.adapters.kube import Kube
-from escrow_operator.adapters.metrics import serve_metrics
-from escrow_operator.adapters.web import WebServer
 from escrow_operator.models.session import OPEN_PHASES
 from escrow_operator.services.context import Context
 from escrow_operator.services.monerod.poller import DaemonPoller
@@ -27,7 +25,7 @@ from escrow_operator.services.pools.reconciler import PoolReconciler
 from escrow_operator.services.pools.scheduling_gates import SchedulingGates
 from escrow_operator.services.reporting.statistics import Statistics
 from escrow_operator.services.reporting.status import StatusWriter
-from escrow_operator.services.resync.periodic import PeriodicResync
+from escrow_operator.services.resync.periodic import START_PATIENCE, PeriodicResync
 from escrow_operator.services.resync.relist import Relist, Versions
 from escrow_operator.services.scheduling import Handlers
 from escrow_operator.services.sessions.closing import SessionCloser
@@ -39,6 +37,7 @@ from escrow_operator.services.sessions.renewal import Renewal
 from escrow_operator.services.slots.capacity import Capacity
 from escrow_operator.services.slots.claims import SlotClaims
 from escrow_operator.services.slots.prepared import PreparedEscrows
+from escrow_operator.services.state.store import Store
 from escrow_operator.services.wallets.clients import WalletClients
 from escrow_operator.services.wallets.closer import WalletCloser
 from escrow_operator.services.wallets.deeds import DeedStore
@@ -51,7 +50,11 @@ _LOG = logging.getLogger(__name__)
 
 
 class Operator:
-    """All services of the operator. ``connect`` makes the HTTP sessions to wallets and monerods."""
+    """All services of the operator. ``connect`` makes the HTTP sessions to wallets and monerods.
+
+    Until ``begin`` nothing works: events are noted in the store. ``fence`` is that of the term in which it works (None:
+    it has no rivals); a ``store`` is one that another operator has filled.
+    """
 
     def __init__(
         self,
@@ -59,9 +62,12 @@ class Operator:
         settings: Settings,
         clock: Clock,
         connect: Callable[[], aiohttp.ClientSession] = rpc_session,
+        *,
+        fence: Fence | None = None,
+        store: Store | None = None,
     ) -> None:
         self.metrics = CollectorRegistry()
-        self.context = ctx = Context.make(kube, settings, clock, self.metrics)
+        self.context = ctx = Context.make(kube, settings, clock, self.metrics, fence=fence, store=store)
         self.store, self.wakeups = ctx.store, ctx.wakeups
         self.namespaces = Namespaces(ctx)
         self.relist = Relist(ctx, self.namespaces)
@@ -153,35 +159,36 @@ class Operator:
             )
         )
         Statistics(ctx, self.capacity, self.metrics)
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=self.metrics)
+        self._is_warm = store is not None
+        self.is_working = False
+        """Whether all work is under way."""
         self.listed: Versions = {}
-        """Versions of the pod lists that were read at the start."""
-        self.metrics_server: WebServer | None = None
+        """Versions of the pod lists that were read last."""
+        self.wakeups.pause()
 
-    @classmethod
-    async def start(cls, settings: Settings) -> Self:
-        """Connect and read full lists, before any decision: a claim must know of the slots already held.
+    async def warm(self) -> None:
+        """Read full lists; later changes come from ``handlers``. Raises KubeError when a request fails.
 
-        Raises KubeError when a request fails; nothing is left open then.
+        Of what refuses to be read the sessions count as they were known: only who knows none waits for it.
         """
-        operator = cls(await Kube.connect(), settings, Clock())
-        try:
-            operator.metrics_server = await serve_metrics(operator.metrics, settings.metrics_port)
-            await operator.begin()
-        except BaseException:
-            await operator.stop()
-            raise
-        return operator
+        self.listed = await self.resync.first_list(0.0 if self._is_warm else START_PATIENCE)
+        self._is_warm = True
 
     async def begin(self) -> None:
-        """Read full lists and requeue all objects; later changes come from ``handlers``.
+        """Read full lists, before any decision, and requeue all objects: a claim must know of the slots already held.
 
-        Raises KubeError when a request fails.
+        Raises KubeError when a request fails; it can be tried again then.
         """
-        self.listed = await self.resync.first_list()
-        for key, pool in self.store.pools.items():
+        self.store.forget_work()
+        await self.warm()
+        for pool in list(self.store.pools.values()):
             await self.daemons.watch(pool)
+        # Nothing is awaited from here on: what is not in the queues yet is in the store.
+        self.wakeups.resume()
+        self.resync.begin()
+        self.is_working = True
+        self.daemons.poll_all()
+        for key in self.store.pools:
             self.wakeups.pool(key)
         # Open sessions go last: their clients notice no delay.
         sessions = self.store.sessions
@@ -189,14 +196,20 @@ class Operator:
         self.wakeups.sweep()
         for namespace in self.namespaces.named:
             self.wakeups.namespace(namespace)
+        for served in self.namespaces.served:
+            # An object may have been deleted between these lists and the beginning of kopf's watches.
+            self.wakeups.relist(served)
         _LOG.info("started with %d pools and %d sessions", len(self.store.pools), len(self.store.sessions))
 
-    async def stop(self) -> None:
-        """End all work and connections; the next operator continues from the state in the cluster."""
-        if self.metrics_server is not None:
-            await self.metrics_server.close()
+    async def end(self) -> None:
+        """End all work; the next operator continues from the state in the cluster."""
+        self.is_working = False
         await self.wakeups.close()
         await self.context.events.close()
         await self.wallets.close()
         await self.daemons.close()
+
+    async def stop(self) -> None:
+        """End all work and connections."""
+        await self.end()
         await self.context.kube.close()

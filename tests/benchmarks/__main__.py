@@ -23,6 +23,7 @@ BENCHMARKS = {
     "payment": ("payment", "from a payment, and from its block, to the session's status"),
     "tls": ("tls", "what a wallet's questions to monerod take, over plain HTTP and over TLS"),
     "gateway": ("gateway", "what the gateway adds to a call, and how many calls a core of it forwards"),
+    "failover": ("failover", "until another operator leads, and acts, when the one that led has ended"),
     "capacity": ("capacity", "as many sessions as this machine holds: memory, time, and what ends it"),
     "claims": ("claims", "many sessions that claim slots at once"),
     "scale": ("scale", "what the operator costs with thousands of sessions and pods"),

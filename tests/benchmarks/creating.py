@@ -23,14 +23,14 @@ from typing import Any
 import httpx
 
 from escrow_operator.adapters.kube import PODS
-from escrow_operator.core.login import derive_login
-from escrow_operator.core.manifests.common import RPC_PORT
+from escrow_operator.core.manifests.common import slot_url
 from escrow_operator.models.common import ROLES, Label
 from harness.api import NODES, ApiError, Body
 from harness.place import POOL, Place, remove_places
 from harness.waiting import wait_for
 from harness.world import World, bring_up
 from testbed import progress
+from testbed.wallets import access
 
 from . import exchange, preparedcost
 from .capacity import MEMORY_FLOOR, memory_available
@@ -376,12 +376,13 @@ def raw_escrows(pods: Iterable[Body], login_key: str) -> list[dict[str, Any]]:
             "password": secrets.token_hex(16),
             "wallets": {
                 role: {
-                    "url": f"http://{pod['status']['podIP']}:{RPC_PORT}",
+                    "url": slot_url(pod["status"]["podIP"], tls=digest is not None),
                     "user": login.user,
                     "password": login.password,
+                    "certificate": digest.hex() if digest else None,
                 }
                 for role, pod in zip(by_role, three, strict=True)
-                for login in [derive_login(login_key, pod["metadata"]["uid"])]
+                for login, digest in [access(pod, login_key)]
             },
         }
         for three in zip(*by_role.values(), strict=True)

@@ -76,15 +76,17 @@ async def exchange(wallets: Mapping[str, WalletRpc], file: str, password: str) -
 async def play(job: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Each escrow of a job at its moment: ``rate`` (1/s) after the one before, all at once at rate None.
 
-    Of each ``file``, ``password`` and the ``wallets`` (``url``, ``user`` and ``password`` by role). Returns of each,
-    in seconds, ``begun`` and ``ended`` since the first one's moment and its ``steps``, or the ``error``.
+    Of each ``file``, ``password`` and the ``wallets`` (``url``, ``user``, ``password`` and ``certificate`` by role).
+    Returns of each, in seconds, ``begun`` and ``ended`` since the first one's moment and its ``steps``, or the
+    ``error``.
     """
     async with AsyncExitStack() as stack:
         escrows = []
         for escrow in job["escrows"]:
             clients = {}
             for role, to in escrow["wallets"].items():
-                clients[role] = WalletRpc(to["url"], Login(to["user"], to["password"]))
+                pinned = bytes.fromhex(to["certificate"]) if to["certificate"] else None
+                clients[role] = WalletRpc(to["url"], Login(to["user"], to["password"]), certificate=pinned)
                 stack.push_async_callback(clients[role].aclose)
             escrows.append((escrow, clients))
         # The connections stand before the clock runs.

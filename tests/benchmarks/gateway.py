@@ -104,7 +104,13 @@ async def _job(world: World, place: Place, *, quick: bool) -> dict[str, Any]:
         "authority": base64.b64decode(secret["data"]["ca.crt"]).decode(),
         "token": await token(place, "all"),
         "direct": [
-            {"url": found["url"], "user": found["username"], "password": found["password"]} for found in connections
+            {
+                "url": found["url"],
+                "user": found["username"],
+                "password": found["password"],
+                "authority": found.get("ca.crt"),
+            }
+            for found in connections
         ],
         "gateway": [
             f"{host}/v1/namespaces/{place.namespace}/escrowsessions/{escrow.name}/wallets/{role}/json_rpc"

@@ -12,7 +12,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import httpx
 
 from escrow_operator.adapters.wallet_rpc import WalletRpc
-from escrow_operator.core.login import derive_login
 from escrow_operator.models.common import ROLES, Label, Role
 from harness.api import Body, is_ready
 from harness.chain import forwarded
@@ -22,6 +21,7 @@ from harness.waiting import PATIENCE, wait_for
 from harness.world import World
 from regtest.calls import version
 from testbed.helm import Helm
+from testbed.wallets import by_key
 
 from .fleet.numbers import Scrape
 
@@ -76,14 +76,19 @@ async def operator_metrics(world: World) -> AsyncIterator[Metrics]:
 
 @asynccontextmanager
 async def configured(
-    world: World, *, sessions: Mapping[str, object] | None = None, intervals: Mapping[str, str] = INTERVALS
+    world: World,
+    *,
+    sessions: Mapping[str, object] | None = None,
+    intervals: Mapping[str, str] = INTERVALS,
+    replicas: int = 1,
 ) -> AsyncIterator[None]:
-    """The operator with other values, and with those of the tests again afterwards."""
+    """The operator with other values, and with those of the tests again afterwards; ``replicas`` of it."""
     repository, _, tag = world.images.operator.rpartition(":")
     values = {
         "image": {"repository": repository, "tag": tag},
         "intervals": dict(intervals),
         "sessions": dict(sessions or {}),
+        "replicas": replicas,
         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
     }
     await asyncio.to_thread(Helm(world.cluster).upgrade_install, RELEASE, CHART, NAMESPACE, values)
@@ -123,7 +128,7 @@ async def raw_slots(place: Place) -> AsyncIterator[Mapping[Role, WalletRpc]]:
             meta = pod["metadata"]
             role = Role(meta["labels"][Label.ROLE])
             url = await place.forward(stack, meta["name"])
-            clients[role] = WalletRpc(url, derive_login(key, meta["uid"]))
+            clients[role] = by_key(url, pod, key)
             stack.push_async_callback(clients[role].aclose)
             await version(clients[role])
         yield clients

@@ -141,9 +141,7 @@ def _create(figures: Figures) -> Figure | None:
         number = len(load["operator"]["seconds"]) + load["operator"]["failed"]
         _shares(axes, load["operator"]["seconds"], number, load["title"], color=color)
     axes.set_xlabel("seconds until Ready, with a prepared escrow for each")
-    axes.set_ylabel("share of all (%)")
-    axes.set_xlim(left=0)
-    axes.set_ylim(0, 102)
+    _in_percent(axes, "all")
     top.legend(loc="outside lower center", ncols=3)
     first = loads[0]
     parts = {name: statistics.median(values) for name, values in first["operator"]["parts"].items()}
@@ -161,11 +159,16 @@ def _create(figures: Figures) -> Figure | None:
                 number = len(found["seconds"]) + found["failed"]
                 _shares(axes, found["seconds"], number, title, color=color, style=style)
     axes.set_xlabel("seconds until Ready; of the raw exchange, until its end")
-    axes.set_ylabel("share of all (%)")
-    axes.set_xlim(left=0)
-    axes.set_ylim(0, 102)
+    _in_percent(axes, "all")
     below.legend(loc="outside lower center", ncols=3)
     return figure
+
+
+def _in_percent(axes: Axes, what: str) -> None:
+    """The axes of a plot of shares over a time."""
+    axes.set_ylabel(f"share of {what} (%)")
+    axes.set_xlim(left=0)
+    axes.set_ylim(0, 102)
 
 
 def _shares(axes: Axes, seconds: Sequence[float], number: int, title: str, *, color: str, style: str = "-") -> None:
@@ -193,10 +196,23 @@ def _payment(figures: Figures) -> Figure | None:
     axes.axvline(aim, color=AIM, ls="--", lw=1)
     axes.plot([aim], [95], "o", color=AIM, label=f"aim: 95 % within {aim:g} s")
     axes.set_xlabel("seconds until a client that watches the session sees it")
-    axes.set_ylabel("share of payments (%)")
-    axes.set_xlim(left=0)
-    axes.set_ylim(0, 102)
+    _in_percent(axes, "payments")
     figure.legend(loc="outside upper right", ncols=3)
+    return figure
+
+
+def _failover(figures: Figures) -> Figure | None:
+    """The share of runs in which another term has begun within a time."""
+    figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
+    axes = figure.subplots()
+    for found, color in zip(figures["endings"].values(), (OLD, SERIES[1], NEW), strict=True):
+        values = sorted(found["leads"])
+        _shares(axes, values, len(values), found["text"], color=color)
+    for aim in sorted({found["aim"] for found in figures["endings"].values()}):
+        axes.axvline(aim, color=AIM, ls="--", lw=1)
+    axes.set_xlabel("seconds until another term of leadership begins (dashed: the aims)")
+    _in_percent(axes, "runs")
+    figure.legend(loc="outside upper right", ncols=1)
     return figure
 
 
@@ -313,6 +329,7 @@ _PLOTS: Mapping[str, Callable[[Figures], Figure | None]] = {
     "payment": _payment,
     "tls": _tls,
     "gateway": _gateway,
+    "failover": _failover,
     "capacity": _capacity,
     "claims": _claims,
     "scale": _scale,

@@ -40,6 +40,7 @@ BUDGETS = (
     Budget("create", "wallet_requests_per_session", 60, "making three wallets takes a fixed number of requests"),
     Budget("payment", "payments_unseen", 0, "every payment shows in the status"),
     Budget("payment", "daemon_requests_per_second", 3.0, "following costs monerod a few cheap requests at each event"),
+    Budget("failover", "failed_calls", 0, "open wallets answer whoever leads, and when nobody does"),
     Budget("capacity", "pods_per_session", 3, "a session holds one pod per role"),
     Budget("capacity", "idle_writes_per_second", 0.1, "sessions in which nothing happens cost no writes"),
     Budget("claims", "claimed_twice", 0, "no slot is ever given to two sessions"),

@@ -245,6 +245,22 @@ def _payment(figures: Figures) -> str:
     return text + ("\n" + table(("Cost", "Measured", "Aim"), rates) if rates else "")
 
 
+def _failover(figures: Figures) -> str:
+    rows = []
+    for found in figures["endings"].values():
+        leads, ready = found["spread"]["leads"], found["spread"]["ready"]
+        cells = [duration(spread[key]) for spread in (leads, ready) for key in ("p50", "max")]
+        aim = _met(leads["max"], found["aim"], form="{:g} s")
+        rows.append((found["text"], str(len(found["leads"])), str(found["others"]), *cells, aim))
+    head = ("The leader ends", "Runs", "Another pod", "Leads: p50", "max", "Ready: p50", "max", "Aim, all runs")
+    client = figures["client"]
+    said = (
+        f"The client's {client['calls']} calls: {client['failures']} failed, and the longest time without an answer was"
+        f" {duration(client['longest_gap'])}."
+    )
+    return f"{table(head, rows)}\n{said}\n"
+
+
 def _tls(figures: Figures) -> str:
     rows = []
     for name, found in figures["calls"].items():
@@ -440,6 +456,11 @@ call at a time, and the gateway share the machine's cores, so what counts is req
 CPU.
 """
 
+_FAILOVER = """\
+Two replicas with the chart's own election. The clock starts when the leader ends, or is told to. *Leads*: until another
+term of leadership has begun, in another pod or the same one. *Ready*: until a session is Ready that was applied when
+nobody led, with an escrow that was prepared. All the time a client calls an open wallet every 0.1 s."""
+
 _CAPACITY = """\
 Real sessions, each with three wallets of its own made by key exchange, in waves until the target or until something is
 used up. The pool is as warm after each wave as before the first, so that differences are due to the sessions alone.
@@ -473,6 +494,7 @@ SECTIONS: Mapping[str, Section] = {
     "payment": Section("From a payment to the status", _PAYMENT, _payment),
     "tls": Section("Wallets and their monerod", _TLS, _tls),
     "gateway": Section("Calls through the gateway", _GATEWAY, _gateway),
+    "failover": Section("When the leading operator ends", _FAILOVER, _failover),
     "capacity": Section("Sessions on one machine", _CAPACITY, _capacity),
     "claims": Section("Claiming slots", _CLAIMS, _claims),
     "scale": Section("Many sessions", _SCALE, _scale),

@@ -125,6 +125,16 @@ CASES = {
         "13m",
         {**HOME, "queue": "sessions"},
     ),
+    "XmrEscrowLeaderChanging": Case(
+        {
+            'xmr_escrow_leader_transitions_total{namespace="home",pod="a"}': "1+1x40",
+            'xmr_escrow_leader_transitions_total{namespace="home",pod="b"}': "0+1x40",
+            'xmr_escrow_leader_transitions_total{namespace="elsewhere",pod="a"}': "1x40",
+        },
+        "1m",
+        "20m",
+        HOME,
+    ),
     "XmrEscrowNamespaceRefused": Case({'xmr_escrow_namespaces_refused{namespace="home"}': "1x30"}, "4m", "6m", HOME),
     "XmrEscrowGatewayDown": Case(
         {'xmr_escrow_gateway_in_flight{namespace="xmr-escrow-system"}': "0x9 stale"}, "12m", "5h", SYSTEM

@@ -107,10 +107,11 @@ class Places:
         self._opening: dict[ModuleType, asyncio.Task[Place]] = {}
 
     async def take(self, module: ModuleType) -> Place:
-        """The module's place, ready; the next one is begun. Once for each module."""
+        """The module's place, ready; the next one is begun, unless the module is ``ALONE``. Once for each module."""
         opening = self._begin(module)
         index = self._modules.index(module) + 1
-        if index < len(self._modules):
+        # What would be made ready while pods run as another user leaves files that only this user may read.
+        if index < len(self._modules) and not getattr(module, "ALONE", False):
             self._begin(self._modules[index])
         place = await opening
         del self._opening[module]

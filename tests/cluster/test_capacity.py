@@ -17,8 +17,6 @@ from harness.place import Place
 from harness.waiting import wait_for
 from harness.world import World
 
-from .test_clocks import touch
-
 CAP = 10
 """The default of sessions.maxActive."""
 
@@ -67,7 +65,7 @@ async def used_in_order(escrows: Sequence[Escrow], *, after: Escrow) -> None:
         before = max([(await one.status())["lastActivityTime"] for one in (after, escrow)])
 
         async def later(escrow: Escrow = escrow, before: str = before) -> bool:
-            await touch(escrow)
+            await escrow.touch()
             return bool((await escrow.status())["lastActivityTime"] > before)
 
         await wait_for(later, what=f"{escrow.name} to count as used")
@@ -139,7 +137,7 @@ async def test_suspended_sessions_are_kept_and_resume_when_used(place: Place, wo
         suspended = await old.until_phase("Suspended")
         assert condition(suspended, "Ready")["reason"] == "Suspended"
         assert "wallets" not in suspended
-        await touch(old)
+        await old.touch()
         resumed = await old.until_active()
         assert resumed["address"] == address
         await new.until_phase("Suspended")

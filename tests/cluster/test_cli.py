@@ -74,8 +74,11 @@ async def test_doctor_and_report_look_at_the_whole_cluster(place: Place, tmp_pat
     found = json.loads(checked.out)
     assert {one["check"] for one in found} >= {"custom resources", "operator", "gateway", "pools", "storage", "monerod"}
     for one in found:
-        if one["check"] in ("custom resources", "operator", "gateway"):
+        if one["check"] in ("custom resources", "gateway"):
             assert one["level"] == "ok", one
+        if one["check"] == "operator":
+            assert one["level"] == "warning", one
+            assert "--replicas=2" in one["mend"], "tests have one"
     file = tmp_path / "report.tar.gz"
     written = await escrow(place, "report", "-f", str(file))
     assert written.code == 0, written.err

@@ -6,19 +6,13 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 from escrow_operator.adapters.kube import SESSIONS
-from escrow_operator.models.common import Label, format_time, parse_time
+from escrow_operator.models.common import Label, parse_time
 from harness.api import Body
-from harness.escrow import Escrow, condition
+from harness.escrow import condition
 from harness.place import Place
 from harness.waiting import wait_for
 
 TTL_SECONDS = 12
-
-
-async def touch(escrow: Escrow) -> None:
-    """What the docs tell clients to do: annotate the session with the time."""
-    patch = {"metadata": {"annotations": {Label.TOUCH: format_time(datetime.now(UTC))}}}
-    await escrow.place.api.merge(SESSIONS, escrow.place.namespace, escrow.name, patch)
 
 
 async def test_an_idle_session_expires_and_comes_back_when_it_is_used(place: Place) -> None:
@@ -32,7 +26,7 @@ async def test_an_idle_session_expires_and_comes_back_when_it_is_used(place: Pla
     assert condition(expired, "WalletsOpen")["status"] == "False"
     assert condition(expired, "DaemonSynced")["status"] == condition(expired, "Funded")["status"] == "Unknown"
     await place.until_warm()
-    await touch(escrow)
+    await escrow.touch()
     assert (await escrow.until_active())["address"] == status["address"]
     await escrow.until_phase("Expired")
     await place.until_warm()
@@ -62,7 +56,7 @@ async def test_i6_reading_is_no_activity_but_a_touch_and_a_change_are(place: Pla
     async def moved(before: str) -> Body:
         return await escrow.until(lambda s: s["lastActivityTime"] > before, "later activity")
 
-    await touch(escrow)
+    await escrow.touch()
     second = await moved(first)
     assert parse_time(second["expiresAt"]) == parse_time(second["lastActivityTime"]) + timedelta(seconds=300)
     await wait_for(later, what="another second")
@@ -85,7 +79,7 @@ async def test_max_age_ends_even_a_session_in_use(place: Place) -> None:
 
     async def keep_using() -> None:
         while True:
-            await touch(escrow)
+            await escrow.touch()
             await asyncio.sleep(1)
 
     use = asyncio.create_task(keep_using())

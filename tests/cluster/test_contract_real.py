@@ -14,7 +14,6 @@ from contract.money import MoneyContract
 from escrow_operator.adapters.kube import PODS
 from escrow_operator.adapters.monerod import Daemon
 from escrow_operator.adapters.wallet_rpc import WalletRpc
-from escrow_operator.core.login import derive_login
 from escrow_operator.core.manifests.common import login_key_name
 from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.pool import PoolKey
@@ -22,6 +21,7 @@ from harness.chain import Chain, forwarded
 from harness.place import Place
 from regtest.payout import Platform
 from testbed import regtest
+from testbed.wallets import by_key
 
 
 class _Miner:
@@ -49,9 +49,9 @@ async def servers(place: Place, chain: Chain) -> AsyncIterator[Bench]:
     async with AsyncExitStack() as stack:
         wallets = {}
         for role in ROLES:
-            pod = await place.free_slot(role)
-            uid = (await place.api.get(PODS, place.namespace, pod))["metadata"]["uid"]
-            wallets[role] = WalletRpc(await place.forward(stack, pod), derive_login(key, uid))
+            name = await place.free_slot(role)
+            pod = await place.api.get(PODS, place.namespace, name)
+            wallets[role] = by_key(await place.forward(stack, name), pod, key)
             stack.push_async_callback(wallets[role].aclose)
         url = await forwarded(stack, place.world.cluster, regtest.NAMESPACE, "deployment/monerod", regtest.RPC_PORT)
         daemon = Daemon(url)

@@ -27,6 +27,9 @@ ANOTHER = 1000650000
 
 USER = {"runAsUser": ANOTHER, "runAsGroup": 0, "fsGroup": ANOTHER}
 
+ALONE = True
+"""The place of the next module is not made ready meanwhile: its slots would run as the other user."""
+
 
 async def test_helm_test_passes(world: World) -> None:
     await asyncio.to_thread(Helm(world.cluster).test, RELEASE, NAMESPACE)

@@ -11,7 +11,6 @@ from harness.place import Place
 from harness.waiting import wait_for
 
 CAP = 10
-METRICS = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9090/metrics').read().decode())"
 
 
 def metric(text: str, name: str, **labels: str) -> float:
@@ -38,7 +37,7 @@ async def test_one_session_of_ten(place: Place, operator: OperatorUnderTest) -> 
     assert parse_time(pool["meanOpenedAt"]) == parse_time(opened)
     assert pool["adopted"] == {role.value: 1 for role in ROLES}
 
-    text = await operator.python(METRICS)
+    text = await operator.metrics()
     mine = {"namespace": place.namespace, "pool": place.pool_name}
     assert metric(text, "xmr_escrow_sessions_max") == CAP
     assert metric(text, "xmr_escrow_sessions_active") >= 1
@@ -51,7 +50,7 @@ async def test_one_session_of_ten(place: Place, operator: OperatorUnderTest) -> 
     await escrow.change(ttl="10s")
     await escrow.until_phase("Expired")
     await place.until_warm()
-    text = await operator.python(METRICS)
+    text = await operator.metrics()
     assert metric(text, "xmr_escrow_sessions_ended_total", phase="Expired") == ended + 1
     assert metric(text, "xmr_escrow_sessions", namespace=place.namespace, phase="Active") == 0
     assert metric(text, "xmr_escrow_slots", role=Role.BUYER.value, state="adopted", **mine) == 0

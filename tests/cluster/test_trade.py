@@ -58,7 +58,7 @@ async def test_connection_secrets_and_status_name_the_same_endpoints(trade: Escr
     status = await trade.status()
     for role in ROLES:
         secret, wallet = await trade.connection(role), status["wallets"][role.value]
-        assert secret["url"] == wallet["endpoint"] == f"http://{secret['host']}:{secret['port']}"
+        assert secret["url"] == wallet["endpoint"] == f"https://{secret['host']}:{secret['port']}"
         assert wallet["secret"] == f"trade-{role}-rpc"
         assert wallet["opened"] is True
     assert len({(await trade.connection(role))["password"] for role in ROLES}) == len(ROLES)

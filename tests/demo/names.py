@@ -40,6 +40,8 @@ SEEN_SECONDS = 90.0
 CLOSE_SECONDS = 180.0
 
 OPERATOR_VALUES: dict[str, object] = {
+    # There is one node: with it a second one would be gone as well.
+    "replicas": 1,
     "intervals": {"sweep": "15s", "monitor": "10s", "daemon": "1s"},
     "logging": {"format": "plain"},
 }

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 from demo.names import CUSTOMER, MANIFESTS, NAMESPACE, POD_SECONDS, PURSE, VENDOR
 from escrow_operator.adapters.wallet_rpc import WalletRpc
 from escrow_operator.errors import NoWalletOpen
-from escrow_operator.models.monero import Login
 from regtest.calls import sent
 from regtest.customer import FIRST_BLOCKS, Customer
 from regtest.daemon import RegtestDaemon
@@ -23,6 +22,7 @@ from testbed import progress
 from testbed import regtest as monerod
 from testbed.cluster import Cluster
 from testbed.portforward import PortForward
+from testbed.wallets import by_connection
 
 RPC_PORT = 18083
 """Of every wallet-rpc here, of those of the pool too."""
@@ -157,7 +157,7 @@ class People:
         secret = json.loads(self._cluster.kubectl("get", "secret", wallet["secret"], "-n", NAMESPACE, "-o", "json"))
         data = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
         url = self._forward(stack, NAMESPACE, f"pod/{wallet['pod']}", int(data["port"]))
-        return WalletRpc(url, Login(data["username"], data["password"]))
+        return by_connection(url, data)
 
 
 async def _open(wallet: WalletRpc, person: Customer) -> str:

@@ -153,7 +153,11 @@ class Api:
         content = None if body is None else json.dumps(body)
         headers = {} if body is None else {"Content-Type": content_type}
         response = await self._http.request(method, path, params=query, content=content, headers=headers)
-        answer: Body = response.json()
+        try:
+            answer: Body = response.json()
+        except ValueError:
+            # As one says that is overloaded, or about to end.
+            raise ApiError(response.status_code, response.text) from None
         if not response.is_success:
             raise ApiError(response.status_code, answer.get("message", response.text))
         return answer

@@ -7,12 +7,13 @@ import base64
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from escrow_operator.adapters.kube import EVENTS, PODS, SESSIONS
 from escrow_operator.adapters.wallet_rpc import WalletRpc
-from escrow_operator.models.common import API_VERSION, ROLES, Label, Role
-from escrow_operator.models.monero import Login
+from escrow_operator.models.common import API_VERSION, ROLES, Label, Role, format_time
+from testbed.wallets import by_connection
 
 from .api import Body
 from .waiting import PATIENCE, wait_for
@@ -81,11 +82,7 @@ class Escrow:
 
     async def until_active(self, *, within: float = PATIENCE) -> Body:
         """Wait until it is Active and Ready; the status then."""
-        return await self.until(
-            lambda s: s.get("phase") == "Active" and condition(s, "Ready").get("status") == "True",
-            "Active and Ready",
-            within=within,
-        )
+        return await self.until(is_active, "Active and Ready", within=within)
 
     async def delete(self, *, wait: bool = True) -> None:
         """Delete it, and wait until it and its pods are gone."""
@@ -93,15 +90,21 @@ class Escrow:
         if wait:
             await self.until_gone()
 
+    async def touch(self) -> None:
+        """What the docs tell clients to do: annotate the session with the time."""
+        patch = {"metadata": {"annotations": {Label.TOUCH: format_time(datetime.now(UTC))}}}
+        await self._api.merge(SESSIONS, self.place.namespace, self.name, patch)
+
+    async def is_gone(self) -> bool:
+        """Whether the object and all pods it had adopted are gone."""
+        if await self._api.find(SESSIONS, self.place.namespace, self.name):
+            return False
+        return not await self.pods()
+
     async def until_gone(self) -> None:
         """Wait until the object and all pods it had adopted are gone."""
 
-        async def gone() -> bool:
-            if await self._api.find(SESSIONS, self.place.namespace, self.name):
-                return False
-            return not await self.pods()
-
-        await wait_for(gone, what=f"session {self.name} and its pods to be gone", explain=self.explain)
+        await wait_for(self.is_gone, what=f"session {self.name} and its pods to be gone", explain=self.explain)
 
     async def pods(self) -> list[Body]:
         """The pods it has adopted, ending ones included."""
@@ -153,7 +156,7 @@ class Escrow:
                 secret = await self.connection(role)
                 pod = status["wallets"][role.value]["pod"]
                 url = await self.place.forward(stack, pod, int(secret["port"]))
-                clients[role] = WalletRpc(url, Login(secret["username"], secret["password"]))
+                clients[role] = by_connection(url, secret)
                 stack.push_async_callback(clients[role].aclose)
             yield clients
 
@@ -191,6 +194,11 @@ class Escrow:
         return (
             f"--- status of {self.name}\n{status}\n--- its events\n{events}\n--- pods of the namespace\n{pods}\n{log}"
         )
+
+
+def is_active(status: Body) -> bool:
+    """Whether a status says Active and Ready."""
+    return status.get("phase") == "Active" and condition(status, "Ready").get("status") == "True"
 
 
 def condition(status: Body, kind: str) -> Body:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
-from escrow_operator.adapters.kube import DEPLOYMENTS, PODS
+from escrow_operator.adapters.kube import DEPLOYMENTS, LEASES, PODS
 from testbed.cluster import Cluster
 from testbed.helm import Helm
 from testbed.settings import REPO_ROOT
@@ -26,7 +26,12 @@ INTERVALS = {"sweep": "5s", "resync": "10s", "monitor": "2s", "daemon": "1s"}
 SESSIONS = {"minStay": "1s"}
 """Tests at the cap do not wait for a minute until somebody may be evicted."""
 
+LEADER_ELECTION = {"leaseDuration": "6s", "renewDeadline": "4s", "retryPeriod": "1s"}
+"""One that follows a killed one waits for its lease to run out."""
+
 TAIL_LINES = 40
+
+_METRICS = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9090/metrics').read().decode())"
 
 
 class OperatorUnderTest:
@@ -61,7 +66,7 @@ class OperatorUnderTest:
         return await self._api.list(PODS, self.namespace, labels=LABELS)
 
     async def scale(self, replicas: int) -> None:
-        """Stop (0) or start (1) it, and wait until that is so."""
+        """Stop (0) or start it, and wait until that is so."""
         await self._api.merge(
             DEPLOYMENTS, self.namespace, self._release, {"spec": {"replicas": replicas}}, subresource="scale"
         )
@@ -78,8 +83,18 @@ class OperatorUnderTest:
         )
 
     async def until_ready(self) -> Body:
-        """Wait for one Ready pod, which is not about to end."""
-        return await wait_for(self._ready, what="the operator to be ready", explain=self.tail)
+        """Wait until all its pods are Ready, none about to end, and one leads: that one."""
+        return await wait_for(self._leader, what="the operator to be ready, and to lead", explain=self.tail)
+
+    async def holder(self) -> str | None:
+        """The name of the pod that has the lease, if one has it."""
+        lease = await self._api.find(LEASES, self.namespace, self._release)
+        return (lease["spec"].get("holderIdentity") or None) if lease else None
+
+    async def term(self) -> int:
+        """The number of the present leadership, or of the last one; 0 before the first."""
+        lease = await self._api.find(LEASES, self.namespace, self._release)
+        return int(lease["spec"].get("leaseTransitions") or 0) if lease else 0
 
     async def log(self, *, tail: int | None = None) -> str:
         """What its pods have logged, the container before the last restart included."""
@@ -101,11 +116,18 @@ class OperatorUnderTest:
         command = ("exec", "--namespace", self.namespace, pod, "--", "python", "-c", code, *args)
         return await asyncio.to_thread(self._cluster.kubectl, *command)
 
-    async def _ready(self) -> Body | None:
-        pods = await self.pods()
-        if len(pods) != 1 or "deletionTimestamp" in pods[0]["metadata"]:
+    async def metrics(self) -> str:
+        """The page of metrics of the one that leads."""
+        return await self.python(_METRICS)
+
+    async def _leader(self) -> Body | None:
+        deployment, pods = await self._api.get(DEPLOYMENTS, self.namespace, self._release), await self.pods()
+        if len(pods) != deployment["spec"]["replicas"]:
             return None
-        return pods[0] if is_ready(pods[0]) else None
+        if not all(is_ready(pod) and "deletionTimestamp" not in pod["metadata"] for pod in pods):
+            return None
+        holder = await self.holder()
+        return next((pod for pod in pods if pod["metadata"]["name"] == holder), None)
 
     async def _gone(self) -> bool:
         return not await self.pods()
@@ -117,6 +139,9 @@ def _values(image: str, sessions: Mapping[str, object]) -> dict[str, object]:
         "image": {"repository": repository, "tag": tag},
         "intervals": INTERVALS,
         "sessions": {**SESSIONS, **sessions},
+        "leaderElection": LEADER_ELECTION,
+        # A second one waits for nothing in most tests, and takes its share of the nodes.
+        "replicas": 1,
         # The nodes are small and busy: the operator must not be the one that waits.
         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
     }

@@ -14,6 +14,7 @@ from escrow_operator.core.secretuse import SecretUse
 from escrow_operator.models.monero import Login
 from regtest.daemon import RegtestDaemon
 from testbed.regtest import RPC_PORT
+from testbed.wallets import secured as secured_url
 
 from .api import Body
 from .chain import forwarded
@@ -63,7 +64,7 @@ async def own_monerod(
         url = await forwarded(stack, place.world.cluster, place.namespace, f"deployment/{NAME}", RPC_PORT)
         login = tls = None
         if secured:
-            url, login = url.replace("http://", "https://"), LOGIN
+            url, login = secured_url(url), LOGIN
             tls = client_context(_pem(authority), certificate=(own["tls.crt"], own["tls.key"]))
         daemon = RegtestDaemon(url, login=login, tls=tls)
         stack.push_async_callback(daemon.aclose)

@@ -19,5 +19,11 @@ class SimClock(Clock):
     def now(self) -> datetime:
         return (EPOCH + timedelta(seconds=self.monotonic()) + self.ahead).replace(microsecond=0)
 
+    def exactly_now(self) -> datetime:
+        return EPOCH + timedelta(seconds=self.monotonic()) + self.ahead
+
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time()
+
+    def uptime(self) -> float:
+        return self.monotonic()

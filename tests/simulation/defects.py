@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from unittest.mock import patch
 from weakref import WeakKeyDictionary
 
+from escrow_operator.adapters.fence import Fence
 from escrow_operator.core import expiry, funding
+from escrow_operator.core.leadership import Timing
 from escrow_operator.core.manifests.prepared import claim
+from escrow_operator.errors import NotLeading
 from escrow_operator.models.pool import Pool, PoolKey
 from escrow_operator.models.prepared import PreparedEscrow
 from escrow_operator.models.session import Session
@@ -57,9 +60,9 @@ def _by_any_touch(session: Session, *, now: datetime) -> datetime:
 _last_use: Callable[..., datetime] = expiry.last_use
 
 
-def _claim_of_whatever_there_is(escrow: PreparedEscrow, session: Session) -> list[dict[str, Any]]:
+def _claim_of_whatever_there_is(escrow: PreparedEscrow, session: Session, term: str) -> list[dict[str, Any]]:
     """Without a look at who has it by now."""
-    return [op for op in claim(escrow, session) if op["op"] != "test"]
+    return [op for op in claim(escrow, session, term) if op["op"] != "test"]
 
 
 _create: Callable[..., Any] = SessionOpener._create
@@ -136,6 +139,48 @@ DEFECTS = (
 )
 
 
+def _asks_no_clock(fence: Fence) -> None:
+    if fence._closed:
+        raise NotLeading(fence.term)
+
+
+class _NoFence(AbstractAsyncContextManager[None]):
+    """Lets everybody through."""
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing was kept back."""
+
+
+def _believes_for_longer(sent: float, timing: Timing) -> float:
+    """Until when others may have it already."""
+    return sent + 2 * timing.lease
+
+
+LEADER_DEFECTS = (
+    Defect(
+        "nothing asks whether the term is over",
+        {
+            "adapters.fence.Fence.must_be_open": lambda _: None,
+            "adapters.fence.Fence.passing": lambda _: _NoFence(),
+        },
+    ),
+    Defect(
+        "the term's end is left to a timer",
+        {"adapters.fence.Fence.must_be_open": _asks_no_clock},
+    ),
+    Defect(
+        "a leader believes in its lease when others may have it",
+        {"services.runtime.leadership.holds_until": _believes_for_longer},
+    ),
+    Defect(
+        "a lease is taken that its holder still renews",
+        {"services.runtime.leadership.seconds_to_wait": lambda *_, **__: 0.0},
+    ),
+)
+"""Of leadership: found where two operators are rivals."""
+
+
 def put_back(name: str | None) -> AbstractContextManager[None]:
     """The defect of this name while the block runs; none without a name."""
-    return next(defect for defect in DEFECTS if defect.name == name).put_back() if name else nullcontext()
+    known = (*DEFECTS, *LEADER_DEFECTS)
+    return next(defect for defect in known if defect.name == name).put_back() if name else nullcontext()

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+import aiohttp
 from aiohttp.client_middleware_digest_auth import DigestAuthMiddleware
 
 from escrow_operator.models.monero import Login
@@ -18,6 +19,13 @@ class Reply(NamedTuple):
 
     status: int
     body: bytes
+
+
+class Target(NamedTuple):
+    """Where a request goes: "host:port", and the SHA-256 of the one certificate that is accepted, if it is one."""
+
+    address: str
+    pinned: bytes | None = None
 
 
 class _Content:
@@ -55,26 +63,28 @@ class _Post(AbstractAsyncContextManager[_Response]):
 
 
 class Session:
-    """``exchange`` takes host and port, path, body and login, and gives the answer."""
+    """``exchange`` takes where and how to connect, path, body and login, and gives the answer."""
 
-    def __init__(self, exchange: Callable[[str, str, bytes, Login | None], Awaitable[Reply]]) -> None:
+    def __init__(self, exchange: Callable[[Target, str, bytes, Login | None], Awaitable[Reply]]) -> None:
         self._exchange = exchange
         self.closed = False
 
-    def post(self, url: str, *, data: bytes, middlewares: Iterable[Any] = (), **_: Any) -> _Post:
-        return _Post(self._post(url, data, tuple(middlewares)))
+    def post(self, url: str, *, data: bytes, middlewares: Iterable[Any] = (), ssl: Any = True, **_: Any) -> _Post:
+        return _Post(self._post(url, data, tuple(middlewares), ssl))
 
     async def close(self) -> None:
         self.closed = True
 
-    async def _post(self, url: str, data: bytes, middlewares: tuple[Any, ...]) -> _Response:
+    async def _post(self, url: str, data: bytes, middlewares: tuple[Any, ...], tls: Any) -> _Response:
         if self.closed:
             raise RuntimeError("Session is closed")
         parts = urlsplit(url)
         login = _login(middlewares)
+        pinned = tls.fingerprint if isinstance(tls, aiohttp.Fingerprint) else None
+        target = Target(parts.netloc, pinned)
 
         async def send(_: object) -> _Response:
-            return _Response(await self._exchange(parts.netloc, parts.path, data, login))
+            return _Response(await self._exchange(target, parts.path, data, login))
 
         # The client's own middleware, which counts requests. The one for digest logins wants a real challenge.
         own = [one for one in middlewares if not isinstance(one, DigestAuthMiddleware)]

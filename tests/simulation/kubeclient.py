@@ -122,15 +122,22 @@ class SimKube:
         return self._server.get(resource, namespace, name)
 
     async def pages(
-        self, resource: Resource, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
+        size: int = PAGE_SIZE,
     ) -> AsyncIterator[Listing]:
-        """All objects as of one version, in parts; other requests happen in between."""
+        """All objects as of one version, in parts; other requests happen in between. No ``fields`` are asked for."""
+        assert fields is None
         await self._read("list", resource, namespace)
         found = Listing(self._server.select(resource, namespace, labels), str(self._server.version))
-        for start in range(0, max(1, len(found.items)), PAGE_SIZE):
+        for start in range(0, max(1, len(found.items)), size):
             if start:
                 await self._read("list", resource, namespace)
-            yield Listing(found.items[start : start + PAGE_SIZE], found.version)
+            yield Listing(found.items[start : start + size], found.version)
 
     async def watch(
         self, resource: Resource, namespace: str | None, *, version: str, labels: Mapping[str, str] | None = None

@@ -19,7 +19,7 @@ import aiohttp
 from aiohttp.client_reqrep import ConnectionKey
 
 from escrow_operator.models.monero import Login
-from simulation.http_session import Reply, Session
+from simulation.http_session import Reply, Session, Target
 from simulation.process import spawn_apart
 
 CONNECT_SECONDS = 5.0
@@ -74,6 +74,7 @@ class _Wrong:
 class _Listener:
     server: Server
     login: Login | None
+    certificate: bytes | None
     running: dict[asyncio.Task[Reply], None] = field(default_factory=dict)
 
 
@@ -91,10 +92,15 @@ class Network:
         self._listeners: dict[str, _Listener] = {}
         self._wrong: dict[str, list[_Wrong]] = {}
 
-    def listen(self, address: str, server: Server, *, login: Login | None = None) -> None:
-        """Have a server answer at an address, in place of another; with ``login`` only to those who know it."""
+    def listen(
+        self, address: str, server: Server, *, login: Login | None = None, certificate: bytes | None = None
+    ) -> None:
+        """Have a server answer at an address, in place of another.
+
+        With ``login`` only to those who know it; with the SHA-256 of a ``certificate`` over TLS alone.
+        """
         self.close(address)
-        self._listeners[address] = _Listener(server, login)
+        self._listeners[address] = _Listener(server, login, certificate)
 
     def close(self, address: str) -> None:
         """Nobody listens there any more; calls under way end with a broken connection."""
@@ -132,17 +138,18 @@ class Network:
         """A client's connections."""
         return cast("aiohttp.ClientSession", Session(self.exchange))
 
-    async def exchange(self, address: str, path: str, data: bytes, login: Login | None) -> Reply:
+    async def exchange(self, target: Target, path: str, data: bytes, login: Login | None) -> Reply:
         """One request and its answer, for the sessions."""
         request = json.loads(data)
         method = str(request.get("method", path)) if path == "/json_rpc" else path
-        self.calls.append(Call(asyncio.get_running_loop().time(), address, method))
-        return await self._exchange(address, path, request, method, login)
+        self.calls.append(Call(asyncio.get_running_loop().time(), target.address, method))
+        return await self._exchange(target, path, request, method, login)
 
     async def _exchange(
-        self, address: str, path: str, request: dict[str, Any], method: str, login: Login | None
+        self, target: Target, path: str, request: dict[str, Any], method: str, login: Login | None
     ) -> Reply:
         await pause(self.latency)
+        address = target.address
         wrong = self._next_wrong(address, method)
         trouble = wrong.trouble if wrong else None
         listener = self._listeners.get(address)
@@ -153,6 +160,7 @@ class Network:
             raise _refused(address)
         if wrong is not None and trouble is Trouble.HANG:
             await wrong.healed.wait()
+        _shake_hands(listener, target)
         if listener.login is not None and listener.login != login:
             return Reply(401, b"")
         reply = await self._served(listener, path, request)
@@ -194,6 +202,16 @@ class Network:
                 wrong.times -= 1
                 return wrong
         return None
+
+
+def _shake_hands(listener: _Listener, target: Target) -> None:
+    """A server of either kind breaks the connection of a client that speaks the other language."""
+    if (listener.certificate is None) != (target.pinned is None):
+        raise aiohttp.ServerDisconnectedError
+    if listener.certificate != target.pinned:
+        host, _, port = target.address.rpartition(":")
+        shown = listener.certificate or b""
+        raise aiohttp.ServerFingerprintMismatch(target.pinned or b"", shown, host, int(port))
 
 
 async def pause(seconds: float) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from escrow_operator.adapters.kube import SESSIONS
@@ -14,6 +15,7 @@ from .forks import Forks
 from .kubeclient import View
 from .names import full_name
 from .process import CrashPoint, Dies
+from .rivals import Blow, RivalWorld
 from .story import Story
 from .world import World, run
 
@@ -55,11 +57,29 @@ def play_with_crashes(
             forks.arm(world.moment)
 
     async def branch() -> Outcome:
-        found = await _play(story, forks.dies, None, seed, begins)
+        found = await _play(story, forks.dies, None, seed, begins=begins)
         forks.end(found)
         return found
 
     return forks.play(lambda: run(branch(), seed=seed))
+
+
+def play_with_blows(
+    story: Story, blow: Blow, *, limit: int = 1, seed: int = 0
+) -> tuple[Outcome, dict[CrashPoint, Outcome]]:
+    """The same with two operators, of which the leader takes a blow once the pool is warm, and lives on."""
+    forks = Forks(limit)
+
+    def begins(world: World, warm: bool) -> None:
+        if warm:
+            forks.arm(world.moment)
+
+    async def branch() -> Outcome:
+        found = await _play(story, forks.dies, None, seed, begins=begins, make=partial(RivalWorld, blow=blow))
+        forks.end(found)
+        return found
+
+    return forks.play(lambda: run(branch(), seed=seed, pauses=True))
 
 
 def play_by_two(story: Story, view: View, *, seed: int = 0) -> list[str]:
@@ -91,9 +111,15 @@ async def _play_by_two(story: Story, view: View, seed: int) -> list[str]:
 
 
 async def _play(
-    story: Story, dies: Dies, view: View | None, seed: int, begins: Callable[[World, bool], None] = lambda *_: None
+    story: Story,
+    dies: Dies,
+    view: View | None,
+    seed: int,
+    *,
+    begins: Callable[[World, bool], None] = lambda *_: None,
+    make: Callable[..., World] = World,
 ) -> Outcome:
-    world = World(seed=seed, warm=story.warm, prepared=story.prepared, view=view, **story.settings)
+    world = make(seed=seed, warm=story.warm, prepared=story.prepared, view=view, **story.settings)
     story.prepare(world)
     begins(world, False)
     await world.operate(dies)

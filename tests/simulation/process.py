@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
@@ -53,9 +54,22 @@ class Process:
         self.name = name
         self.steps = [] if steps is None else steps
         self.dead = False
+        self.paused = False
         self.ended = asyncio.Event()
         self._dies = dies
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._held_back: list[Callable[[], object]] = []
+
+    def pause(self) -> None:
+        """SIGSTOP, or a machine that stands still: nothing of it runs, while the time passes. See ``let_pause``."""
+        self.paused = True
+
+    def go_on(self) -> None:
+        """SIGCONT: what came due meanwhile runs in its order."""
+        self.paused = False
+        held_back, self._held_back = self._held_back, []
+        for callback in held_back:
+            callback()
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run something as a part of this process: all tasks that it makes are, too."""
@@ -109,6 +123,42 @@ class Process:
 def spawn_apart(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """Run something that belongs to no process: what a request sets going outlives who sent it."""
     return asyncio.get_running_loop().create_task(work, context=contextvars.Context())
+
+
+def let_pause(loop: asyncio.AbstractEventLoop) -> None:
+    """From now on no callback of a process runs while it is paused, whatever it came from: a timer, or an answer."""
+    call_soon, call_at = loop.call_soon, loop.call_at
+
+    def held(schedule: Callable[..., asyncio.Handle], callback: Callable[..., Any], args: Any, context: Any) -> Any:
+        context = contextvars.copy_context() if context is None else context
+        process = context.get(_CURRENT)
+        if process is None:
+            return schedule(callback, *args, context=context)
+        mine: list[asyncio.Handle] = []
+
+        def run(*given: Any) -> None:
+            if not process.paused:
+                callback(*given)
+                return
+
+            def if_still_wanted() -> None:
+                # What ran before it may have cancelled it.
+                if not mine[0].cancelled():
+                    callback(*given)
+
+            process._held_back.append(functools.partial(loop.call_soon, if_still_wanted, context=context))
+
+        mine.append(schedule(run, *args, context=context))
+        return mine[0]
+
+    def soon(callback: Callable[..., Any], *args: Any, context: Any = None) -> Any:
+        return held(call_soon, callback, args, context)
+
+    def at(when: float, callback: Callable[..., Any], *args: Any, context: Any = None) -> Any:
+        return held(functools.partial(call_at, when), callback, args, context)
+
+    for name, instead in (("call_soon", soon), ("call_at", at)):
+        setattr(loop, name, instead)
 
 
 def task_factory(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio.Task[Any]:

@@ -12,8 +12,9 @@ from unittest.mock import patch
 
 from .defects import put_back
 from .kubeclient import View
-from .play import Outcome, play, play_by_two, play_with_crashes
+from .play import Outcome, play, play_by_two, play_with_blows, play_with_crashes
 from .process import CrashPoint
+from .rivals import Blow
 from .stories import STORIES
 from .story import Story
 
@@ -61,6 +62,24 @@ def must_survive_crashes(story: Story, pool: Executor, *, from_the_start: bool) 
     _must_be_none(wrong, len(crashed))
 
 
+def must_survive_blows(story: Story, blow: Blow, pool: Executor) -> None:
+    """Play a story with two operators, and a blow to the leader at each step. Raises AssertionError likewise."""
+    smooth, struck = pool.submit(_strike, story.name, blow, None).result()
+    _must_be_well(smooth)
+    wrong = [
+        f"{blow} {point} ({smooth.steps[point.step]}):\n  {problem}\n{found.story}"
+        for point, found in struck.items()
+        if (problem := _what_is_wrong(found, smooth))
+    ]
+    _must_be_none(wrong, len(struck))
+
+
+def wrong_with_blows(story: Story, blow: Blow, defect: str, pool: Executor) -> list[str]:
+    """What is violated at any time of such worlds, when the operator has a defect."""
+    smooth, struck = pool.submit(_strike, story.name, blow, defect).result()
+    return [one for found in (smooth, *struck.values()) for one in found.violations]
+
+
 def must_end_as_without(story: Story, troubles: Sequence[Trouble], pool: Executor) -> None:
     """The same with each trouble."""
     smooth = played(story, pool)
@@ -95,6 +114,11 @@ def _play_by_two(job: tuple[str, Trouble]) -> list[str]:
 
 def _crash(name: str, from_the_start: bool) -> tuple[Outcome, dict[CrashPoint, Outcome]]:
     return play_with_crashes(_story(name), from_the_start=from_the_start, limit=os.cpu_count() or 1)
+
+
+def _strike(name: str, blow: Blow, defect: str | None) -> tuple[Outcome, dict[CrashPoint, Outcome]]:
+    with put_back(defect):
+        return play_with_blows(_story(name), blow, limit=os.cpu_count() or 1)
 
 
 def _story(name: str) -> Story:

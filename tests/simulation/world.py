@@ -17,9 +17,8 @@ from unittest.mock import patch
 import aiohttp
 import looptime
 
-from escrow_operator.adapters.kube import PODS, POOLS, SECRETS, SESSIONS, Kube
+from escrow_operator.adapters.kube import EVENTS, LEASES, PODS, POOLS, SECRETS, SESSIONS, Kube
 from escrow_operator.adapters.kube_errors import KubeError
-from escrow_operator.core.login import derive_login
 from escrow_operator.core.manifests.common import login_key_name
 from escrow_operator.handlers import Memo
 from escrow_operator.handlers.pools import pool_seen
@@ -29,8 +28,10 @@ from escrow_operator.models.common import ROLES, Label, Role
 from escrow_operator.models.deed import secret_data
 from escrow_operator.models.monero import Login
 from escrow_operator.models.pool import PoolKey
+from escrow_operator.replica import Replica
 from escrow_operator.settings import IntervalSettings, SessionSettings, Settings
 from escrow_operator.wiring import Operator
+from testbed.wallets import access
 
 from .apiserver import ApiServer, Body
 from .chain import Chain
@@ -44,7 +45,7 @@ from .monerod import Monerod
 from .names import DAEMON, POOL, SHOP, place
 from .namespaces import Namespaces
 from .network import Network
-from .process import Dies, Process, spawn_apart, task_factory
+from .process import Dies, Process, let_pause, spawn_apart, task_factory
 from .users import Users
 from .wallet_files import Volume
 from .wallet_rpc import WalletProcess
@@ -58,15 +59,23 @@ NEXT_SECONDS = 3.0
 RESYNC = timedelta(minutes=2)
 """Where events are lost it is full lists that find it: sooner than in truth, as nothing is learnt from the waiting."""
 
+UNQUIET = frozenset({EVENTS.plural, LEASES.plural})
+"""Kinds that may change while nothing is under way."""
+
 QUIET_SECONDS = 20.0
 """Without a change in the API server: nothing more is under way."""
 
 T = TypeVar("T")
 
 
-def run(work: Coroutine[Any, Any, T], *, seed: int = 0) -> T:
-    """Run one world to its end on a virtual clock of its own; from the same seed always the same way."""
+def run(work: Coroutine[Any, Any, T], *, seed: int = 0, pauses: bool = False) -> T:
+    """Run one world to its end on a virtual clock of its own; from the same seed always the same way.
+
+    With ``pauses`` its processes can be paused.
+    """
     with stage(seed) as loop:
+        if pauses:
+            let_pause(loop)
         return loop.run_until_complete(work)
 
 
@@ -90,10 +99,24 @@ def stage(seed: int = 0) -> Iterator[asyncio.AbstractEventLoop]:
         rest = asyncio.all_tasks(loop)
         for task in rest:
             task.cancel()
-        loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
+        if rest:
+            loop.run_until_complete(asyncio.wait(rest))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
         gc.enable()
+
+
+def memo_of(settings: Settings, operator: Operator) -> Memo:
+    """What kopf passes to handlers in a process that has no rivals."""
+    memo = Memo(settings)
+    memo.replica = cast("Replica", Unrivalled(operator))
+    return memo
+
+
+class Unrivalled(NamedTuple):
+    """In the place of a Replica: its operator acts from its beginning to its end."""
+
+    operator: Operator
 
 
 class Moment(NamedTuple):
@@ -200,11 +223,8 @@ class World(Users):
                     break
                 except KubeError:
                     await asyncio.sleep(2.0)
-            memo = Memo(self.settings)
-            memo.running = operator
-            pods = follow_slots(operator, operator.listed)
-            for namespace in operator.namespaces.served:
-                operator.wakeups.relist(namespace)
+            memo = memo_of(self.settings, operator)
+            pods = follow_slots(memo, operator.listed)
             try:
                 await asyncio.gather(
                     *(
@@ -277,14 +297,14 @@ class World(Users):
             if self.clock.monotonic() > ends:
                 raise AssertionError(f"it never came to rest\n{self.story()}")
             await asyncio.sleep(0.5)
-            now = sum(1 for event in self.server.log[-200:] if event.plural != "events" and event.version > version)
+            now = sum(1 for event in self.server.log[-200:] if event.plural not in UNQUIET and event.version > version)
             if now:
                 version, since = self.server.version, self.clock.monotonic()
 
     def story(self, last: int = 40) -> str:
         """The last things that happened, for people."""
         lines = []
-        for event in self.server.log[-last:]:
+        for event in [event for event in self.server.log[-4 * last :] if event.plural != LEASES.plural][-last:]:
             body = event.body
             note = (body.get("status") or {}).get("phase") or body.get("reason") or ""
             lines.append(f"{event.version} {event.kind} {event.plural} {body['metadata']['name']} {note}")
@@ -299,7 +319,8 @@ class World(Users):
         process = WalletProcess(volume, self.monerod, name=meta["name"], daemon_login=self._daemon_login(pod))
         self.wallets.append(process)
         key = secret_data(self.server.get(SECRETS, pool.namespace, login_key_name(pool)), "key")["key"]
-        self.network.listen(address, process, login=derive_login(key, meta["uid"]))
+        login, certificate = access(pod, key)
+        self.network.listen(address, process, login=login, certificate=certificate)
         return process
 
     def _daemon_login(self, pod: Body) -> Login | None:

@@ -19,3 +19,6 @@ class FakeClock(Clock):
 
     def monotonic(self) -> float:
         return self.seconds
+
+    def uptime(self) -> float:
+        return self.seconds

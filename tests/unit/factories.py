@@ -11,7 +11,7 @@ from escrow_operator.models.common import Label, Role, format_time
 from escrow_operator.models.monero import DaemonInfo, NetType
 from escrow_operator.models.pool import Pool
 from escrow_operator.models.session import Phase, Session
-from escrow_operator.models.slot import Slot
+from escrow_operator.models.slot import TLS_FORMAT, Slot
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 _VERSIONS = itertools.count(1)
@@ -90,6 +90,7 @@ def slot_body(
     ip: str | None = "10.0.0.1",
     container: str = "a" * 64,
     daemon: str | None = None,
+    tls: str | None = None,
 ) -> dict[str, Any]:
     """A wallet-rpc pod, adopted when it has an owner; ``daemon`` is the digest of the spec.daemon it was made with."""
     labels = {**SLOT_LABELS, Label.POOL: "default", Label.ROLE: role.value, Label.SLOT: "adopted" if owner else "free"}
@@ -115,7 +116,8 @@ def slot_body(
         meta["deletionTimestamp"] = format_time(created)
     return {
         "metadata": meta,
-        "spec": {"nodeName": node},
+        "spec": {"nodeName": node}
+        | ({"initContainers": [{"env": [{"name": TLS_FORMAT, "value": tls}]}]} if tls else {}),
         "status": {
             "phase": "Running",
             **({"podIP": ip} if ip else {}),

@@ -8,6 +8,7 @@ import pytest
 
 from escrow_operator import slot_login
 from escrow_operator.core.login import derive_login
+from escrow_operator.core.wallet_tls import derive_certificate
 
 INJECTIONS = ["x\ntx-notify=/wallets/evil %s", "x\r\nlog-level=4", "x\x0b", "pa#ss", " pass", "pass ", "\u2028"]
 
@@ -26,6 +27,21 @@ def test_a_login_is_one_line_of_the_configuration(written: Path, monkeypatch: py
     own = derive_login("key", "uid")
     assert written.read_text() == f"rpc-login={own.user}:{own.password}\ndaemon-login=user:pass:wörd = x\n"
     assert written.stat().st_mode & 0o777 == 0o600
+
+
+def test_its_certificate_is_the_one_that_the_operator_expects(
+    written: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hosts = ("*.a.svc", "*.a.svc.cluster.local")
+    files = {"TLS_CERTIFICATE": tmp_path / "tls.crt", "TLS_PRIVATE_KEY": tmp_path / "tls.key"}
+    for name, value in ({"TLS_HOSTS": " ".join(hosts)} | files).items():
+        monkeypatch.setenv(name, str(value))
+    slot_login.main()
+    expected = derive_certificate("key", "uid", hosts)
+    assert files["TLS_CERTIFICATE"].read_text() == expected.pem
+    assert files["TLS_PRIVATE_KEY"].read_text() == expected.private_key
+    assert [file.stat().st_mode & 0o777 for file in files.values()] == [0o600, 0o600]
+    assert written.exists()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import cast
 import pytest
 
 from escrow_operator.adapters.clock import Clock
+from escrow_operator.adapters.fence import Fence
 from escrow_operator.adapters.kube import SECRETS, SESSIONS, Kube
 from escrow_operator.core.manifests.common import connection_name
 from escrow_operator.core.manifests.session import CONNECTION_TYPE
@@ -14,7 +15,7 @@ from escrow_operator.models.common import ROLES
 from escrow_operator.models.session import Phase, Session, SessionKey
 from escrow_operator.settings import Settings
 from escrow_operator.wiring import Operator
-from unit.factories import session, session_body, slot_body
+from unit.factories import session, session_body, slot, slot_body
 from unit.kube import InstantKube
 
 KEY = SessionKey("shop", "demo")
@@ -55,3 +56,32 @@ async def test_sessions_of_an_ending_namespace_end_as_if_they_were_deleted(monke
     await operator.sessions.reconcile(KEY)
 
     assert finished == ["demo"]
+
+
+async def test_nothing_works_before_it_begins_and_what_happened_until_then_is_looked_at() -> None:
+    kube, settings = InstantKube(), Settings(slot_login_image="operator")
+    first = operator_on(kube)
+    first.store.see_session(kube.put(SESSIONS, session_body()))
+    first.wakeups.session(KEY)
+    assert not first.wakeups.sessions_queue._waiting
+    assert not first.is_working
+
+    # The next term: other services on what is known.
+    await first.end()
+    first.store.reserve([slot("p")])
+    first.context.memory.of("uid-shop-demo", list).append("a former service's")
+    fence = Fence(Clock())
+    second = Operator(cast("Kube", kube), settings, Clock(), fence=fence, store=first.store)
+    assert second.store is first.store
+    kube.remove(SESSIONS, "demo")
+    kube.put(SESSIONS, session_body("other"))
+    fence.open(2, Clock().uptime() + 60.0)
+    await second.begin()
+
+    assert second.is_working
+    assert list(second.store.sessions) == [SessionKey("shop", "other")], "full lists"
+    assert not second.store._reserved
+    assert not second.context.memory.of("uid-shop-demo", list)
+    assert second.wakeups.sessions_queue._waiting or len(second.wakeups.sessions_queue)
+    await second.stop()
+    fence.close()

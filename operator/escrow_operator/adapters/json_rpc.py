@@ -12,7 +12,9 @@ client's error types.
 import asyncio
 import contextlib
 import json
+import socket
 import ssl
+import warnings
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -20,19 +22,31 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohappyeyeballs import AddrInfoType
 from aiohttp import ClientHandlerType, DigestAuthMiddleware
 from aiohttp.client_middlewares import ClientMiddlewareType
+from aiohttp.connector import Connection
 from pydantic_core import from_json
 
 from escrow_operator.adapters.answer import Answer, ErrorType
+from escrow_operator.adapters.fence import must_still_pass
 from escrow_operator.adapters.resolver import Resolver
 from escrow_operator.adapters.tracing import leaf, rpc_call
+from escrow_operator.errors import NotLeading
 from escrow_operator.models.common import printable
 from escrow_operator.models.monero import Login
 
 CONNECT_TIMEOUT = 5.0
 """Seconds to connect. A pod of the same cluster accepts in milliseconds; a pod that does not is gone or cut
 off, which this timeout distinguishes from a busy process."""
+
+SYN_RETRIES = 1
+"""Of a TCP connection: the kernel gives up after three seconds. It is what tells a pod that is cut off from a busy one
+where a connection begins with TLS: a busy process does no handshake before it is free."""
+
+GOODBYE_SECONDS = 0.1
+"""For the other side to answer the end of TLS. What it sends meanwhile is still read and decrypted, and it may send
+without end."""
 
 KEEPALIVE = 2.0
 """Seconds an idle connection is kept: the calls of one reconciliation follow each other at once. Each wallet of an
@@ -78,10 +92,21 @@ class Fault(Exception):
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT)
 """Reading and writing have no timeout here: the deadline of the call bounds them."""
 
+_PATIENT = aiohttp.ClientTimeout(total=None)
+"""The same for a wallet with TLS: aiohttp counts the handshake as a part of connecting (see SYN_RETRIES)."""
+
 
 def count_values(data: bytes) -> int:
     """At most so many values are in a JSON text: each in an object or a list has a comma or a bracket before it."""
     return sum(map(data.count, (b",", b"[", b"{")))
+
+
+def _socket(address: AddrInfoType) -> socket.socket:
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    if hasattr(socket, "TCP_SYNCNT"):
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_SYNCNT, SYN_RETRIES)
+    return made
 
 
 def rpc_session(keepalive: float = KEEPALIVE) -> aiohttp.ClientSession:
@@ -91,17 +116,34 @@ def rpc_session(keepalive: float = KEEPALIVE) -> aiohttp.ClientSession:
 
     A proxy or .netrc file of the environment must not affect calls to wallets, so the environment is ignored.
     """
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=keepalive, resolver=Resolver())
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+    with warnings.catch_warnings():
+        # Its default is to wait for half a minute; aiohttp 4 is to have another way.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        connector = aiohttp.TCPConnector(
+            limit=0,
+            keepalive_timeout=keepalive,
+            resolver=Resolver(),
+            socket_factory=_socket,
+            ssl_shutdown_timeout=GOODBYE_SECONDS,
+        )
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), request_class=_FencedRequest)
+
+
+class _FencedRequest(aiohttp.ClientRequest):
+    """Asks the fence once more when there is a connection: a handshake takes as long as the wallet is busy."""
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        must_still_pass()
+        return await super().send(conn)
 
 
 class JsonRpcClient:
     """One server's JSON-RPC endpoint (`base_url` + /json_rpc).
 
-    `tls` is the SSL context for https URLs; None trusts the system's certificates. A given `session` is used and not
-    closed by the client; its connector must keep connections alive. Without one the client makes its own by `connect`.
-    `on_request` is called for every HTTP request, those of a digest challenge included. `longest` is the maximum length
-    of an answer in bytes.
+    `tls` is for https URLs: the SSL context, or the one certificate that is accepted; None trusts the system's. A given
+    `session` is used and not closed by the client; its connector must keep connections alive. Without one the client
+    makes its own by `connect`. `on_request` is called for every HTTP request, those of a digest challenge included.
+    `longest` is the maximum length of an answer in bytes.
     """
 
     def __init__(
@@ -110,7 +152,7 @@ class JsonRpcClient:
         errors: ErrorTypes,
         *,
         login: Login | None = None,
-        tls: ssl.SSLContext | None = None,
+        tls: ssl.SSLContext | aiohttp.Fingerprint | None = None,
         session: aiohttp.ClientSession | None = None,
         connect: Callable[[], aiohttp.ClientSession] = rpc_session,
         on_request: Callable[[], None] | None = None,
@@ -123,7 +165,8 @@ class JsonRpcClient:
         self._host = parts.hostname or ""
         self._errors = errors
         self._lock = asyncio.Lock()
-        self._tls: ssl.SSLContext | bool = True if tls is None else tls
+        self._tls: ssl.SSLContext | aiohttp.Fingerprint | bool = True if tls is None else tls
+        self._timeout = _PATIENT if isinstance(tls, aiohttp.Fingerprint) else _TIMEOUT
         self._session = session
         self._connect = connect
         self._owned: aiohttp.ClientSession | None = None
@@ -145,6 +188,7 @@ class JsonRpcClient:
         return DigestAuthMiddleware(self._login.user, self._login.password), self._send
 
     async def _send(self, request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
+        must_still_pass()
         if self._on_request is not None:
             self._on_request()
         response = await handler(request)
@@ -196,10 +240,14 @@ class JsonRpcClient:
         except _TooLong:
             raise self._errors.too_long(f"{method}: the answer is longer than any that is read") from None
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
+            if is_busy(error):
+                raise self._errors.timeout(f"{method}: it is too busy for a TLS handshake") from None
             raise self._errors.unreachable(f"{method}: {_reason(error)}") from None
         except TimeoutError:
             what = "no answer" if sent else "still waiting for an earlier call"
             raise self._errors.timeout(f"{method}: {what} after {deadline:g} s") from None
+        except NotLeading:
+            raise
         except Exception as error:
             # Malformed headers raise errors of many kinds, too. If they were of a challenge, the next call must not
             # answer that challenge.
@@ -256,7 +304,7 @@ class JsonRpcClient:
             data=data,
             headers=_HEADERS,
             ssl=self._tls,
-            timeout=_TIMEOUT,
+            timeout=self._timeout,
             middlewares=self._middlewares,
             allow_redirects=False,
             auto_decompress=False,
@@ -320,6 +368,11 @@ def _reason(error: aiohttp.ClientError) -> str:
     return printable(_words(error), LONGEST_REASON)
 
 
+def is_busy(error: Exception) -> bool:
+    """Whether a server took the connection, and then did nothing for the minute that a TLS handshake may take."""
+    return isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionAbortedError)
+
+
 LONGEST_REASON = 200
 
 
@@ -328,6 +381,8 @@ def _words(error: aiohttp.ClientError) -> str:
         case aiohttp.ClientConnectorCertificateError():
             refused = error.certificate_error
             return f"its certificate was not accepted ({getattr(refused, 'verify_message', '') or refused})"
+        case aiohttp.ServerFingerprintMismatch():
+            return "its certificate is not the one of this pod"
         case aiohttp.ClientConnectorError():
             return error.os_error.strerror or str(error.os_error) or type(error).__name__
         case _:

@@ -18,6 +18,7 @@ import aiohttp
 from kubernetes.aio import client, config
 from kubernetes.aio.client.rest import RESTResponse
 
+from escrow_operator.adapters.fence import must_still_pass
 from escrow_operator.adapters.kube_errors import (
     ConflictError,
     InvalidNameError,
@@ -88,6 +89,7 @@ DEPLOYMENTS = Resource("/apis/apps/v1", "deployments")
 ENDPOINT_SLICES = Resource("/apis/discovery.k8s.io/v1", "endpointslices")
 NETWORK_POLICIES = Resource("/apis/networking.k8s.io/v1", "networkpolicies")
 DISRUPTION_BUDGETS = Resource("/apis/policy/v1", "poddisruptionbudgets")
+LEASES = Resource("/apis/coordination.k8s.io/v1", "leases")
 NAMESPACES = Resource("/api/v1", "namespaces", namespaced=False)
 STORAGE_CLASSES = Resource("/apis/storage.k8s.io/v1", "storageclasses", namespaced=False)
 SESSIONS = Resource(f"/apis/{GROUP}/{VERSION}", "escrowsessions")
@@ -292,6 +294,7 @@ class Kube:
         verb: str | None = None,
         patience: float | aiohttp.ClientTimeout = REQUEST_SECONDS,
     ) -> RESTResponse:
+        must_still_pass()
         self.requests[(verb or method).lower(), resource.plural] += 1
         request = await self._api.param_serialize(
             method=method,

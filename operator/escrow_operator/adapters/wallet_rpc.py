@@ -6,12 +6,14 @@ Method names and semantics are those of https://docs.getmonero.org/rpc-library/w
 does not document was measured on v0.18.5.3.
 """
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 
 import aiohttp
 
 from escrow_operator.adapters.answer import Answer
+from escrow_operator.adapters.fence import Fence
 from escrow_operator.adapters.json_rpc import ErrorTypes, Fault, JsonRpcClient
 from escrow_operator.adapters.wallet_faults import wallet_error
 from escrow_operator.errors import (
@@ -62,9 +64,10 @@ WALLET_ERRORS = ErrorTypes(
 class WalletRpc:
     """The client of a pod; use one per pod: calls share a connection, to which digest nonces are tied.
 
-    Calls run one by one. For `session` and `on_request` see JsonRpcClient. The `deadline` of a method is in
-    seconds and includes waiting for earlier calls of this client; a call that exceeded it may still be running in the
-    process.
+    The pod must show the `certificate` whose DER has this SHA-256, where its URL is https; WalletUnreachable says that
+    it did not. Calls run one by one; behind a `fence` they raise NotLeading once its term is over. For `session` and
+    `on_request` see JsonRpcClient. The `deadline` of a method is in seconds and includes waiting for earlier calls of
+    this client; a call that exceeded it may still be running in the process.
     """
 
     def __init__(
@@ -72,10 +75,16 @@ class WalletRpc:
         base_url: str,
         login: Login | None,
         *,
+        certificate: bytes | None = None,
         session: aiohttp.ClientSession | None = None,
         on_request: Callable[[], None] | None = None,
+        fence: Fence | None = None,
     ) -> None:
-        self._rpc = JsonRpcClient(base_url, WALLET_ERRORS, login=login, session=session, on_request=on_request)
+        self._fence = fence
+        pinned = aiohttp.Fingerprint(certificate) if certificate else None
+        self._rpc = JsonRpcClient(
+            base_url, WALLET_ERRORS, login=login, tls=pinned, session=session, on_request=on_request
+        )
 
     async def aclose(self) -> None:
         """Close the connection; the wallet stays open."""
@@ -237,7 +246,8 @@ class WalletRpc:
     async def call(self, method: str, params: Mapping[str, object], deadline: float) -> Answer:
         """Call any method, for callers that need more methods than the operator does."""
         try:
-            return await self._rpc.call(method, params, deadline)
+            async with self._fence.passing() if self._fence else contextlib.nullcontext():
+                return await self._rpc.call(method, params, deadline)
         except Fault as fault:
             raise wallet_error(method, fault, _strings(params)) from None
 

@@ -25,6 +25,10 @@ IDLE_SECONDS = 0.05
 Short, as the handlers here wait for nothing."""
 
 
+EXIT_SECONDS = 0.5
+"""Seconds that kopf waits for handlers when the operator ends: another one waits to lead, and they only note things."""
+
+
 def configure(settings: kopf.OperatorSettings) -> None:
     """Override the defaults of kopf that do not suit this operator."""
     settings.peering.standalone = True
@@ -36,6 +40,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.chunk_size = PAGE
     settings.queueing.worker_limit = WORKERS
     settings.queueing.idle_timeout = IDLE_SECONDS
+    settings.queueing.exit_timeout = EXIT_SECONDS
     settings.persistence.finalizer = f"{GROUP}/kopf"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=f"kopf.{GROUP}")
     settings.persistence.diffbase_storage = NoDiff()

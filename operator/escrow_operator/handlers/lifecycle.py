@@ -15,13 +15,13 @@ import kopf
 
 from escrow_operator.adapters.health import serve_probes
 from escrow_operator.adapters.kube_errors import KubeError, NotFoundError
+from escrow_operator.adapters.metrics import serve_metrics
 from escrow_operator.handlers import slots
 from escrow_operator.handlers.garbage import collect_rarely, settle_memory
 from escrow_operator.handlers.health import not_alive, not_ready
 from escrow_operator.handlers.kopf_settings import configure
 from escrow_operator.handlers.memo import Memo
-from escrow_operator.settings import Settings
-from escrow_operator.wiring import Operator
+from escrow_operator.replica import Replica
 
 _LOG = logging.getLogger(__name__)
 
@@ -35,10 +35,10 @@ kopf.on.login(id="kubeconfig")(kopf.login_with_kubeconfig)
 
 @kopf.on.startup()
 async def startup(settings: kopf.OperatorSettings, memo: Memo, **_: Any) -> None:
-    """Configure kopf and start the services, for as long as it takes: probes are answered meanwhile.
+    """Configure kopf, and begin to follow and to campaign, for as long as it takes: probes are answered meanwhile.
 
-    Full lists are read before kopf's own: a claim must know of the slots already held. Raises kopf.PermanentError when
-    the CRDs are not installed, OSError when the probes' port is taken.
+    Full lists are read before kopf's own. Raises kopf.PermanentError when the CRDs are not installed, OSError when the
+    probes' port is taken.
     """
     configure(settings)
     collect_rarely()
@@ -46,23 +46,21 @@ async def startup(settings: kopf.OperatorSettings, memo: Memo, **_: Any) -> None
         memo.settings.probe_port, alive=lambda: not_alive(memo), ready=lambda: not_ready(memo)
     )
     try:
-        operator = await _start(memo.settings)
+        replica = await _start(memo)
     except BaseException:
         await memo.probes.close()
         raise
-    memo.running = operator
-    memo.slots = slots.follow(operator, operator.listed)
-    # An object may have been deleted between these lists and kopf's.
-    for namespace in operator.namespaces.served:
-        operator.wakeups.relist(namespace)
+    memo.replica = replica
+    memo.slots = slots.follow(memo, replica.operator.listed)
     settle_memory()
+    replica.campaign()
 
 
-async def _start(settings: Settings) -> Operator:
+async def _start(memo: Memo) -> Replica:
     delay = FIRST_DELAY
     while True:
         try:
-            return await Operator.start(settings)
+            return await _warm(memo)
         except NotFoundError as error:
             raise kopf.PermanentError(f"The CRDs are not installed (kubectl apply -f crds/): {error}") from error
         except KubeError as error:
@@ -71,12 +69,34 @@ async def _start(settings: Settings) -> Operator:
         delay = min(2 * delay, LONGEST_DELAY)
 
 
+async def _warm(memo: Memo) -> Replica:
+    """A replica that has read full lists. Raises KubeError; nothing is left open then."""
+    replica = await Replica.connect(memo.settings)
+    try:
+        memo.metrics = await serve_metrics(replica.registries, memo.settings.metrics_port)
+        await replica.warm()
+    except BaseException:
+        await _close_metrics(memo)
+        await replica.stop()
+        raise
+    return replica
+
+
+async def _close_metrics(memo: Memo) -> None:
+    if memo.metrics is not None:
+        await memo.metrics.close()
+        memo.metrics = None
+
+
 @kopf.on.cleanup()
 async def cleanup(memo: Memo, **_: Any) -> None:
-    """Stop the services."""
+    """Hand over, and stop."""
+    if memo.replica is not None:
+        await memo.replica.leadership.stop()
     if memo.slots is not None:
         await memo.slots.close()
-    if memo.running is not None:
-        await memo.running.stop()
+    if memo.replica is not None:
+        await memo.replica.stop()
+    await _close_metrics(memo)
     if memo.probes is not None:
         await memo.probes.close()

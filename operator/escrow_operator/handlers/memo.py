@@ -7,6 +7,7 @@ from typing import Self
 import kopf
 
 from escrow_operator.adapters.web import WebServer
+from escrow_operator.replica import Replica
 from escrow_operator.services.runtime.paged_watch import PagedWatch
 from escrow_operator.settings import Settings
 from escrow_operator.wiring import Operator
@@ -18,8 +19,9 @@ class Memo:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.probes: WebServer | None = None
+        self.metrics: WebServer | None = None
         self.slots: PagedWatch | None = None
-        self.running: Operator | None = None
+        self.replica: Replica | None = None
         """None until the first full lists have been read."""
 
     def __copy__(self) -> Self:
@@ -28,7 +30,7 @@ class Memo:
 
     @property
     def operator(self) -> Operator:
-        """The running operator. Raises kopf.TemporaryError while it starts."""
-        if self.running is None:
+        """The operator of the present term, or of the next one. Raises kopf.TemporaryError while the process starts."""
+        if self.replica is None:
             raise kopf.TemporaryError("the operator is still starting", delay=1)
-        return self.running
+        return self.replica.operator

@@ -11,24 +11,25 @@ from typing import Any
 
 from escrow_operator.adapters.kube import PODS
 from escrow_operator.core.manifests.common import SLOT_LABELS
+from escrow_operator.handlers.memo import Memo
 from escrow_operator.models.session import SessionKey
 from escrow_operator.services.resync.relist import Versions
 from escrow_operator.services.runtime.paged_watch import PagedWatch
 from escrow_operator.wiring import Operator
 
 
-def follow(operator: Operator, versions: Versions) -> PagedWatch:
+def follow(memo: Memo, versions: Versions) -> PagedWatch:
     """Watch wallet pods in all namespaces served, from the versions of full lists on. The caller closes the watch."""
 
     async def seen(kind: str, body: dict[str, Any]) -> None:
-        slot_seen(operator, kind, body)
+        slot_seen(memo.operator, kind, body)
 
     async def list_again(namespace: str | None) -> str:
-        return await list_slots(operator, namespace)
+        return await list_slots(memo.operator, namespace)
 
     watch = PagedWatch(
         "wallet pods",
-        watch=lambda namespace, version: operator.context.kube.watch(
+        watch=lambda namespace, version: memo.operator.context.kube.watch(
             PODS, namespace, version=version, labels=SLOT_LABELS
         ),
         seen=seen,

@@ -74,6 +74,9 @@ class Label:
     """Annotation of the pod template: a digest of all the rest of it."""
     WARM_UP = f"{GROUP}/warm-up"
     """Scheduling gate of fresh slots: the operator removes it when they may start."""
+    TERM = f"{GROUP}/term"
+    """Annotation of what only one operator may decide on (pods that were taken, deeds, prepared escrows): the number of
+    the leadership in which it was written last. Whoever leads next writes its own before it relies on what it reads."""
     SETTLED = f"{GROUP}/settled"
     """Annotation of a deed: how the trade that its wallet served ended."""
     TOUCH = f"{GROUP}/touched-at"

@@ -21,7 +21,8 @@ class Deed:
     ``terms`` are the amount and confirmations that the address was published for; None in deeds from before these were
     recorded. ``version`` is the Secret's resourceVersion, which changes when the user mends the Secret. A ``sealed``
     deed can be deleted and restored, but not changed (the Secret is immutable). ``settled`` is how the trade that the
-    wallet served ended, None while it has not.
+    wallet served ended, None while it has not. ``term`` is that of the operator who wrote the Secret last, empty in one
+    of before there were any; ``is_annotated`` tells whether it has annotations at all.
     """
 
     role: Role
@@ -35,6 +36,8 @@ class Deed:
     version: str = ""
     settled: str | None = None
     sealed: bool = False
+    term: str = ""
+    is_annotated: bool = True
 
     def to_secret(self) -> dict[str, str]:
         """The ``stringData`` of the Secret."""
@@ -50,6 +53,7 @@ class Deed:
         height, attempt = data.get("restoreHeight") or "0", data.get("attempt") or "1"
         if not data.keys() >= {"file", "password"} or not (NUMBER.fullmatch(height) and NUMBER.fullmatch(attempt)):
             raise SecretDataError("it lacks what a deed has")
+        annotations = secret["metadata"].get("annotations")
         return cls(
             role=role,
             file=data["file"],
@@ -62,6 +66,8 @@ class Deed:
             version=secret["metadata"]["resourceVersion"],
             settled=settled_mark(secret),
             sealed=secret.get("immutable") is True,
+            term=(annotations or {}).get(Label.TERM, ""),
+            is_annotated=annotations is not None,
         )
 
 

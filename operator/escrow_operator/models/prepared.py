@@ -33,6 +33,11 @@ class PreparedEscrow:
     has_owner: bool = False
     annotations: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def term(self) -> str:
+        """The leadership in which the Secret was written last, if it says so."""
+        return self.annotations.get(Label.TERM, "")
+
     def deeds(self, pool: str) -> dict[Role, Deed]:
         """A deed for each wallet, without its address: that is recorded once the session's deeds exist."""
         return {

@@ -26,12 +26,16 @@ class Slot:
     role: Role
     state: SlotState
     login_key: str
+    tls: str
+    """The format of the certificate that wallet-rpc serves (core.wallet_tls); empty where it serves none."""
     daemon_secrets: str
     daemon: str
     """Digest of the pool's spec.daemon that the pod was started with; empty on pods older than this annotation."""
     session_uid: str | None
     session_name: str | None
     wallet_file: str | None
+    term: str
+    """The leadership in which the pod was taken or its wallet file was noted last; empty before, and without one."""
     prepared: str | None
     """The Secret of the prepared escrow that the pod is a part of; None before, and once a session has the pod."""
     template: str
@@ -71,11 +75,13 @@ class Slot:
             role=Role(labels[Label.ROLE]),
             state=SlotState(labels[Label.SLOT]),
             login_key=intern(_note(annotations, Label.LOGIN_KEY) or ""),
+            tls=_tls(body.get("spec") or {}),
             daemon_secrets=intern(_note(annotations, Label.DAEMON_SECRETS) or ""),
             daemon=intern(_note(annotations, Label.DAEMON) or ""),
             session_uid=_adopter(meta),
             session_name=labels.get(Label.SESSION),
             wallet_file=_note(annotations, Label.WALLET_FILE),
+            term=intern(_note(annotations, Label.TERM) or ""),
             prepared=_prepared(meta),
             template=intern(_note(annotations, Label.TEMPLATE) or ""),
             ip=status.get("podIP"),
@@ -139,6 +145,9 @@ _WAITING_IS_TROUBLE = frozenset(
 """Reasons for which kubelet keeps a container waiting and which do not pass by themselves."""
 
 
+TLS_FORMAT = "TLS_FORMAT"
+"""The init container's variable with the format of the certificate."""
+
 LONGEST_NOTE = 128
 """Longest annotation, in characters, that the operator writes on a slot: the name of a wallet file."""
 
@@ -182,6 +191,15 @@ def _process(containers: list[dict[str, Any]]) -> str:
     """The shortened id of wallet-rpc's container, without the runtime's name; empty before the container was made."""
     found = next((c.get("containerID") or "" for c in containers if c.get("name") == WALLET_RPC), "")
     return found.rpartition("//")[2][:_ID_DIGITS]
+
+
+def _tls(spec: dict[str, Any]) -> str:
+    """By the spec, which cannot change: a pod with TLS is never called without."""
+    for container in spec.get("initContainers") or ():
+        for variable in container.get("env") or ():
+            if variable.get("name") == TLS_FORMAT:
+                return intern(str(variable.get("value"))[:LONGEST_NOTE])
+    return ""
 
 
 def _gate(spec: dict[str, Any]) -> int | None:

@@ -131,6 +131,16 @@ class Wakeups:
         self._lists.serve(handlers.relist)
         self._sweeps.serve(handlers.sweep)
 
+    def pause(self) -> None:
+        """Let all queues drop keys until ``resume``."""
+        for queue in self.queues.values():
+            queue.pause()
+
+    def resume(self) -> None:
+        """Let all queues work."""
+        for queue in self.queues.values():
+            queue.resume()
+
     async def close(self) -> None:
         """Close all queues."""
         for queue in self.queues.values():

@@ -34,7 +34,7 @@ async def adopt_raw(place: Place, load: Load, *, within: float) -> dict[str, Any
                 client.request(
                     "PATCH",
                     PODS.path(place.namespace, slot.name),
-                    adoption(slot, session, file),
+                    adoption(slot, session, file, ""),
                     content_type=JSON_PATCH,
                 )
                 for slot, file in patches.items()

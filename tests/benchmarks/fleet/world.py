@@ -137,6 +137,10 @@ def _install(cluster: Cluster, image: str) -> None:
         "resources": {"requests": {"cpu": "1", "memory": "64Mi"}, "limits": None},
         # No wallet is real here; on two cores its requests would leave no room for the fake ones.
         "gateway": {"enabled": False},
+        # They speak no TLS: thirty thousand certificates at one address are none of wallets.
+        "walletPods": {"tls": False},
+        # One process is measured.
+        "replicas": 1,
     }
     Helm(cluster).upgrade_install(RELEASE, CHART, NAMESPACE, values)
 

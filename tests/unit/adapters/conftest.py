@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from escrow_operator.adapters.wallet_rpc import WalletRpc
+from escrow_operator.core.wallet_tls import WalletCertificate
 from escrow_operator.models.monero import Login
 from unit.adapters.fake_server import FakeServer, Handler, MakeWallet, Serve
 
@@ -52,3 +55,20 @@ async def wallet(serve: Serve) -> AsyncIterator[MakeWallet]:
     yield make
     for client in clients:
         await client.aclose()
+
+
+@asynccontextmanager
+async def serving_tls(handler: Handler, certificate: WalletCertificate, folder: Path) -> AsyncIterator[str]:
+    """The URL of a server that shows a wallet's certificate; its files are written into the folder."""
+    (folder / "tls.crt").write_text(certificate.pem)
+    (folder / "tls.key").write_text(certificate.private_key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handler)
+    server = TestServer(app, scheme="https", host="127.0.0.1")
+    await server.start_server(ssl=context)
+    try:
+        yield str(server.make_url("")).rstrip("/")
+    finally:
+        await server.close()

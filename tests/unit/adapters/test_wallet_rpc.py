@@ -2,14 +2,20 @@
 
 import asyncio
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.client_reqrep import ConnectionKey
 
 from escrow_operator import errors
 from escrow_operator.adapters import json_rpc
 from escrow_operator.adapters.wallet_rpc import WalletRpc
+from escrow_operator.core.wallet_tls import derive_certificate
 from escrow_operator.models.monero import (
     KeyExchange,
     Login,
@@ -19,6 +25,7 @@ from escrow_operator.models.monero import (
     TransferType,
     WalletBalance,
 )
+from unit.adapters.conftest import serving_tls
 from unit.adapters.fake_server import FakeServer, MakeWallet
 
 ADDRESS = "443p3maVA9ReW8o7MLED9kSbLUrS61W7RYgU9dAQKsFGE4vUr6TmnN6cv7vqHkyFM7MqA9D6gv5U8gQVx2eDrUXy5cHTZpt"
@@ -285,3 +292,62 @@ async def test_a_deadline_passes_while_the_process_works(wallet: MakeWallet) -> 
 def test_a_login_does_not_go_into_the_url() -> None:
     with pytest.raises(ValueError, match="login"):
         WalletRpc("http://op:secret@wallet:18083", None)
+
+
+CERTIFICATE = derive_certificate("key", "uid", ("*.wallets.invalid",))
+
+
+@asynccontextmanager
+async def wallet_with_tls(folder: Path, **options: Any) -> AsyncIterator[WalletRpc]:
+    """A wallet that shows ``CERTIFICATE``."""
+    fake = FakeServer(login=LOGIN, results={"get_address": {"address": ADDRESS, "addresses": []}})
+    async with serving_tls(fake.handle, CERTIFICATE, folder) as url:
+        wallet = WalletRpc(url, LOGIN, **options)
+        try:
+            yield wallet
+        finally:
+            await wallet.aclose()
+    assert not fake.calls or options["certificate"] == CERTIFICATE.digest
+
+
+async def test_the_pods_own_certificate_is_accepted(tmp_path: Path) -> None:
+    async with wallet_with_tls(tmp_path, certificate=CERTIFICATE.digest) as wallet:
+        assert await wallet.address() == ADDRESS
+
+
+async def test_nothing_is_sent_to_whoever_shows_another_one(tmp_path: Path) -> None:
+    """Its address may be somebody else's by now; the call may carry a wallet's password."""
+    for certificate in (b"x" * 32, None):
+        async with wallet_with_tls(tmp_path, certificate=certificate) as wallet:
+            with pytest.raises(errors.WalletUnreachable, match="certificate"):
+                await wallet.address()
+
+
+async def test_a_busy_wallet_that_shakes_no_hands_is_not_taken_for_one_that_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its one thread is at work: the kernel takes connections, and nobody does the handshake."""
+    monkeypatch.setattr(json_rpc, "_TIMEOUT", aiohttp.ClientTimeout(total=None, sock_connect=0.01))
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        wallet = WalletRpc(f"https://127.0.0.1:{busy.getsockname()[1]}", LOGIN, certificate=CERTIFICATE.digest)
+        with pytest.raises(errors.WalletTimeout, match="no answer"):
+            await wallet.call("get_address", {}, 0.5)
+        await wallet.aclose()
+
+
+async def test_of_one_that_is_cut_off_the_kernel_gives_up_soon() -> None:
+    session = json_rpc.rpc_session()
+    address = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 1))
+    assert isinstance(session.connector, aiohttp.TCPConnector)
+    with json_rpc._socket(address) as made:
+        assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_SYNCNT) == json_rpc.SYN_RETRIES
+    assert session.connector._socket_factory is json_rpc._socket
+    await session.close()
+
+
+async def test_a_handshake_that_takes_too_long_is_no_sign_that_the_pod_is_gone() -> None:
+    """The event loop ends it after a minute."""
+    key = ConnectionKey("wallet", 1, True, True, None, None, None)
+    for error, busy in ((ConnectionAbortedError("SSL handshake is taking longer"), True), (OSError(), False)):
+        assert json_rpc.is_busy(aiohttp.ClientConnectorError(key, error)) is busy
+    assert not json_rpc.is_busy(aiohttp.ServerDisconnectedError())

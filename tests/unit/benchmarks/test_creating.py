@@ -8,9 +8,11 @@ import pytest
 
 from benchmarks import creating
 from benchmarks.creating import affordable, counts, percentiles, ratio_of_medians, raw_escrows, raw_run, side
-from escrow_operator.core.login import derive_login
-from escrow_operator.models.common import ROLES, Label
+from escrow_operator.core.wallet_tls import FORMAT
+from escrow_operator.models.common import ROLES, Role
 from harness.api import Body
+from testbed.wallets import access
+from unit.factories import slot_body
 
 GB = 1e9
 
@@ -76,10 +78,7 @@ def test_what_the_raw_client_said_is_told_as_of_sessions() -> None:
 
 
 def pod(role: str, number: int) -> Body:
-    return {
-        "metadata": {"uid": f"{role}-{number}", "labels": {Label.ROLE: role}},
-        "status": {"podIP": f"10.0.0.{number}"},
-    }
+    return slot_body(f"{role}-{number}", Role(role), tls=FORMAT, ip=f"10.0.0.{number}")
 
 
 def test_each_raw_escrow_has_a_slot_of_each_role_with_its_own_login() -> None:
@@ -87,8 +86,10 @@ def test_each_raw_escrow_has_a_slot_of_each_role_with_its_own_login() -> None:
     assert len({escrow["file"] for escrow in made}) == 2
     for number, escrow in enumerate(made, start=1):
         for role in ROLES:
-            login = derive_login("key", f"{role}-{number}")
-            reach = {"url": f"http://10.0.0.{number}:18083", "user": login.user, "password": login.password}
+            login, digest = access(pod(role.value, number), "key")
+            assert digest is not None
+            reach = {"user": login.user, "password": login.password, "certificate": digest.hex()}
+            reach["url"] = f"https://10.0.0.{number}:18083"
             assert escrow["wallets"][role.value] == reach
 
 

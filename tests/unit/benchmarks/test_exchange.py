@@ -24,7 +24,8 @@ class Wallet:
 
     made: ClassVar[dict[str, Wallet]] = {}
 
-    def __init__(self, url: str, login: Login) -> None:
+    def __init__(self, url: str, login: Login, *, certificate: bytes | None) -> None:
+        assert certificate is None
         self.name = url
         self.login = login
         self.asked: list[tuple[Any, ...]] = []
@@ -79,7 +80,8 @@ def wallets(monkeypatch: pytest.MonkeyPatch) -> dict[str, Wallet]:
 
 def escrow(*names: str) -> dict[str, Any]:
     reach = {
-        role: {"url": name, "user": "user", "password": f"of {name}"} for role, name in zip(ROLES, names, strict=True)
+        role: {"url": name, "user": "user", "password": f"of {name}", "certificate": None}
+        for role, name in zip(ROLES, names, strict=True)
     }
     return {"file": "fresh", "password": "secret", "wallets": reach}
 

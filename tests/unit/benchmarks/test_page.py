@@ -106,6 +106,23 @@ FIGURES: dict[str, dict[str, Any]] = {
         "aims": {"p50": 0.0015, "p99": 0.005, "per_core": 1000.0},
     },
     "tls": {"calls": {"refresh": {"summary": {"plain": S, "tls": FAST, "identified": FAST}}}},
+    "failover": {
+        "endings": {
+            name: {
+                "text": name,
+                "aim": 3.0,
+                "leads": [1.0, 2.5],
+                "ready": [2.0, 4.0],
+                "others": 1,
+                "spread": {
+                    "leads": {"p50": 1.0, "p95": 2.5, "max": 2.5},
+                    "ready": {"p50": 2.0, "p95": 4.0, "max": 4.0},
+                },
+            }
+            for name in ("lost", "killed", "stopped")
+        },
+        "client": {"calls": 100, "failures": 0, "longest_gap": 0.3},
+    },
     "payment": {
         "mempool": {"seconds": [1.0, 2.5], "spread": {"p50": 1.0, "p95": 2.5, "max": 2.5}},
         "block": {"seconds": [], "spread": {}},

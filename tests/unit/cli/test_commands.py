@@ -344,8 +344,8 @@ def healthy(cli: Bench) -> None:
     cli.put("customresourcedefinitions", crd("escrowsessions", "moneyMovedAt"), crd("walletpools", "preparedEscrows"))
     deployment = {
         "metadata": {"name": "o", "namespace": "sys"},
-        "spec": {"replicas": 1, "template": {"spec": {"volumes": [{"secret": {"secretName": "gateway-cert"}}]}}},
-        "status": {"readyReplicas": 1},
+        "spec": {"replicas": 2, "template": {"spec": {"volumes": [{"secret": {"secretName": "gateway-cert"}}]}}},
+        "status": {"readyReplicas": 2},
     }
     cli.put("deployments", deployment)
     certificate(cli, datetime.now(UTC) + timedelta(days=90))
@@ -372,7 +372,7 @@ def test_doctor_finds_nothing_where_nothing_is(cli: Bench) -> None:
 def test_doctor_finds_what_is_wrong_and_ends_with_a_code(cli: Bench) -> None:
     healthy(cli)
     cli.objects["customresourcedefinitions"][1] = crd("walletpools")
-    cli.objects["deployments"][0]["spec"]["replicas"] = 2
+    cli.objects["deployments"][0]["status"]["readyReplicas"] = 0
     cli.objects["walletpools"][0]["status"]["conditions"][1] |= {"status": "False", "reason": "DaemonUnreachable"}
     found = levels(cli)
     assert found["custom resources"] == {"ok", "bad"}

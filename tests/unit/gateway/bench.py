@@ -106,7 +106,7 @@ class Bench:
         self.log = io.StringIO()
         self.wallets = {role: FakeServer(results={"get_balance": {"balance": 1}}) for role in ROLES}
         self._urls: dict[str, str] = {}
-        monkeypatch.setattr(forwarding, "slot_url", lambda ip: self._urls.get(ip, "http://127.0.0.1:9"))
+        monkeypatch.setattr(forwarding, "slot_url", self._slot_url)
         self.settings = Settings(logins_secret=LOGINS, own_namespace=HOME, longest_wait="1s", **settings)
         self.session = aiohttp.ClientSession()
         kube: Any = self.kube
@@ -137,6 +137,11 @@ class Bench:
             transport=httpx.ASGITransport(self.app, raise_app_exceptions=False), base_url="http://gateway"
         )
 
+    def _slot_url(self, ip: str, *, tls: bool) -> str:
+        url = self._urls.get(ip, "http://127.0.0.1:9")
+        assert url.startswith("https:") or not tls
+        return url
+
     async def start(self, serve: Serve) -> None:
         """An open session, and the buyer, who may do everything with his wallet."""
         for number, role in enumerate(ROLES, 1):
@@ -154,6 +159,10 @@ class Bench:
         await self.rounds.settle()
         await self.sessions.settle()
         await self.session.close()
+
+    def lead(self, role: Role, url: str) -> None:
+        """The wallet's pod is at another URL."""
+        self._urls[f"10.0.0.{ROLES.index(role) + 1}"] = url
 
     def publish(self, key: str) -> None:
         """What the operator tells of logins."""

@@ -16,6 +16,7 @@ from escrow_operator.models.pool import PoolKey
 from escrow_operator.models.session import SessionKey
 from escrow_operator.settings import Settings
 from escrow_operator.wiring import Operator
+from simulation.world import memo_of
 from unit.factories import pool_body, session_body, slot_body
 from unit.kube import InstantKube
 
@@ -44,10 +45,9 @@ class Woken:
 @pytest.fixture
 async def memo() -> AsyncIterator[Memo]:
     settings = Settings(slot_login_image="operator")
-    memo = Memo(settings)
-    memo.running = Operator(InstantKube(), settings, Clock())  # type: ignore[arg-type]
+    memo = memo_of(settings, Operator(InstantKube(), settings, Clock()))  # type: ignore[arg-type]
     yield memo
-    await memo.running.stop()
+    await memo.operator.stop()
 
 
 @pytest.fixture

@@ -169,7 +169,7 @@ async def test_what_kopf_sees_is_in_the_store_and_kopf_writes_nothing(
     monkeypatch.setattr(Wakeups, "relist", lambda _, namespace: lists.append(namespace))
     api.sessions = [numbered(number) for number in range(1, 4)]
     async with running(monkeypatch) as (memo, task):
-        await until(lambda: memo.running and len(memo.operator.store.sessions) == 3)
+        await until(lambda: memo.replica and len(memo.operator.store.sessions) == 3)
         await until(lambda: len(memo.operator.store.pools) == 1)
         assert api.pages == ["250"]
 
@@ -195,7 +195,7 @@ async def test_another_error_in_a_watch_ends_the_process(api: ApiServer, monkeyp
     """As handlers/lifecycle.py says: kubelet starts it again, and all state is in the cluster."""
     api.sessions = [numbered(1)]
     async with running(monkeypatch) as (memo, task):
-        await until(lambda: memo.running and memo.operator.store.sessions)
+        await until(lambda: memo.replica and memo.operator.store.sessions)
         api.events.put_nowait(BROKEN)
         await asyncio.wait([task], timeout=10)
         with pytest.raises(Exception, match="Error in the watch-stream"):

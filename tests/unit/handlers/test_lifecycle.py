@@ -13,13 +13,17 @@ import kopf
 import pytest
 
 from escrow_operator.adapters.health import ALIVE_PATH, READY_PATH
-from escrow_operator.adapters.kube import Kube
+from escrow_operator.adapters.kube import LEASES, NAMESPACES, Kube
 from escrow_operator.adapters.kube_errors import KubeError, NotFoundError, UnavailableError
 from escrow_operator.handlers import Memo, lifecycle
 from escrow_operator.handlers.backoff import DELAYS, Backoff
 from escrow_operator.handlers.lifecycle import cleanup, startup
+from escrow_operator.services.resync.periodic import PeriodicResync
+from escrow_operator.services.runtime.leadership import Leadership
 from escrow_operator.settings import Settings
 from unit.kube import InstantKube
+
+HOME = "xmr-escrow-system"
 
 AWAY = UnavailableError(503, "Unavailable", "the API server does not answer")
 
@@ -29,6 +33,7 @@ class ApiServer(InstantKube):
 
     def __init__(self, error: KubeError) -> None:
         super().__init__()
+        self.put(NAMESPACES, {"metadata": {"name": HOME}})
         self.refuses[None] = error
         self.attempts = self.closed = 0
         self.third_attempt = asyncio.Event()
@@ -56,6 +61,10 @@ def memo_at(api: ApiServer, settings: Settings, monkeypatch: pytest.MonkeyPatch)
             api.third_attempt.set()
         return api
 
+    name = settings.leader_election.lease_name
+    if api.find(LEASES, name, HOME) is None:
+        # That of operators which have ended: where there is none they wait.
+        api.put(LEASES, {"metadata": {"name": name, "namespace": HOME}})
     monkeypatch.setattr(Kube, "connect", connect)
     monkeypatch.setattr(lifecycle, "FIRST_DELAY", 0.01)
     monkeypatch.setattr(lifecycle, "LONGEST_DELAY", 0.01)
@@ -71,6 +80,12 @@ async def start(memo: Memo, settings: kopf.OperatorSettings | None = None) -> No
 async def stop(memo: Memo) -> None:
     handler: Any = cleanup
     await handler(memo=memo)
+
+
+async def leads(memo: Memo) -> None:
+    async with asyncio.timeout(5):
+        while not memo.operator.is_working:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -116,10 +131,51 @@ async def test_an_operator_without_the_api_server_is_not_ready_but_alive(
     api.refuses.clear()
     memo = memo_at(api, settings, monkeypatch)
     await start(memo)
-    monkeypatch.setattr(type(memo.operator.resync), "is_fresh", False)
-    assert await probes(http, settings) == (200, 503)
-    monkeypatch.setattr(type(memo.operator.resync), "is_alive", False)
-    assert await probes(http, settings) == (503, 503)
+    await leads(memo)
+    with monkeypatch.context() as patched:
+        patched.setattr(PeriodicResync, "is_fresh", False)
+        assert await probes(http, settings) == (200, 503)
+        patched.setattr(PeriodicResync, "is_alive", False)
+        assert await probes(http, settings) == (503, 503)
+        memo.operator.is_working = False
+        assert await probes(http, settings) == (200, 200), "no sweep is missed by one that does not lead"
+    memo.operator.is_working = True
+    for name, told in (("is_fresh", (200, 503)), ("is_alive", (503, 200))):
+        with monkeypatch.context() as patched:
+            patched.setattr(Leadership, name, False)
+            assert await probes(http, settings) == told
+    await stop(memo)
+
+
+async def test_who_does_not_lead_tells_nothing_of_the_cluster(
+    settings: Settings, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it knows may be old: of two who say something of a session the one that leads is right."""
+    api = ApiServer(AWAY)
+    api.refuses.clear()
+    name = settings.leader_election.lease_name
+    spec = {"holderIdentity": "another", "leaseDurationSeconds": 15, "leaseTransitions": 4}
+    api.put(LEASES, {"metadata": {"name": name, "namespace": HOME}, "spec": spec})
+    memo = memo_at(api, settings, monkeypatch)
+    await start(memo)
+    assert memo.replica is not None
+
+    async def told() -> str:
+        async with http.get(f"http://localhost:{settings.metrics_port}/metrics") as response:
+            return await response.text()
+
+    assert "xmr_escrow_sessions_max" not in await told()
+    assert "xmr_escrow_leader 0.0" in await told()
+    api.server.merge(LEASES, HOME, name, {"spec": {"holderIdentity": ""}})
+    await leads(memo)
+    assert memo.operator.context.fence.token == "5"
+    assert "xmr_escrow_sessions_max" in await told()
+    assert "xmr_escrow_leader 1.0" in await told()
+    await memo.replica.leadership.stop()
+    assert "xmr_escrow_sessions_max" not in await told()
+    lease = api.find(LEASES, name, HOME)
+    assert lease is not None
+    assert lease["spec"]["holderIdentity"] == ""
     await stop(memo)
 
 

@@ -283,11 +283,11 @@ def test_the_file_name_in_a_deed_fits_a_session_that_opens_it() -> None:
     deed = Deed(ROLES[0], f"{session.key.namespace}.{session.key.name}.0123abcd", "secret")
     wallet = schema_of("escrowsessions", "spec")["properties"]["wallets"]["properties"]["buyer"]["properties"]
 
-    file = deed_secret(session, deed)["stringData"]["file"]
+    file = deed_secret(session, deed, "1")["stringData"]["file"]
     assert re.fullmatch(wallet["file"]["pattern"], file)
     assert len(file) <= wallet["file"]["maxLength"]
     key = wallet["secretRef"]["properties"]["key"]["default"]
-    assert deed_secret(session, deed)["stringData"][key] == "secret"
+    assert deed_secret(session, deed, "1")["stringData"][key] == "secret"
 
 
 NAME_OF_OBJECT = re.compile(r"name|.*Name")

@@ -20,7 +20,7 @@ from unit.packaging.test_copies import schema_of, strict
 
 KINDS = {"EscrowSession": "escrowsessions.yaml", "WalletPool": "walletpools.yaml"}
 
-LANGUAGES = {"sh", "yaml", "text"}
+LANGUAGES = {"sh", "yaml", "python", "text"}
 
 ELSEWHERE = [REPO_ROOT / "CONTRIBUTING.md", REPO_ROOT / "CHANGELOG.md", *(REPO_ROOT / "charts").rglob("README.md")]
 

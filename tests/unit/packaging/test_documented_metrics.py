@@ -35,6 +35,7 @@ def test_the_operators() -> None:
     registry = CollectorRegistry()
     ctx = make_context(FakeKube())
     operator.Meters(registry)
+    operator.LeaderMeters(registry)
     Statistics(ctx, Capacity(ctx), registry)
     table = "".join(line for line in SECTION.splitlines() if line.startswith("|"))
     # process_* has a star.

@@ -62,6 +62,11 @@ NAMED_ONLY: Rights = {
 }
 """For whoever serves chosen namespaces, and of those alone."""
 
+AT_HOME: Rights = {
+    ("coordination.k8s.io", "leases"): {"create", "get", "patch"},
+}
+"""In the release's own namespace alone."""
+
 OWNERS: Rights = {
     ("xmr-escrow.dev", "escrowsessions/finalizers"): {"update"},
     ("xmr-escrow.dev", "walletpools/finalizers"): {"update"},
@@ -135,13 +140,35 @@ def operator_rules(objects: list[Object], kind: str = "ClusterRole") -> list[Obj
 
 
 def test_the_role_is_what_the_code_uses() -> None:
-    assert granted(operator_rules(render())) == {key: used()[key] for key in used().keys() - NAMED_ONLY.keys()}
+    elsewhere = NAMED_ONLY | AT_HOME
+    assert granted(operator_rules(render())) == {key: used()[key] for key in used().keys() - elsewhere.keys()}
 
 
 def test_every_resource_of_the_adapter_is_in_the_role() -> None:
     rights = granted(operator_rules(render()))
 
-    assert {(group(resource), resource.plural) for resource in RESOURCES.values()} <= rights.keys() | NAMED_ONLY.keys()
+    assert {
+        (group(resource), resource.plural) for resource in RESOURCES.values()
+    } <= rights.keys() | NAMED_ONLY.keys() | AT_HOME.keys()
+
+
+@pytest.mark.parametrize("values", [{}, {"watchNamespaces": ["shop"]}, {"fullnameOverride": "other"}])
+def test_who_leads_is_agreed_on_by_one_lease_of_the_release(values: Object) -> None:
+    objects = render(values)
+    (deployment,) = of_kind(objects, "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    env = {entry["name"]: entry.get("value") for entry in pod["containers"][0]["env"]}
+    lease = env["XMR_ESCROW_LEADER_ELECTION__LEASE_NAME"]
+    (role,) = (found for found in of_kind(objects, "Role") if found["metadata"]["name"].endswith("-leader"))
+    assert role["metadata"]["namespace"] == "xmr-escrow-system"
+    # The pods are those of operators, to see whether one without a lease still runs.
+    assert granted(role["rules"]) == {key: used()[key] for key in AT_HOME} | {("", "pods"): {"list"}}
+    assert {key: used()[key] for key in AT_HOME} == AT_HOME
+    for rule in role["rules"]:
+        assert rule["verbs"] in (["create"], ["list"]) or rule["resourceNames"] == [lease]
+    (binding,) = (found for found in of_kind(objects, "RoleBinding") if found["metadata"]["name"].endswith("-leader"))
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert [subject["name"] for subject in binding["subjects"]] == [pod["serviceAccountName"]]
 
 
 def test_the_operator_can_neither_look_through_secrets_nor_delete_any() -> None:
@@ -169,8 +196,13 @@ def policy(objects: list[Object]) -> Object:
 @pytest.mark.parametrize("values", [{}, {"watchNamespaces": ["shop"]}, {"fullnameOverride": "other"}])
 def test_whatever_the_operator_may_change_of_others_kinds_is_only_its_own(values: Object) -> None:
     objects = render(values)
-    role = of_kind(objects, "Role" if "watchNamespaces" in values else "ClusterRole")
-    rules = next(found for found in role if not found["metadata"]["name"].startswith("xmr-escrow-e"))["rules"]
+    roles = of_kind(objects, "Role" if "watchNamespaces" in values else "ClusterRole")
+    names = [found["metadata"]["name"] for found in roles]
+    rules = next(
+        found["rules"]
+        for found, name in zip(roles, names, strict=True)
+        if not name.startswith("xmr-escrow-e") and not name.endswith("-leader")
+    )
     rights = granted(rules)
     guarded = {
         (api_group, resource): set(rule["operations"])
@@ -222,11 +254,11 @@ def test_what_the_operator_makes_is_what_the_policy_lets_it_change() -> None:
         manifests.service(pool()),
         manifests.network_policy(pool(), "system"),
         manifests.deployment(pool(), Role.BUYER, replicas=1, login_key="k", daemon_secrets="", login_image="i"),
-        connection_secret(session(), slots[Role.BUYER], Login("u", "p")),
-        deed_secret(session(), Deed(Role.BUYER, "f", "p")),
+        connection_secret(session(), slots[Role.BUYER], Login("u", "p"), None),
+        deed_secret(session(), Deed(Role.BUYER, "f", "p"), "1"),
         names,
-        prepared_secret(pool(), PreparedEscrow("p", "f", dict.fromkeys(ROLES, "p"), 1), slots.values()),
         disruption_budget(session()),
+        prepared_secret(pool(), PreparedEscrow("p", "f", dict.fromkeys(ROLES, "p"), 1), slots.values(), "1"),
     ]
     for body in made:
         assert body["metadata"]["labels"].items() >= BASE_LABELS.items(), body["kind"]
@@ -243,7 +275,7 @@ def test_what_the_operator_makes_is_what_the_policy_lets_it_change() -> None:
     assert made[1]["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == "monero-wallet-rpc"
     assert manifests.login_key_secret(pool(), "key")["metadata"]["name"].endswith("-slot-login")
     assert names["metadata"]["labels"]["kubernetes.io/service-name"].endswith("-wallets")
-    protected = made[7]["spec"]["selector"]["matchLabels"]
+    protected = made[6]["spec"]["selector"]["matchLabels"]
     assert protected["app.kubernetes.io/name"] == "monero-wallet-rpc"
     assert "xmr-escrow.dev/session-uid" in protected
     kinds = {key for volume in template["spec"]["volumes"] for key in volume} - {"name"}
@@ -266,15 +298,18 @@ def test_every_rule_says_why() -> None:
 
 def test_with_chosen_namespaces_it_has_no_rights_elsewhere() -> None:
     objects = render({"watchNamespaces": ["shop", "market"]})
-    roles = of_kind(objects, "Role")
+    roles, bindings = (
+        [found for found in of_kind(objects, kind) if not found["metadata"]["name"].endswith("-leader")]
+        for kind in ("Role", "RoleBinding")
+    )
     cluster = granted(operator_rules(objects))
 
     assert cluster == {("storage.k8s.io", "storageclasses"): {"get"}} | NAMED_ONLY
     (names,) = (rule["resourceNames"] for rule in operator_rules(objects) if rule["resources"] == ["namespaces"])
     assert names == ["shop", "market"]
     assert [role["metadata"]["namespace"] for role in roles] == ["shop", "market"]
-    for role, binding in zip(roles, of_kind(objects, "RoleBinding"), strict=True):
-        assert granted(role["rules"]) | cluster == used()
+    for role, binding in zip(roles, bindings, strict=True):
+        assert granted(role["rules"]) | cluster | AT_HOME == used()
         assert binding["metadata"]["namespace"] == role["metadata"]["namespace"]
         assert binding["roleRef"]["name"] == role["metadata"]["name"]
         assert binding["subjects"][0]["namespace"] == "xmr-escrow-system"

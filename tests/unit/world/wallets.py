@@ -25,6 +25,7 @@ from escrow_operator.models.monero import (
     TransferType,
 )
 from escrow_operator.models.slot import Slot
+from escrow_operator.services.wallets.clients import Access
 
 _MESSAGES = itertools.count(1)
 
@@ -194,8 +195,8 @@ class FakeWallets:
     async def client(self, slot: Slot) -> FakeWallet:
         return self._clients.setdefault(slot.uid, FakeWallet(self.disk, self.chain, slot))
 
-    async def login(self, slot: Slot) -> Login:
-        return Login(f"slot-{slot.uid}", "password")
+    async def access(self, slot: Slot) -> Access:
+        return Access(Login(f"slot-{slot.uid}", "password"), None)
 
     async def close(self) -> None:
         """Nothing is open."""

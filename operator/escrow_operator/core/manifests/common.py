@@ -26,10 +26,14 @@ def free_slot_labels(pool: PoolKey, role: Role) -> dict[str, str]:
     return {Label.POOL: pool.name, Label.ROLE: role.value, Label.SLOT: SlotState.FREE.value}
 
 
-def slot_url(ip: str) -> str:
+def slot_url(ip: str, *, tls: bool) -> str:
     """Where wallet-rpc of the pod with this address is called. Raises ValueError for what is no address."""
     host = f"[{ip}]" if ip_address(ip).version == 6 else ip
-    return f"http://{host}:{RPC_PORT}"
+    return f"{_scheme(tls)}://{host}:{RPC_PORT}"
+
+
+def _scheme(tls: bool) -> str:
+    return "https" if tls else "http"
 
 
 def volume_claim_name(pool: PoolKey, role: Role) -> str:
@@ -77,9 +81,15 @@ def endpoint_host(session: SessionKey, pool: PoolKey, role: Role) -> str:
     return f"{session.name}-{role.value}.{service_name(pool)}.{session.namespace}.svc"
 
 
-def endpoint_url(session: SessionKey, pool: PoolKey, role: Role) -> str:
+def endpoint_url(session: SessionKey, pool: PoolKey, role: Role, *, tls: bool) -> str:
     """URL of a session's wallet RPC inside the cluster."""
-    return f"http://{endpoint_host(session, pool, role)}:{RPC_PORT}"
+    return f"{_scheme(tls)}://{endpoint_host(session, pool, role)}:{RPC_PORT}"
+
+
+def endpoint_hosts(pool: PoolKey) -> tuple[str, ...]:
+    """All names by which wallets of a pool are called, whatever their sessions: those that their certificates have."""
+    service = f"*.{service_name(pool)}.{pool.namespace}.svc"
+    return service, f"{service}.cluster.local"
 
 
 def owner_reference(owner: Pool | Session) -> dict[str, Any]:

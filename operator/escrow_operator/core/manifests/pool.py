@@ -18,7 +18,7 @@ from escrow_operator.core.manifests.common import (
     service_name,
     volume_claim_name,
 )
-from escrow_operator.core.manifests.slot import SlotUser, pod_spec
+from escrow_operator.core.manifests.slot import DEFAULT_OPTIONS, SlotOptions, pod_spec
 from escrow_operator.models.common import GATEWAY_NAME, OPERATOR_NAME, Label, Role
 from escrow_operator.models.pool import DIGEST_DIGITS, Pool
 from escrow_operator.models.slot import Slot
@@ -107,17 +107,17 @@ def deployment(
     login_key: str,
     daemon_secrets: str,
     login_image: str,
-    user: SlotUser | None = None,
+    options: SlotOptions = DEFAULT_OPTIONS,
     annotations: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The Deployment of a role's warm slots: adoption takes a pod out of its selector, and the ReplicaSet replaces it.
 
     ``login_key`` is the key's id (core.login.key_id): another key changes the template, so that the Deployment replaces
     the free slots whose login is no longer known. So do other ``daemon_secrets`` (empty without any), another
-    spec.daemon, and another ``user`` or other ``annotations``, which are the release's.
+    spec.daemon, other ``options`` and other ``annotations``, which are the release's.
     """
     selector = free_slot_labels(pool.key, role)
-    spec = pod_spec(pool, role, login_image, user or SlotUser())
+    spec = pod_spec(pool, role, login_image, options)
     notes = {**(annotations or {}), Label.LOGIN_KEY: login_key, Label.DAEMON: pool.spec.daemon.digest}
     notes |= {Label.DAEMON_SECRETS: daemon_secrets} if daemon_secrets else {}
     notes[Label.TEMPLATE] = _digest([notes, spec])

@@ -9,7 +9,7 @@ its own with the same content, it is the session's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from escrow_operator.core.manifests.common import BASE_LABELS, owner_reference
@@ -41,18 +41,19 @@ def is_prepared_file(namespace: str, file: str) -> bool:
     return file.startswith(f"{namespace}._prepared.")
 
 
-def preparation(slot: Slot, pool: Pool, name: str, file: str) -> list[dict[str, Any]]:
+def preparation(slot: Slot, pool: Pool, name: str, file: str, term: str) -> list[dict[str, Any]]:
     """The JSON patch that takes a free slot from its ReplicaSet for the prepared escrow ``name``, atomically."""
     return [
         {"op": "test", "path": "/metadata/resourceVersion", "value": slot.resource_version},
         {"op": "replace", "path": label_path(Label.SLOT), "value": SlotState.PREPARED.value},
         {"op": "add", "path": label_path(Label.PREPARED), "value": name},
         {"op": "add", "path": annotation_path(Label.WALLET_FILE), "value": file},
+        {"op": "add", "path": annotation_path(Label.TERM), "value": term},
         {"op": "replace", "path": "/metadata/ownerReferences", "value": [owner_reference(pool)]},
     ]
 
 
-def prepared_secret(pool: Pool, escrow: PreparedEscrow, slots: Iterable[Slot]) -> dict[str, Any]:
+def prepared_secret(pool: Pool, escrow: PreparedEscrow, slots: Iterable[Slot], term: str) -> dict[str, Any]:
     """The Secret of an escrow that is being prepared."""
     return {
         "apiVersion": "v1",
@@ -61,12 +62,23 @@ def prepared_secret(pool: Pool, escrow: PreparedEscrow, slots: Iterable[Slot]) -
             "name": escrow.name,
             "namespace": pool.key.namespace,
             "labels": {**BASE_LABELS, Label.POOL: pool.key.name, Label.PREPARED: escrow.name},
-            "annotations": {f"{GROUP}/description": "Opens three escrow wallets that wait for a session."},
+            "annotations": {
+                f"{GROUP}/description": "Opens three escrow wallets that wait for a session.",
+                Label.TERM: term,
+            },
             "ownerReferences": _owners(slots),
         },
         "type": PREPARED_TYPE,
         "stringData": escrow.to_secret(),
     }
+
+
+def taking_up(escrow: PreparedEscrow, term: str) -> list[dict[str, Any]]:
+    """The JSON patch that makes all patches fail that are based on what the Secret was before: it is about to end."""
+    return [
+        {"op": "test", "path": "/metadata/resourceVersion", "value": escrow.version},
+        _annotated(escrow, {Label.TERM: term}),
+    ]
 
 
 def proof(escrow: PreparedEscrow) -> list[dict[str, Any]]:
@@ -87,7 +99,7 @@ def discarding(escrow: PreparedEscrow, slots: Iterable[Slot]) -> list[dict[str, 
     ]
 
 
-def claim(escrow: PreparedEscrow, session: Session) -> list[dict[str, Any]]:
+def claim(escrow: PreparedEscrow, session: Session, term: str) -> list[dict[str, Any]]:
     """The JSON patch that gives a prepared escrow to a session: the one decision, made once. It goes with the session.
 
     The ``test`` makes it fail if the Secret changed since it was read, as it does when another session got it.
@@ -95,7 +107,7 @@ def claim(escrow: PreparedEscrow, session: Session) -> list[dict[str, Any]]:
     return [
         {"op": "test", "path": "/metadata/resourceVersion", "value": escrow.version},
         {"op": "test", "path": "/type", "value": PREPARED_TYPE},
-        _annotated(escrow, session.uid),
+        _annotated(escrow, {Label.CLAIMED_BY: session.uid, Label.TERM: term}),
         {"op": "add", "path": "/metadata/ownerReferences", "value": [owner_reference(session)]},
     ]
 
@@ -108,15 +120,19 @@ def keeping(escrow: PreparedEscrow, text: str) -> list[dict[str, Any]]:
     return [
         {"op": "test", "path": "/metadata/resourceVersion", "value": escrow.version},
         {"op": "add", "path": "/metadata/ownerReferences", "value": []},
-        _annotated(escrow, escrow.claimed_by or text, f"Opens three escrow wallets: {text}."),
+        _annotated(
+            escrow,
+            {
+                Label.CLAIMED_BY: escrow.claimed_by or text,
+                f"{GROUP}/description": f"Opens three escrow wallets: {text}.",
+            },
+        ),
     ]
 
 
-def _annotated(escrow: PreparedEscrow, claimed_by: str, description: str = "") -> dict[str, Any]:
-    """The operation that says whose an escrow is. One that was restored from a backup may have no annotations."""
-    described = {f"{GROUP}/description": description} if description else {}
-    value = {**escrow.annotations, Label.CLAIMED_BY: claimed_by, **described}
-    return {"op": "add", "path": "/metadata/annotations", "value": value}
+def _annotated(escrow: PreparedEscrow, more: Mapping[str, str]) -> dict[str, Any]:
+    """The operation that adds annotations. One that was restored from a backup may have none yet."""
+    return {"op": "add", "path": "/metadata/annotations", "value": {**escrow.annotations, **more}}
 
 
 def _owners(slots: Iterable[Slot]) -> list[dict[str, Any]]:

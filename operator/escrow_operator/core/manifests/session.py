@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from escrow_operator.core.manifests.common import (
     owner_reference,
     service_name,
 )
+from escrow_operator.core.wallet_tls import WalletCertificate
 from escrow_operator.models.common import GROUP, ROLES, Label, Role, SlotState
 from escrow_operator.models.deed import Deed
 from escrow_operator.models.monero import Login
@@ -28,7 +30,7 @@ DEED_TYPE = f"{GROUP}/wallet-deed"
 CONNECTION_TYPE = f"{GROUP}/wallet-connection"
 
 
-def adoption(slot: Slot, session: Session, wallet_file: str) -> list[dict[str, Any]]:
+def adoption(slot: Slot, session: Session, wallet_file: str, term: str) -> list[dict[str, Any]]:
     """The JSON patch that moves a free slot from its ReplicaSet to a session, atomically.
 
     The ``test`` makes it fail if the pod has changed since it was read. Since one patch leaves the selector and changes
@@ -41,16 +43,26 @@ def adoption(slot: Slot, session: Session, wallet_file: str) -> list[dict[str, A
         {"op": "add", "path": label_path(Label.SESSION), "value": session.key.name},
         {"op": "add", "path": label_path(Label.SESSION_UID), "value": session.uid},
         {"op": "add", "path": annotation_path(Label.WALLET_FILE), "value": wallet_file},
+        {"op": "add", "path": annotation_path(Label.TERM), "value": term},
         {"op": "replace", "path": "/metadata/ownerReferences", "value": [owner_reference(session)]},
     ]
 
 
-def note_wallet_file(wallet_file: str) -> list[dict[str, Any]]:
-    """The JSON patch that records on an adopted slot which wallet file it is about to hold."""
-    return [{"op": "add", "path": annotation_path(Label.WALLET_FILE), "value": wallet_file}]
+def note_wallet_file(slot: Slot, wallet_file: str, term: str) -> list[dict[str, Any]]:
+    """The JSON patch that records on an adopted slot which wallet file it is about to hold, and who says so.
+
+    It fails if somebody who leads by now has noted on the slot: it holds what they noted. Kubelet may have changed it.
+    """
+    seen = [{"op": "test", "path": annotation_path(Label.TERM), "value": slot.term}] if slot.term else []
+    return [
+        {"op": "test", "path": "/metadata/uid", "value": slot.uid},
+        *seen,
+        {"op": "add", "path": annotation_path(Label.TERM), "value": term},
+        {"op": "add", "path": annotation_path(Label.WALLET_FILE), "value": wallet_file},
+    ]
 
 
-def deed_secret(session: Session, deed: Deed) -> dict[str, Any]:
+def deed_secret(session: Session, deed: Deed, term: str) -> dict[str, Any]:
     """The Secret of a deed. It has no owner: it must outlive the session."""
     return {
         "apiVersion": "v1",
@@ -65,7 +77,8 @@ def deed_secret(session: Session, deed: Deed) -> dict[str, Any]:
                 Label.POOL: session.spec.pool_ref.name,
             },
             "annotations": {
-                f"{GROUP}/description": "Opens an escrow wallet. Whoever deletes this may lose the money in it."
+                f"{GROUP}/description": "Opens an escrow wallet. Whoever deletes this may lose the money in it.",
+                Label.TERM: term,
             },
         },
         "type": DEED_TYPE,
@@ -73,18 +86,43 @@ def deed_secret(session: Session, deed: Deed) -> dict[str, Any]:
     }
 
 
+def deed_patch(deed: Deed, term: str) -> list[dict[str, Any]]:
+    """The JSON patch that brings a deed's Secret to what the deed is, sealed if it is, and says who did.
+
+    The ``test`` makes it fail if the Secret has changed since the deed was read.
+    """
+    return [
+        {"op": "test", "path": "/metadata/resourceVersion", "value": deed.version},
+        *_annotated(deed.is_annotated, Label.TERM, term),
+        {"op": "add", "path": "/stringData", "value": deed.to_secret()},
+        *([{"op": "add", "path": "/immutable", "value": True}] if deed.sealed else []),
+    ]
+
+
 def settled_patch(deed: Mapping[str, Any], text: str) -> list[dict[str, Any]]:
     """The JSON patch that records on a deed, as ``text``, how the trade of its wallet ended."""
     meta = deed["metadata"]
-    ops = [{"op": "test", "path": "/metadata/resourceVersion", "value": meta["resourceVersion"]}]
-    if "annotations" not in meta:
-        ops.append({"op": "add", "path": "/metadata/annotations", "value": {}})
-    return [*ops, {"op": "add", "path": annotation_path(Label.SETTLED), "value": text}]
+    return [
+        {"op": "test", "path": "/metadata/resourceVersion", "value": meta["resourceVersion"]},
+        *_annotated("annotations" in meta, Label.SETTLED, text),
+    ]
 
 
-def connection_secret(session: Session, slot: Slot, login: Login) -> dict[str, Any]:
-    """The Secret with which a client of one role connects. The session owns both Secret and slot."""
-    host = endpoint_host(session.key, slot.pool, slot.role)
+def connection_secret(
+    session: Session, slot: Slot, login: Login, certificate: WalletCertificate | None
+) -> dict[str, Any]:
+    """The Secret with which a client of one role connects. The session owns both Secret and slot.
+
+    ``certificate`` is the slot's, for clients to trust and no other; None without TLS.
+    """
+    told = {
+        "url": endpoint_url(session.key, slot.pool, slot.role, tls=bool(slot.tls)),
+        "host": endpoint_host(session.key, slot.pool, slot.role),
+        "port": str(RPC_PORT),
+        "username": login.user,
+        "password": login.password,
+        **({"ca.crt": certificate.pem} if certificate else {}),
+    }
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -95,13 +133,8 @@ def connection_secret(session: Session, slot: Slot, login: Login) -> dict[str, A
             "ownerReferences": [owner_reference(session)],
         },
         "type": CONNECTION_TYPE,
-        "stringData": {
-            "url": endpoint_url(session.key, slot.pool, slot.role),
-            "host": host,
-            "port": str(RPC_PORT),
-            "username": login.user,
-            "password": login.password,
-        },
+        # Not as stringData: of that the API server removes no key that is no longer applied.
+        "data": {key: base64.b64encode(text.encode()).decode() for key, text in told.items()},
     }
 
 
@@ -172,6 +205,12 @@ def disruption_budget(session: Session) -> dict[str, Any]:
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
         },
     }
+
+
+def _annotated(has_others: bool, name: str, value: str) -> list[dict[str, Any]]:
+    """The operations that set an annotation; a Secret that was restored from a backup may have none yet."""
+    first = [] if has_others else [{"op": "add", "path": "/metadata/annotations", "value": {}}]
+    return [*first, {"op": "add", "path": annotation_path(name), "value": value}]
 
 
 def _labels(session: Session) -> dict[str, str]:

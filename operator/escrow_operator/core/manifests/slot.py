@@ -4,28 +4,37 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from escrow_operator.core.manifests.common import RPC_PORT, login_key_name, volume_claim_name
+from escrow_operator.core.manifests.common import RPC_PORT, endpoint_hosts, login_key_name, volume_claim_name
+from escrow_operator.core.wallet_tls import FORMAT
 from escrow_operator.models.common import WALLET_RPC, Label, Role
 from escrow_operator.models.pool import Network, Pool
+from escrow_operator.models.slot import TLS_FORMAT
 
 SLOT_UID = 65532
 """User and group of the slots, unless the release says otherwise, whatever the image sets: the files on a volume have
 one owner."""
 
 
-class SlotUser(NamedTuple):
-    """User and group of the slots, and group of the files on their volumes; None leaves one to the cluster.
+class SlotOptions(NamedTuple):
+    """What the release decides for all slots.
 
-    Clusters that give each namespace users of its own (OpenShift) refuse pods that name another one.
+    User and group, and group of the files on their volumes; None leaves one to the cluster, since some (OpenShift) give
+    each namespace users of its own, and refuse pods that name another one. With ``tls`` wallet-rpc serves the
+    certificate that derives from the slot's login key.
     """
 
     user: int | None = SLOT_UID
     group: int | None = SLOT_UID
     files: int | None = SLOT_UID
+    tls: bool = True
 
+
+DEFAULT_OPTIONS = SlotOptions()
 
 CONFIG_DIR = "/run/wallet-rpc"
 CONFIG_FILE = f"{CONFIG_DIR}/wallet-rpc.conf"
+CERTIFICATE = f"{CONFIG_DIR}/tls.crt"
+PRIVATE_KEY = f"{CONFIG_DIR}/tls.key"
 SCRATCH_DIR = "/scratch"
 DAEMON_CA_DIR = "/run/daemon-ca"
 DAEMON_CLIENT_DIR = "/run/daemon-client"
@@ -41,7 +50,7 @@ LIVENESS_FAILURES = 6
 """For TCP probes: an HTTP probe would wait for the wallet's only thread and kill a wallet that is syncing."""
 
 
-def pod_spec(pool: Pool, role: Role, login_image: str, user: SlotUser) -> dict[str, Any]:
+def pod_spec(pool: Pool, role: Role, login_image: str, options: SlotOptions) -> dict[str, Any]:
     """The spec of a free slot's pod."""
     spec = pool.spec
     volumes: list[dict[str, Any]] = [
@@ -54,12 +63,12 @@ def pod_spec(pool: Pool, role: Role, login_image: str, user: SlotUser) -> dict[s
         {"name": "config", "mountPath": CONFIG_DIR, "readOnly": True},
         {"name": "scratch", "mountPath": SCRATCH_DIR},
     ]
-    tls = spec.daemon.tls
-    if tls.ca_secret_ref:
-        volumes.append(_files("daemon-ca", tls.ca_secret_ref.name, "ca.crt"))
+    daemon = spec.daemon.tls
+    if daemon.ca_secret_ref:
+        volumes.append(_files("daemon-ca", daemon.ca_secret_ref.name, "ca.crt"))
         mounts.append({"name": "daemon-ca", "mountPath": DAEMON_CA_DIR, "readOnly": True})
-    if tls.client_secret_ref:
-        volumes.append(_files("daemon-client", tls.client_secret_ref.name, "tls.crt", "tls.key"))
+    if daemon.client_secret_ref:
+        volumes.append(_files("daemon-client", daemon.client_secret_ref.name, "tls.crt", "tls.key"))
         mounts.append({"name": "daemon-client", "mountPath": DAEMON_CLIENT_DIR, "readOnly": True})
     pod: dict[str, Any] = {
         "automountServiceAccountToken": False,
@@ -67,7 +76,7 @@ def pod_spec(pool: Pool, role: Role, login_image: str, user: SlotUser) -> dict[s
         "terminationGracePeriodSeconds": spec.termination_grace_period_seconds,
         "securityContext": {
             "runAsNonRoot": True,
-            **_given(runAsUser=user.user, runAsGroup=user.group, fsGroup=user.files),
+            **_given(runAsUser=options.user, runAsGroup=options.group, fsGroup=options.files),
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
@@ -76,14 +85,14 @@ def pod_spec(pool: Pool, role: Role, login_image: str, user: SlotUser) -> dict[s
             {**each, "labelSelector": {"matchLabels": {Label.POOL: pool.key.name, Label.ROLE: role.value}}}
             for each in spec.topology_spread_constraints or (_OVER_NODES,)
         ],
-        "initContainers": [_login_container(pool, login_image)],
+        "initContainers": [_login_container(pool, login_image, tls=options.tls)],
         "containers": [
             {
                 "name": WALLET_RPC,
                 "image": spec.image,
                 "imagePullPolicy": spec.image_pull_policy,
                 "command": [WALLET_RPC],
-                "args": wallet_rpc_args(pool),
+                "args": wallet_rpc_args(pool, tls=options.tls),
                 "workingDir": SCRATCH_DIR,
                 "env": _wallet_rpc_env(pool),
                 "ports": [{"name": "rpc", "containerPort": RPC_PORT, "protocol": "TCP"}],
@@ -136,12 +145,19 @@ _CONTAINER_SECURITY = {
 }
 
 
-def _login_container(pool: Pool, image: str) -> dict[str, Any]:
+def _login_container(pool: Pool, image: str, *, tls: bool) -> dict[str, Any]:
     env: list[dict[str, Any]] = [
         {"name": "CONFIG_FILE", "value": CONFIG_FILE},
         {"name": "POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
         _from_secret("LOGIN_KEY", login_key_name(pool.key), "key"),
     ]
+    if tls:
+        env += [
+            {"name": TLS_FORMAT, "value": FORMAT},
+            {"name": "TLS_HOSTS", "value": " ".join(endpoint_hosts(pool.key))},
+            {"name": "TLS_CERTIFICATE", "value": CERTIFICATE},
+            {"name": "TLS_PRIVATE_KEY", "value": PRIVATE_KEY},
+        ]
     if pool.spec.daemon.login_secret_ref:
         name = pool.spec.daemon.login_secret_ref.name
         env += [
@@ -169,7 +185,7 @@ def _wallet_rpc_env(pool: Pool) -> list[dict[str, Any]]:
     return env
 
 
-def wallet_rpc_args(pool: Pool) -> list[str]:
+def wallet_rpc_args(pool: Pool, *, tls: bool) -> list[str]:
     """wallet-rpc's arguments. They contain no secret: the logins are in its configuration file."""
     daemon = pool.spec.daemon
     args = [
@@ -177,8 +193,8 @@ def wallet_rpc_args(pool: Pool) -> list[str]:
         "--rpc-bind-ip=0.0.0.0",
         "--confirm-external-bind",
         f"--rpc-bind-port={RPC_PORT}",
-        # TLS between pods is left to a service mesh; "autodetect" would make a certificate at every start.
-        "--rpc-ssl=disabled",
+        # The default, "autodetect", would make a certificate of its own at every start, and serve without TLS as well.
+        *(_TLS if tls else ["--rpc-ssl=disabled"]),
         "--wallet-dir=/wallets",
         f"--kdf-rounds={pool.spec.kdf_rounds}",
         f"--daemon-address={daemon.address}",
@@ -203,6 +219,10 @@ def wallet_rpc_args(pool: Pool) -> list[str]:
     if daemon.network is Network.REGTEST:
         args.append("--allow-mismatched-daemon-version")
     return args
+
+
+_TLS = ["--rpc-ssl=enabled", f"--rpc-ssl-certificate={CERTIFICATE}", f"--rpc-ssl-private-key={PRIVATE_KEY}"]
+"""No authorities: with some, wallet-rpc would ask clients for a certificate, and they have a login."""
 
 
 def _from_secret(variable: str, secret: str, key: str) -> dict[str, Any]:

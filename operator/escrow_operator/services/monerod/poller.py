@@ -81,6 +81,11 @@ class DaemonPoller:
         if fresh:
             self._wakeups.daemon(key)
 
+    def poll_all(self) -> None:
+        """Poll every monerod now, those that ``watch`` was told of while no queue took anything included."""
+        for key in self._watched:
+            self._wakeups.daemon(key)
+
     def view(self, pool: PoolKey) -> DaemonView | None:
         """The last view of a pool's monerod; None before the first answer."""
         watched = self._of(pool)

@@ -11,7 +11,7 @@ from escrow_operator.adapters.kube import DEPLOYMENTS, NETWORK_POLICIES, SERVICE
 from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
 from escrow_operator.core.manifests import pool as manifests
 from escrow_operator.core.manifests.common import deployment_name, service_name, volume_claim_name
-from escrow_operator.core.manifests.slot import SlotUser
+from escrow_operator.core.manifests.slot import SlotOptions
 from escrow_operator.core.ownership import object_problem, volume_claim_problem
 from escrow_operator.models.common import ROLES, Role
 from escrow_operator.models.pool import Pool, PoolKey
@@ -91,7 +91,7 @@ class PoolObjects:
                     login_key=key_id,
                     daemon_secrets=secrets,
                     login_image=self._settings.slot_login_image,
-                    user=SlotUser(pods.run_as_user, pods.run_as_group, pods.fs_group),
+                    options=SlotOptions(pods.run_as_user, pods.run_as_group, pods.fs_group, pods.tls),
                     annotations=pods.annotations,
                 ),
             )

@@ -14,7 +14,7 @@ from datetime import timedelta
 from escrow_operator.adapters.kube import PODS, SECRETS
 from escrow_operator.adapters.kube_errors import NotFoundError
 from escrow_operator.core.agreement import ENOUGH
-from escrow_operator.core.manifests.prepared import PREPARED_TYPE, discarding, keeping
+from escrow_operator.core.manifests.prepared import PREPARED_TYPE, discarding, keeping, taking_up
 from escrow_operator.errors import EscrowError, WalletDaemonUnavailable, WalletError
 from escrow_operator.models.common import ROLES, parse_time
 from escrow_operator.models.deed import SecretDataError
@@ -64,6 +64,7 @@ class PreparedUpkeep:
     ) -> None:
         self._kube, self._store, self._clock = ctx.kube, ctx.store, ctx.clock
         self._memory, self._events, self._wakeups = ctx.memory, ctx.events, ctx.wakeups
+        self._fence = ctx.fence
         self._opener = opener
         self._prepared = prepared
         self._wallets = wallets
@@ -184,6 +185,10 @@ class PreparedUpkeep:
         if escrow is not None and escrow.address is not None and (escrow.claimed_by or not escrow.has_owner):
             # One that is its pods' although it is complete was decided on before.
             await self._decide(pool, triple, escrow, escrow.address)
+        elif escrow is not None and escrow.address is None and escrow.term != self._fence.token:
+            # A former leader's proof would make it nobody's, after its pods are gone.
+            patch = taking_up(escrow, self._fence.token)
+            await self._kube.patch(SECRETS, pool.key.namespace, triple.name, patch)
         self._prepared.doubt(triple.slots)
         await gather_all(self._delete(slot) for slot in triple.slots.values() if not slot.terminating)
 

@@ -90,7 +90,7 @@ class EscrowPreparer:
         wallets: WalletClients,
     ) -> None:
         self._kube, self._store, self._clock = ctx.kube, ctx.store, ctx.clock
-        self._memory, self._events = ctx.memory, ctx.events
+        self._memory, self._events, self._fence = ctx.memory, ctx.events, ctx.fence
         self._claims = claims
         self._daemons = daemons
         self._gates = gates
@@ -209,7 +209,9 @@ class EscrowPreparer:
         return await self._take_as_seen(pool, slot, name, file)
 
     async def _take_as_seen(self, pool: Pool, slot: Slot, name: str, file: str) -> Slot:
-        body = await self._kube.patch(PODS, slot.namespace, slot.name, preparation(slot, pool, name, file))
+        body = await self._kube.patch(
+            PODS, slot.namespace, slot.name, preparation(slot, pool, name, file, self._fence.token)
+        )
         self._store.see_slot(body)
         return Slot.parse(body)
 
@@ -219,7 +221,8 @@ class EscrowPreparer:
         Raises KubeError, WalletError, Blocked, or SecretDataError.
         """
         passwords = {role: secrets.token_urlsafe(32) for role in ROLES}
-        body = prepared_secret(pool, PreparedEscrow(name, file, passwords, height), slots.values())
+        fresh = PreparedEscrow(name, file, passwords, height)
+        body = prepared_secret(pool, fresh, slots.values(), self._fence.token)
         escrow = PreparedEscrow.from_secret(await self._kube.create(SECRETS, pool.key.namespace, body))
         deeds = escrow.deeds(pool.key.name)
         clients = {role: await self._wallets.client(slots[role]) for role in ROLES}

@@ -91,6 +91,8 @@ class PoolReconciler:
 
     async def _keep(self, pool: Pool) -> float | None:
         problem: Problem | None = None
+        replicas = self._replicas(pool)
+        again: list[float | None] = []
         try:
             await self._objects.apply_all(pool, replicas=self._replicas(pool))
         except NotOurs as error:
@@ -102,7 +104,7 @@ class PoolReconciler:
                 return None
             problem = Problem("Rejected", f"The API server refused a part of the pool: {error}. Correct the spec.")
         problem = problem or self._secrets_problem(pool) or await self._storage_problem(pool)
-        next_start = await self._gates.look(pool.key, waiting=len(self._claims.waiting(pool.key)))
+        again.append(await self._gates.look(pool.key, waiting=len(self._claims.waiting(pool.key))))
         slots = self._store.slots_of_pool(pool.key)
         lacking_for = self._note_lacking(pool, slots)
         conditions = pool_conditions(
@@ -114,12 +116,11 @@ class PoolReconciler:
             now=self._clock.now(),
         )
         await self._report(pool, slots, conditions)
-        again = [next_start] if next_start is not None else []
         if problem:
             again.append(RETRY_SECONDS if problem.passes else RECHECK_SECONDS)
         if self._memory.find(pool.uid, _Lacking) and lacking_for < REPLACEMENT_GRACE:
             again.append((REPLACEMENT_GRACE - lacking_for).total_seconds())
-        return min(again, default=None)
+        return min((seconds for seconds in again if seconds is not None), default=None)
 
     def _replicas(self, pool: Pool) -> int:
         """Free slots of each role: those of the spec, one for each waiting session, one to prepare an escrow in."""

@@ -47,7 +47,6 @@ class PeriodicResync:
         self._wakeups = ctx.wakeups
         self._interval = ctx.settings.intervals.sweep.total_seconds()
         self._meters.sweep_interval.set(self._interval)
-        self._meters.last_sweep.set(ctx.clock.now().timestamp())
         self._resync_interval = ctx.settings.intervals.resync.total_seconds()
         self._budgets = DisruptionBudgets(ctx)
         self._relist = relist
@@ -57,8 +56,13 @@ class PeriodicResync:
         self._closer = closer
         self._namespaces = namespaces
         self._wallets = wallets
-        self._swept = self._tried = ctx.clock.monotonic()
+        self.begin()
         self._resynced: float | None = None
+
+    def begin(self) -> None:
+        """Count from now on: sweeps begin."""
+        self._swept = self._tried = self._clock.monotonic()
+        self._meters.last_sweep.set(self._clock.now().timestamp())
 
     @property
     def is_alive(self) -> bool:
@@ -71,18 +75,18 @@ class PeriodicResync:
         """Whether a sweep has succeeded within ``SWEEPS_MISSED`` intervals."""
         return self._clock.monotonic() - self._swept <= SWEEPS_MISSED * self._interval
 
-    async def first_list(self) -> Versions:
+    async def first_list(self, patience: float = START_PATIENCE) -> Versions:
         """Read full lists; returns the versions of the lists of pods.
 
-        Raises KubeError; goes on without namespaces that refuse for ``START_PATIENCE``.
+        Raises KubeError; goes on without namespaces that refuse for ``patience`` seconds.
         """
-        patience = self._clock.monotonic() + START_PATIENCE
+        ends = self._clock.monotonic() + patience
         while True:
             _, versions = await self._relist.everything()
             refused = [name for name in self._namespaces.named if self._namespaces.is_refused(name)]
             for name in refused:
                 await self._namespaces.look(name)
-            if all(map(self._namespaces.is_gone, refused)) or self._clock.monotonic() > patience:
+            if all(map(self._namespaces.is_gone, refused)) or self._clock.monotonic() >= ends:
                 return versions
             await asyncio.sleep(START_AGAIN)
 

@@ -12,6 +12,7 @@ from escrow_operator.adapters.kube import EVENTS, Kube
 from escrow_operator.adapters.kube_errors import KubeError
 from escrow_operator.adapters.tracing import outside
 from escrow_operator.core.conditions import MAX_MESSAGE
+from escrow_operator.errors import NotLeading
 from escrow_operator.models.common import API_VERSION, OPERATOR_NAME, format_time, printable
 from escrow_operator.models.pool import Pool
 from escrow_operator.models.session import Session
@@ -23,8 +24,8 @@ BACKLOG = 5_000
 """Events that may wait to be written. Further ones are dropped and counted, as in client-go's broadcaster: an
 overloaded API server has more important requests to serve."""
 
-FLUSH_SECONDS = 5.0
-"""Seconds to write the Events that still wait when the operator stops."""
+FLUSH_SECONDS = 0.5
+"""Seconds to write the Events that still wait when the operator stops: another one waits to lead."""
 
 
 class EventRecorder:
@@ -102,6 +103,8 @@ class EventRecorder:
             body = await self._backlog.get()
             try:
                 await self._kube.create(EVENTS, body["metadata"]["namespace"], body)
+            except NotLeading:
+                self._meters.events_lost.inc()
             except KubeError as error:
                 if not error.is_namespace_ending:
                     self._meters.events_lost.inc()

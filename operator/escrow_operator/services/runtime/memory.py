@@ -55,6 +55,10 @@ class Memory:
         if uid in self._records:
             self._records[uid] = {}
 
+    def clear_all(self) -> None:
+        """Forget all records of all objects: what made them has ended."""
+        self._records = {uid: {} for uid in self._records}
+
     def end(self, uid: str) -> None:
         """Forget an object that is gone, with all its records."""
         self._records.pop(uid, None)

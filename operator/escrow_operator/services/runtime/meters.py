@@ -17,8 +17,18 @@ QUEUE_BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 5, 10, 60)
 """Seconds that a reconciliation waits for its turn, or takes."""
 
 
+class LeaderMeters:
+    """Metrics of the election; unlike all others they are of processes that do not lead as well."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.leader = Gauge(f"{PREFIX}_leader", "1 while this process leads, else 0.", registry=registry)
+        self.transitions = Counter(
+            f"{PREFIX}_leader_transitions", "Times that this process began to lead.", registry=registry
+        )
+
+
 class Meters:
-    """Metrics that the services update; all start from zero with the process."""
+    """Metrics that the services update; all start from zero when the process begins to lead."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.endings = Counter(

@@ -3,6 +3,8 @@
 Each key is handled by at most one task at a time. Adding a key that waits keeps the earlier due time; adding a key that
 is being handled has it handled again afterwards. A handler that raises is called again with growing delays, so one bad
 object delays no other.
+
+A queue that is paused drops keys: whoever resumes it adds all that there is.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from opentelemetry.trace import Span
 
 from escrow_operator.adapters.limiter import PriorityLimiter
 from escrow_operator.adapters.tracing import NO_SPAN, Attributes, outside, root
+from escrow_operator.errors import NotLeading
 from escrow_operator.services.runtime.gather import ends_task
 from escrow_operator.services.runtime.meters import Meters
 
@@ -68,6 +71,7 @@ class WorkQueue(Generic[K]):
         self._again: set[K] = set()
         self._failures: dict[K, int] = {}
         self._closed = False
+        self._paused = False
 
     def serve(self, handler: Callable[[K], Awaitable[float | None]]) -> None:
         """Call ``handler`` from now on; keys may be added before."""
@@ -75,7 +79,7 @@ class WorkQueue(Generic[K]):
 
     def add(self, key: K, delay: float = 0.0) -> None:
         """Requeue a key, to be due in ``delay`` seconds; an earlier due time stays."""
-        if self._closed:
+        if self._closed or self._paused:
             return
         loop = asyncio.get_running_loop()
         due = loop.time() + delay
@@ -90,6 +94,14 @@ class WorkQueue(Generic[K]):
 
     def __len__(self) -> int:
         return len(self._tasks)
+
+    def pause(self) -> None:
+        """Take no keys until ``resume``; for a queue that has none yet."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Take keys, and call the handler with them."""
+        self._paused = False
 
     async def close(self) -> None:
         """Stop; handlers that run are cancelled (all state is in the cluster, invariant I7)."""
@@ -120,6 +132,9 @@ class WorkQueue(Generic[K]):
                 with self._span(key), self._work.time():
                     delay = await self._handler(key)
             self._failures.pop(key, None)
+        except NotLeading:
+            # Whoever leads now looks at all there is.
+            return
         except BaseException as error:
             if ends_task(error):
                 raise

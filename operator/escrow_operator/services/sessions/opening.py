@@ -299,9 +299,9 @@ class SessionOpener:
         if published.logins == marks or not self.hands_out(session):
             return
         namespace = session.key.namespace
-        logins = {role: await self._wallets.login(slots[role]) for role in ROLES}
+        accesses = {role: await self._wallets.access(slots[role]) for role in ROLES}
         await gather_all(
-            self._kube.apply(SECRETS, namespace, connection_secret(session, slots[role], logins[role]))
+            self._kube.apply(SECRETS, namespace, connection_secret(session, slots[role], *accesses[role]))
             for role in ROLES
         )
         published.logins = marks
@@ -330,7 +330,7 @@ def wallet_fields(session: Session, slots: Slots, *, opened: bool, secrets: bool
             "pod": slot.name,
             "podUID": slot.uid,
             "podIP": slot.ip,
-            "endpoint": endpoint_url(session.key, session.pool_key, role),
+            "endpoint": endpoint_url(session.key, session.pool_key, role, tls=bool(slot.tls)),
             **({"secret": connection_name(session.key, role)} if secrets else {}),
             "file": slot.wallet_file,
             "opened": opened,

@@ -53,7 +53,7 @@ class PreparedClaims:
         upkeep: PreparedUpkeep,
         wallets: WalletClients,
     ) -> None:
-        self._kube, self._wakeups = ctx.kube, ctx.wakeups
+        self._kube, self._wakeups, self._fence = ctx.kube, ctx.wakeups, ctx.fence
         self._claims = claims
         self._inspector = inspector
         self._monitor = monitor
@@ -125,7 +125,7 @@ class PreparedClaims:
         assert triple.escrow is not None  # noqa: S101 - only proven ones are offered
         self._prepared.doubt(triple.slots)
         try:
-            patch = claim(triple.escrow, session)
+            patch = claim(triple.escrow, session, self._fence.token)
             secret = await self._kube.patch(SECRETS, session.key.namespace, triple.name, patch)
         except (ConflictError, NotFoundError):
             return None

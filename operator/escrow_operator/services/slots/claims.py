@@ -52,6 +52,7 @@ class SlotClaims:
 
     def __init__(self, ctx: Context, capacity: Capacity, prepared: PreparedEscrows) -> None:
         self._kube, self._store, self._clock, self._wakeups = ctx.kube, ctx.store, ctx.clock, ctx.wakeups
+        self._fence = ctx.fence
         self._capacity = capacity
         self._prepared = prepared
         self._waiting: dict[PoolKey, WaitingList] = defaultdict(WaitingList)
@@ -238,12 +239,16 @@ class SlotClaims:
             return await self.renote(held, files)
 
     async def renote(self, slots: Slots, files: Mapping[Role, str]) -> Slots:
-        """Annotate each slot with the file that it is about to hold; returns the updated slots by role."""
+        """Annotate each slot with the file that it is about to hold; returns the updated slots by role.
+
+        Those of a former leader's are annotated in any case: what it noted late would not be what they hold. Raises
+        ConflictError where another one leads by now.
+        """
         noted: Slots = {}
         for role, slot in slots.items():
             noted[role] = slot
-            if slot.wallet_file != files[role]:
-                patch = note_wallet_file(files[role])
+            if slot.wallet_file != files[role] or slot.term != self._fence.token:
+                patch = note_wallet_file(slot, files[role], self._fence.token)
                 body = await self._kube.patch(PODS, slot.namespace, slot.name, patch)
                 self._store.see_slot(body)
                 noted[role] = Slot.parse(body)
@@ -289,7 +294,9 @@ class SlotClaims:
     async def _adopt(self, slot: Slot, session: Session, file: str) -> Slot | None:
         for _ in range(ADOPTION_TRIES):
             try:
-                body = await self._kube.patch(PODS, slot.namespace, slot.name, adoption(slot, session, file))
+                body = await self._kube.patch(
+                    PODS, slot.namespace, slot.name, adoption(slot, session, file, self._fence.token)
+                )
             except ConflictError:
                 try:
                     fresh = Slot.parse(await self._kube.get(PODS, slot.namespace, slot.name))

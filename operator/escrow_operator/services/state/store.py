@@ -56,6 +56,17 @@ class Store:
         self.ending: set[str] = set()
         """Namespaces served by name that are being deleted: their sessions and pools are ended."""
 
+    @property
+    def memory(self) -> Memory:
+        """What is remembered of the objects beside what they are."""
+        return self._memory
+
+    def forget_work(self) -> None:
+        """Forget what services noted of objects, in memory as by reservations; what the objects are stays known."""
+        self._memory.clear_all()
+        self._reserved.clear()
+        self.ending.clear()
+
     def see_session(self, body: dict[str, Any]) -> bool:
         """Record an EscrowSession; returns whether it was news."""
         if self._newest_sessions.is_known(session_key(body), _version(body)):

@@ -16,10 +16,11 @@ from escrow_operator.adapters.kube import SECRETS
 from escrow_operator.adapters.kube_errors import ConflictError, NotFoundError
 from escrow_operator.adapters.wallet_rpc import WalletRpc
 from escrow_operator.core.login import derive_login, key_id
-from escrow_operator.core.manifests.common import login_key_name, slot_url
+from escrow_operator.core.manifests.common import endpoint_hosts, login_key_name, slot_url
 from escrow_operator.core.manifests.pool import login_key_secret
 from escrow_operator.core.ownership import object_problem
 from escrow_operator.core.poolstatus import Problem
+from escrow_operator.core.wallet_tls import FORMAT, WalletCertificate, derive_certificate
 from escrow_operator.errors import WalletUnreachable
 from escrow_operator.models.deed import SecretDataError, secret_data
 from escrow_operator.models.monero import Login
@@ -31,6 +32,13 @@ from escrow_operator.services.runtime.outcomes import NotOurs, SlotBroken
 RECENT = 1_024
 """Clients kept while not in use. A new client costs a digest challenge, but so does an old one once its idle connection
 was closed; the clients of 10,000 sessions would take 50 MB."""
+
+
+class Access(NamedTuple):
+    """What a client of a slot has: its login, and its certificate unless it is served without TLS."""
+
+    login: Login
+    certificate: WalletCertificate | None
 
 
 class _LoginKey(NamedTuple):
@@ -59,6 +67,7 @@ class WalletClients:
 
     def __init__(self, ctx: Context, connect: Callable[[], aiohttp.ClientSession]) -> None:
         self._kube, self._meters, self._memory = ctx.kube, ctx.meters, ctx.memory
+        self._fence = ctx.fence
         self._connect = connect
         self._keys: dict[PoolKey, _LoginKey] = {}
         self._reading: defaultdict[PoolKey, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -110,8 +119,8 @@ class WalletClients:
         if any(_misses_login_key(slot) for slot in slots):
             self.forget_login_key(pool)
 
-    async def login(self, slot: Slot) -> Login:
-        """The slot's RPC login. Raises SlotBroken if the pool no longer has the key that it derives from."""
+    async def access(self, slot: Slot) -> Access:
+        """The slot's login and certificate. Raises SlotBroken if the pool no longer has the key they derive from."""
         known = self._keys.get(slot.pool)
         key = known.key if known else None
         if key is None or key_id(key) != slot.login_key:
@@ -121,7 +130,10 @@ class WalletClients:
                 slot,
                 f"Pod {slot.name} was started with a login key that pool {slot.pool.name} no longer has.",
             )
-        return derive_login(key, slot.uid)
+        if slot.tls not in ("", FORMAT):
+            raise SlotBroken(slot, f"Pod {slot.name} was started by a newer operator: its certificate is not known.")
+        certificate = derive_certificate(key, slot.uid, endpoint_hosts(slot.pool)) if slot.tls else None
+        return Access(derive_login(key, slot.uid), certificate)
 
     async def _read_key(self, slot: Slot) -> str | None:
         """The key in the pool's Secret, or None. Concurrent calls for one pool share one request."""
@@ -141,20 +153,27 @@ class WalletClients:
     async def client(self, slot: Slot) -> WalletRpc:
         """The client of a slot at its present address.
 
-        Raises SlotBroken like ``login``, and WalletUnreachable for a pod without an address.
+        Raises SlotBroken like ``access``, and WalletUnreachable for a pod without an address.
         """
         if slot.ip is None:
             raise WalletUnreachable(f"pod {slot.name} has no address")
         found = self._connected(slot)
         if found is None:
-            login = await self.login(slot)
+            access = await self.access(slot)
             if self._session is None:
                 self._session = self._connect()
             count = self._meters.wallet_requests.inc
             # Another task may have made the client while the login was read.
             found = self._connected(slot)
             if found is None:
-                found = WalletRpc(slot_url(slot.ip), login, session=self._session, on_request=count)
+                found = WalletRpc(
+                    slot_url(slot.ip, tls=bool(slot.tls)),
+                    access.login,
+                    certificate=access.certificate.digest if access.certificate else None,
+                    session=self._session,
+                    on_request=count,
+                    fence=self._fence,
+                )
                 self._memory.put(slot.uid, _Connected(slot.ip, weakref.ref(found)))
                 self._recent.append(found)
         return found

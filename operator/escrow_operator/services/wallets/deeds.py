@@ -17,7 +17,7 @@ from escrow_operator.adapters.kube import SECRETS
 from escrow_operator.adapters.kube_errors import InvalidNameError, NotFoundError
 from escrow_operator.core.manifests.common import deed_name
 from escrow_operator.core.manifests.prepared import is_prepared_file
-from escrow_operator.core.manifests.session import DEED_TYPE, deed_secret, settled_patch
+from escrow_operator.core.manifests.session import DEED_TYPE, deed_patch, deed_secret, settled_patch
 from escrow_operator.core.secretuse import SECRET_NOT_MARKED, SecretUse, how_to_mark, is_marked
 from escrow_operator.models.common import ROLES, Role, is_name, printable
 from escrow_operator.models.deed import Deed, SecretDataError, secret_data, settled_mark
@@ -57,15 +57,19 @@ class DeedStore:
     """Reads and writes deeds."""
 
     def __init__(self, ctx: Context) -> None:
-        self._kube = ctx.kube
+        self._kube, self._fence = ctx.kube, ctx.fence
 
     async def resolve(self, session: Session, height: int) -> Deeds:
-        """The three deeds of a session; with setup Create, missing ones are made.
+        """The three deeds of a session, for its wallets to be made or opened; with setup Create, missing ones are made.
 
-        ``height`` is the chain's, which new deeds record as the restore height. Raises Blocked with a message that
-        names the Secret at fault.
+        ``height`` is the chain's, which new deeds record as the restore height. What a former leader writes into them
+        from now on is refused: its key exchange must not be sealed beside another one. Raises Blocked with a message
+        that names the Secret at fault.
         """
         found = await self.find(session)
+        if session.spec.setup is Setup.CREATE:
+            mine = await gather_all(self._take_up(session, deed) for deed in found.values() if deed)
+            found |= {deed.role: deed for deed in mine}
         suffix = secrets.token_hex(SUFFIX_BYTES)
         lacking = [role for role in ROLES if found[role] is None]
         made = await gather_all(self._make(session, role, suffix, height) for role in lacking)
@@ -250,22 +254,18 @@ class DeedStore:
         return await self._create(session, deed)
 
     async def _create(self, session: Session, deed: Deed) -> Deed:
-        secret = await self._kube.create(SECRETS, session.key.namespace, deed_secret(session, deed))
-        return dataclasses.replace(deed, version=secret["metadata"]["resourceVersion"])
+        term = self._fence.token
+        secret = await self._kube.create(SECRETS, session.key.namespace, deed_secret(session, deed, term))
+        return dataclasses.replace(deed, version=secret["metadata"]["resourceVersion"], term=term)
+
+    async def _take_up(self, session: Session, deed: Deed) -> Deed:
+        """A deed that may still change, as one of this term: by its version, older patches of it are refused."""
+        return deed if deed.sealed or deed.term == self._fence.token else await self._write(session, deed)
 
     async def _write(self, session: Session, deed: Deed) -> Deed:
-        body = deed_secret(session, deed)
-        secret = await self._kube.patch(
-            SECRETS,
-            session.key.namespace,
-            body["metadata"]["name"],
-            [
-                {"op": "test", "path": "/metadata/resourceVersion", "value": deed.version},
-                {"op": "add", "path": "/stringData", "value": body["stringData"]},
-                *([{"op": "add", "path": "/immutable", "value": True}] if deed.sealed else []),
-            ],
-        )
-        return dataclasses.replace(deed, version=secret["metadata"]["resourceVersion"])
+        name, term = deed_name(session.key, deed.role), self._fence.token
+        secret = await self._kube.patch(SECRETS, session.key.namespace, name, deed_patch(deed, term))
+        return dataclasses.replace(deed, version=secret["metadata"]["resourceVersion"], term=term, is_annotated=True)
 
 
 RETRY_AFTER_SECRET = 5.0

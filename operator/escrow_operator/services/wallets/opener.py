@@ -179,7 +179,7 @@ def _explain(slot: Slot, deed: Deed, error: WalletError) -> NoReturn:
         case WalletFileLocked():
             raise NotOpened(
                 "WalletInUse",
-                f"{wallet} is open in another program, or its volume is read-only. It is tried again.",
+                f"{wallet} is open in another program, or its file or volume may not be written. It is tried again.",
             )
         case WalletTimeout():
             raise NotOpened("WalletBusy", f"{wallet} is still being opened in pod {slot.name}.", slot=slot)

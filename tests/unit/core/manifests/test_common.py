@@ -12,6 +12,7 @@ from escrow_operator.core.manifests.common import (
     deed_name,
     deployment_name,
     endpoint_host,
+    endpoint_hosts,
     endpoint_slice_name,
     endpoint_url,
     free_slot_labels,
@@ -73,7 +74,9 @@ def test_every_name_is_one_and_every_host_name_can_be_asked_for(name: str, pool_
         host = endpoint_host(key, pool_key, role)
         assert all(DNS_LABEL.fullmatch(label) for label in host.split("."))
         assert len(host) <= 253
-        assert host in endpoint_url(key, pool_key, role)
+        assert host in endpoint_url(key, pool_key, role, tls=True)
+        # A wildcard stands for one label.
+        assert f"*.{host.partition('.')[2]}" in endpoint_hosts(pool_key)
     # A Service's name is a DNS label of its own, and so is a Pod's host name.
     assert DNS_LABEL.fullmatch(service_name(pool_key))
 

@@ -63,7 +63,7 @@ def test_a_deployment_makes_free_slots_of_its_role_and_keeps_those_alone(role: R
     slot = Slot.parse(made)
     assert (slot.role, slot.claimable, slot.gate) == (role, True, 0)
     assert slot.daemon == pool().spec.daemon.digest
-    adopted = applied(made, adoption(slot, session(), "file"))
+    adopted = applied(made, adoption(slot, session(), "file", "1"))
     assert not matches(selector, adopted["metadata"]["labels"])
 
 

@@ -20,6 +20,7 @@ from escrow_operator.core.manifests.prepared import (
     prepared_name,
     prepared_secret,
     proof,
+    taking_up,
 )
 from escrow_operator.core.manifests.session import adoption
 from escrow_operator.models.common import ROLES, Label, SlotState
@@ -44,7 +45,7 @@ def free_pod() -> dict[str, Any]:
 def stored(**meta: Any) -> dict[str, Any]:
     """The Secret as the API server has it."""
     slots = [slot(role.value, role) for role in ROLES]
-    body = InstantKube().put(SECRETS, prepared_secret(POOL, ESCROW, slots))
+    body = InstantKube().put(SECRETS, prepared_secret(POOL, ESCROW, slots, "1"))
     body["data"] = {key: base64.b64encode(value.encode()).decode() for key, value in body.pop("stringData").items()}
     body["metadata"] |= meta
     return body
@@ -52,23 +53,24 @@ def stored(**meta: Any) -> dict[str, Any]:
 
 def test_a_prepared_pod_is_its_pools_and_says_which_file_it_may_hold() -> None:
     body = free_pod()
-    prepared = Slot.parse(applied(body, preparation(Slot.parse(body), POOL, ESCROW.name, FILE)))
-    assert (prepared.state, prepared.prepared, prepared.wallet_file) == (SlotState.PREPARED, ESCROW.name, FILE)
+    prepared = Slot.parse(applied(body, preparation(Slot.parse(body), POOL, ESCROW.name, FILE, "1")))
+    noted = (prepared.state, prepared.prepared, prepared.wallet_file, prepared.term)
+    assert noted == (SlotState.PREPARED, ESCROW.name, FILE, "1")
     assert not prepared.claimable
     assert prepared.session_uid is None
 
 
 def test_a_pod_that_no_pool_controls_is_no_part_of_a_prepared_escrow() -> None:
     body = free_pod()
-    forged = applied(body, preparation(Slot.parse(body), POOL, ESCROW.name, FILE))
+    forged = applied(body, preparation(Slot.parse(body), POOL, ESCROW.name, FILE, "1"))
     forged["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "uid": "rs", "controller": True}]
     assert Slot.parse(forged).prepared is None
 
 
 def test_an_adopted_pod_is_a_part_of_it_no_more() -> None:
     body = free_pod()
-    prepared = applied(body, preparation(Slot.parse(body), POOL, ESCROW.name, FILE))
-    adopted = Slot.parse(applied(prepared, adoption(Slot.parse(prepared), session(), FILE)))
+    prepared = applied(body, preparation(Slot.parse(body), POOL, ESCROW.name, FILE, "1"))
+    adopted = Slot.parse(applied(prepared, adoption(Slot.parse(prepared), session(), FILE, "1")))
     assert (adopted.state, adopted.prepared, adopted.wallet_file) == (SlotState.ADOPTED, None, FILE)
 
 
@@ -92,7 +94,9 @@ def test_only_when_it_is_thrown_away_its_secret_goes_with_its_pods_again() -> No
 
 def test_once_given_its_secret_goes_with_the_session() -> None:
     secret = stored(annotations={})
-    assert owners(applied(secret, claim(PreparedEscrow.from_secret(secret), session()))) == {("EscrowSession", "demo")}
+    assert owners(applied(secret, claim(PreparedEscrow.from_secret(secret), session(), "2"))) == {
+        ("EscrowSession", "demo")
+    }
 
 
 def test_what_is_stored_is_read_back() -> None:
@@ -108,30 +112,42 @@ def test_nothing_tells_its_passwords() -> None:
 def test_it_is_given_once() -> None:
     secret = stored(annotations={})
     escrow = PreparedEscrow.from_secret(secret)
-    given = applied(secret, claim(escrow, session("one")))
+    given = applied(secret, claim(escrow, session("one"), "2"))
     given["metadata"]["resourceVersion"] = "another"
     assert PreparedEscrow.from_secret(given).claimed_by == session("one").uid
     with pytest.raises(ConflictError):
-        applied(given, claim(escrow, session("two")))
+        applied(given, claim(escrow, session("two"), "2"))
 
 
 def test_one_that_was_restored_without_annotations_is_given_and_kept_as_well() -> None:
     secret = stored(annotations={"theirs": "stays"})
-    assert applied(secret, claim(PreparedEscrow.from_secret(secret), session()))["metadata"]["annotations"] == {
+    assert applied(secret, claim(PreparedEscrow.from_secret(secret), session(), "2"))["metadata"]["annotations"] == {
         "theirs": "stays",
         Label.CLAIMED_BY: session().uid,
+        Label.TERM: "2",
     }
     del secret["metadata"]["annotations"]
-    patches: list[tuple[Any, Any]] = [(claim, session()), (keeping, "used")]
-    for patch, whom in patches:
-        given = applied(secret, patch(PreparedEscrow.from_secret(secret), whom))
+    escrow = PreparedEscrow.from_secret(secret)
+    for patch in (claim(escrow, session(), "2"), keeping(escrow, "used")):
+        given = applied(secret, patch)
         assert Label.CLAIMED_BY in given["metadata"]["annotations"]
+
+
+def test_what_a_former_leader_proves_late_is_refused() -> None:
+    secret = stored(annotations={})
+    seen = PreparedEscrow.from_secret(secret)
+    ending = applied(secret, taking_up(seen, "3"))
+    ending["metadata"]["resourceVersion"] = "another"
+    assert PreparedEscrow.from_secret(ending).term == "3"
+    assert owners(ending) == owners(secret), "it goes with its pods still"
+    with pytest.raises(ConflictError):
+        applied(ending, proof(seen))
 
 
 def test_a_secret_of_another_type_is_not_given() -> None:
     secret = stored(annotations={}) | {"type": "Opaque"}
     with pytest.raises(ConflictError):
-        applied(secret, claim(PreparedEscrow.from_secret(secret), session()))
+        applied(secret, claim(PreparedEscrow.from_secret(secret), session(), "2"))
 
 
 def test_its_proof_cannot_be_changed() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import dataclasses
 from typing import Any
 
 import pytest
 
 from escrow_operator.adapters.kube_errors import ConflictError
 from escrow_operator.core.claim import wallet_holders
+from escrow_operator.core.manifests.common import endpoint_hosts
 from escrow_operator.core.manifests.session import (
     adoption,
     connection_secret,
+    deed_patch,
     deed_secret,
     disruption_budget,
     endpoint_slice,
@@ -18,6 +22,7 @@ from escrow_operator.core.manifests.session import (
     settled_patch,
     withdrawal,
 )
+from escrow_operator.core.wallet_tls import FORMAT, derive_certificate
 from escrow_operator.models.common import ROLES, Label, Role, SlotState
 from escrow_operator.models.deed import Deed, settled_mark
 from escrow_operator.models.monero import Login
@@ -38,7 +43,7 @@ def free_pod(**meta: Any) -> dict[str, Any]:
 
 def test_i1_an_adopted_pod_is_the_sessions_and_says_which_file_it_may_hold() -> None:
     body = free_pod()
-    adopted = Slot.parse(applied(body, adoption(Slot.parse(body), SESSION, "file")))
+    adopted = Slot.parse(applied(body, adoption(Slot.parse(body), SESSION, "file", "1")))
     assert (adopted.state, adopted.session_uid) == (SlotState.ADOPTED, SESSION.uid)
     assert wallet_holders([adopted], {Role.BUYER: "file"}, "another") == {Role.BUYER: adopted}
 
@@ -46,7 +51,7 @@ def test_i1_an_adopted_pod_is_the_sessions_and_says_which_file_it_may_hold() -> 
 def test_there_is_one_controller_at_every_moment() -> None:
     """With two, or none, garbage collection and the ReplicaSet would both act on it."""
     body = free_pod()
-    owners = applied(body, adoption(Slot.parse(body), SESSION, "file"))["metadata"]["ownerReferences"]
+    owners = applied(body, adoption(Slot.parse(body), SESSION, "file", "1"))["metadata"]["ownerReferences"]
     assert [owner["uid"] for owner in owners if owner["controller"]] == [SESSION.uid]
     assert len(owners) == 1
 
@@ -56,16 +61,48 @@ def test_i2_a_pod_to_which_anything_happened_is_not_adopted() -> None:
     for meta in ({"resourceVersion": "999999999"}, {"deletionTimestamp": "2026-01-01T00:00:00Z"}):
         now = free_pod(**{"resourceVersion": "999999999"} | meta)
         with pytest.raises(ConflictError):
-            applied(now, adoption(seen, SESSION, "file"))
+            applied(now, adoption(seen, SESSION, "file", "1"))
 
 
 def test_i1_another_file_is_noted_before_it_is_held() -> None:
     body = slot_body("p", owner=SESSION, wallet_file="before")
-    assert Slot.parse(applied(body, note_wallet_file("after"))).wallet_file == "after"
+    noted = Slot.parse(applied(body, note_wallet_file(Slot.parse(body), "after", "3")))
+    assert (noted.wallet_file, noted.term) == ("after", "3")
+
+
+def test_i1_what_a_former_leader_notes_late_is_refused() -> None:
+    free = free_pod()
+    body = applied(free, adoption(Slot.parse(free), SESSION, "before", "3"))
+    seen = Slot.parse(body)
+    taken_up = applied(body, note_wallet_file(seen, "before", "4"))
+    # Whatever kubelet wrote since.
+    taken_up["metadata"]["resourceVersion"] = "999999999"
+    with pytest.raises(ConflictError):
+        applied(taken_up, note_wallet_file(seen, "late", "3"))
+    another = taken_up | {"metadata": taken_up["metadata"] | {"uid": "another"}}
+    with pytest.raises(ConflictError):
+        applied(another, note_wallet_file(Slot.parse(taken_up), "late", "4"))
+
+
+def test_i4_a_deed_is_changed_as_it_was_read() -> None:
+    secret = deed_secret(SESSION, DEED, "3") | {"data": {}}
+    secret["metadata"] |= {"resourceVersion": "7"}
+    deed = dataclasses.replace(DEED, version="7", address="4xyz", sealed=True)
+    sealed = applied(secret, deed_patch(deed, "4"))
+    assert sealed["immutable"]
+    assert sealed["stringData"]["address"] == "4xyz"
+    assert sealed["metadata"]["annotations"][Label.TERM] == "4"
+    sealed["metadata"]["resourceVersion"] = "8"
+    with pytest.raises(ConflictError):
+        applied(sealed, deed_patch(deed, "3"))
+    # As it may be after a restore.
+    del secret["metadata"]["annotations"]
+    restored = applied(secret, deed_patch(dataclasses.replace(deed, is_annotated=False), "4"))
+    assert restored["metadata"]["annotations"] == {Label.TERM: "4"}
 
 
 def test_i4_a_deed_goes_with_nobody_and_says_what_it_is() -> None:
-    secret = deed_secret(SESSION, DEED)
+    secret = deed_secret(SESSION, DEED, "1")
     assert "ownerReferences" not in secret["metadata"]
     assert "lose the money" in str(secret["metadata"]["annotations"])
     assert "hunter2" not in str(secret["metadata"])
@@ -89,20 +126,35 @@ def test_how_a_trade_ended_is_not_written_into_a_deed_that_was_exchanged() -> No
         applied({"metadata": {"resourceVersion": "6"}}, settled_patch(deed, "Release"))
 
 
+def told(secret: dict[str, Any]) -> dict[str, str]:
+    return {key: base64.b64decode(text).decode() for key, text in secret["data"].items()}
+
+
 def test_a_connection_goes_with_its_session_and_leads_to_its_own_role() -> None:
     for role in ROLES:
-        secret = connection_secret(SESSION, slot("p", role), Login("slot", "pass"))
+        secret = connection_secret(SESSION, slot("p", role), Login("slot", "pass"), None)
+        data = told(secret)
         assert [owner["uid"] for owner in secret["metadata"]["ownerReferences"]] == [SESSION.uid]
         assert secret["metadata"]["name"] == f"demo-{role}-rpc"
-        assert secret["stringData"]["host"].startswith(f"demo-{role}.")
-        assert secret["stringData"]["url"] == f"http://{secret['stringData']['host']}:{secret['stringData']['port']}"
+        assert data["host"].startswith(f"demo-{role}.")
+        assert data["url"] == f"http://{data['host']}:{data['port']}"
+        assert "ca.crt" not in data, "the pod has none"
+
+
+def test_i9_a_connection_has_the_pods_certificate_and_not_its_key() -> None:
+    body = slot_body("p", tls=FORMAT)
+    certificate = derive_certificate("key", "pod-p", endpoint_hosts(SESSION.pool_key))
+    found = told(connection_secret(SESSION, Slot.parse(body), Login("slot", "pass"), certificate))
+    assert found["url"].startswith("https://")
+    assert found["ca.crt"] == certificate.pem
+    assert certificate.private_key not in found.values()
 
 
 def test_i4_a_withdrawal_empties_a_connection_and_never_a_deed() -> None:
-    connection = connection_secret(SESSION, slot("p"), Login("slot", "pass"))
+    connection = connection_secret(SESSION, slot("p"), Login("slot", "pass"), None)
     assert applied(connection | {"data": {"password": "eA=="}}, withdrawal())["data"] == {}
     with pytest.raises(ConflictError):
-        applied(deed_secret(SESSION, DEED) | {"data": {"password": "eA=="}}, withdrawal())
+        applied(deed_secret(SESSION, DEED, "1") | {"data": {"password": "eA=="}}, withdrawal())
 
 
 def endpoints(**slots: Slot) -> dict[str, Any]:
@@ -142,7 +194,7 @@ def test_the_kind_of_address_is_that_of_the_pods(ip: str, kind: str) -> None:
 
 def test_what_labels_anybody_has_put_on_a_session_is_in_none_of_them() -> None:
     named = session("demo", annotations={Label.POOL: "other"}, spec={"poolRef": {"name": "mine"}})
-    assert deed_secret(named, DEED)["metadata"]["labels"][Label.POOL] == "mine"
+    assert deed_secret(named, DEED, "1")["metadata"]["labels"][Label.POOL] == "mine"
 
 
 def test_a_budget_is_of_the_sessions_own_pods_and_needs_no_scale_of_their_controller() -> None:

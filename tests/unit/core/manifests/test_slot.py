@@ -10,9 +10,11 @@ import pytest
 from escrow_operator.core.login import key_id
 from escrow_operator.core.manifests import slot as manifests
 from escrow_operator.core.manifests.pool import deployment, volume_claim
-from escrow_operator.core.manifests.slot import SlotUser
+from escrow_operator.core.manifests.slot import SlotOptions
+from escrow_operator.core.wallet_tls import FORMAT
 from escrow_operator.models.common import ROLES, Label, Role
 from escrow_operator.models.pool import Network, Pool
+from escrow_operator.models.slot import TLS_FORMAT
 from unit.factories import pool
 
 DAEMON = {"address": "monerod:18081", "network": "regtest"}
@@ -35,7 +37,21 @@ def pod_spec(subject: Pool | None = None, **how: Any) -> dict[str, Any]:
 
 
 def args(daemon: dict[str, Any]) -> list[str]:
-    return manifests.wallet_rpc_args(pool(daemon=daemon))
+    return manifests.wallet_rpc_args(pool(daemon=daemon), tls=True)
+
+
+def test_wallets_are_served_over_tls_unless_the_release_says_otherwise() -> None:
+    found, off = template(), template(options=SlotOptions(tls=False))
+    (wallet,), (login,) = found["spec"]["containers"], found["spec"]["initContainers"]
+    env = {variable["name"]: variable.get("value") for variable in login["env"]}
+    assert env[TLS_FORMAT] == FORMAT
+    assert env["TLS_HOSTS"] == "*.default-wallets.shop.svc *.default-wallets.shop.svc.cluster.local"
+    assert "--rpc-ssl=enabled" in wallet["args"]
+    for option, variable in (("certificate", "TLS_CERTIFICATE"), ("private-key", "TLS_PRIVATE_KEY")):
+        assert f"--rpc-ssl-{option}={env[variable]}" in wallet["args"]
+        assert env[variable].startswith(login["volumeMounts"][0]["mountPath"])
+    assert [arg for arg in off["spec"]["containers"][0]["args"] if "rpc-ssl" in arg] == ["--rpc-ssl=disabled"]
+    assert not any("TLS" in variable["name"] for variable in off["spec"]["initContainers"][0]["env"])
 
 
 def test_each_role_has_its_own_volume_and_no_other() -> None:
@@ -147,11 +163,11 @@ def test_slots_of_a_role_are_spread_over_nodes_or_as_the_pool_says() -> None:
 def test_nobody_is_named_where_the_cluster_says_who_a_pod_runs_as() -> None:
     named = pod_spec()["securityContext"]
     assert {named[key] for key in ("runAsUser", "runAsGroup", "fsGroup")} == {manifests.SLOT_UID}
-    left = pod_spec(user=SlotUser(None, None, None))["securityContext"]
+    left = pod_spec(options=SlotOptions(None, None, None))["securityContext"]
     assert named.items() >= left.items()
     assert named.keys() - left.keys() == {"runAsUser", "runAsGroup", "fsGroup"}
     assert left["runAsNonRoot"] is True
-    some = pod_spec(user=SlotUser(1000650000, 0, None))["securityContext"]
+    some = pod_spec(options=SlotOptions(1000650000, 0, None))["securityContext"]
     assert (some["runAsUser"], some["runAsGroup"], "fsGroup" in some) == (1000650000, 0, False)
 
 

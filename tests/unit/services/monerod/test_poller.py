@@ -237,3 +237,14 @@ async def test_a_login_that_would_configure_more_of_a_wallet_is_not_used(kube: F
     assert service.secrets(pool) is None
     assert "neither may have line breaks" in _problem(service, pool.key)
     assert "evil" not in _problem(service, pool.key)
+
+
+async def test_those_that_were_noted_while_no_queue_took_anything_are_polled_all_the_same(kube: FakeKube) -> None:
+    ctx = make_context(kube)
+    service = DaemonPoller(ctx, rpc_session)
+    await service.watch(a_pool())
+    woken(ctx).daemons.clear()
+    await service.watch(a_pool())
+    assert not woken(ctx).daemons, "it is watched already"
+    service.poll_all()
+    assert len(woken(ctx).daemons) == 1

@@ -92,7 +92,7 @@ async def test_a_key_that_was_read_for_a_pod_is_not_thereby_the_pools() -> None:
     bench.api.put(SECRETS, foreign(SECRETS, login_key_name(KEY)))
     body = slot_body("pretended")
     body["metadata"]["annotations"]["xmr-escrow.dev/login-key"] = key_id("known")
-    await bench.wallets.login(Slot.parse(body))
+    await bench.wallets.access(Slot.parse(body))
     await bench.look()
     assert bench.condition("Ready")[1] == "ObjectNotOurs"
     assert bench.replicas() == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from escrow_operator.adapters.kube import POOLS
 from escrow_operator.core.daemon import DaemonView
+from escrow_operator.core.poolstatus import REPLACEMENT_GRACE
 from escrow_operator.models.common import ROLES
 from unit.services.pools.bench import FINALIZER, KEY, PARTS, SPEC, Bench
 
@@ -121,8 +122,9 @@ async def test_a_role_that_stays_without_a_slot_is_told_at_its_time() -> None:
     await bench.look()
     bench.adopt("trade-1")
     again = await bench.look()
-    assert again is not None
-    assert bench.condition("Ready")[0] == "True"
-    bench.clock.seconds += again
-    await bench.look()
+    while bench.condition("Ready")[0] == "True":
+        assert again is not None
+        bench.clock.seconds += again
+        again = await bench.look()
     assert bench.condition("Ready")[:2] == ("False", "SlotsStarting")
+    assert bench.clock.seconds == REPLACEMENT_GRACE.total_seconds()

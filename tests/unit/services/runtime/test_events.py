@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from escrow_operator.adapters.kube import EVENTS, Kube, Resource
 from escrow_operator.adapters.kube_errors import KubeError, UnavailableError
 from escrow_operator.core.conditions import MAX_MESSAGE
+from escrow_operator.errors import NotLeading
 from escrow_operator.services.runtime import events
 from escrow_operator.services.runtime.events import EventRecorder
 from escrow_operator.services.runtime.meters import Meters
@@ -85,6 +86,15 @@ async def test_one_that_is_lost_is_counted_and_the_others_are_written(error: Exc
     bench.tell("Lost", "Told")
     await bench.recorder.close()
     assert (bench.told, bench.lost) == (["Told"], 1)
+
+
+async def test_who_does_not_lead_any_more_tells_nothing_and_makes_no_fuss(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(NotLeading(1))
+    bench.tell("Lost", "Told")
+    caplog.clear()
+    await bench.recorder.close()
+    assert (bench.told, bench.lost) == (["Told"], 1)
+    assert not caplog.records
 
 
 async def test_in_a_namespace_that_ends_none_is_missed() -> None:

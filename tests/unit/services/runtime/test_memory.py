@@ -101,3 +101,13 @@ def test_it_holds_as_much_as_there_are_objects(steps: list[tuple[str, str]]) -> 
             case "clear":
                 memory.clear(uid)
         assert len(memory) == len(there)
+
+
+def test_of_all_that_was_remembered_only_the_objects_stay() -> None:
+    memory = Memory()
+    for uid in ("a", "b"):
+        memory.begin(uid)
+        memory.of(uid, Tries).number = 3
+    memory.clear_all()
+    assert len(memory) == 2
+    assert memory.of("b", Tries).number == 0

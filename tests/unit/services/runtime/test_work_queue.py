@@ -11,6 +11,7 @@ from opentelemetry.trace import get_current_span
 from prometheus_client import CollectorRegistry
 
 from escrow_operator.adapters import tracing
+from escrow_operator.errors import NotLeading
 from escrow_operator.services.runtime import work_queue
 from escrow_operator.services.runtime.meters import Meters
 from escrow_operator.services.runtime.work_queue import WorkQueue
@@ -259,3 +260,38 @@ async def test_a_key_that_waits_keeps_no_span_of_who_added_it(spans: Spans) -> N
     await queue.close()
     assert adding not in seen
     assert spans.names == ["work"]
+
+
+async def test_a_queue_that_is_paused_takes_no_keys_and_then_those_that_come() -> None:
+    seen: list[str] = []
+    done = asyncio.Event()
+
+    async def look(key: str) -> None:
+        seen.append(key)
+        done.set()
+
+    queue = served(look, concurrency=2)
+    queue.pause()
+    queue.add("before")
+    await asyncio.sleep(0.01)
+    queue.resume()
+    queue.add("after")
+    await done.wait()
+    assert seen == ["after"]
+    await queue.close()
+
+
+async def test_whoever_leads_no_longer_tries_nothing_again(caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[str] = []
+
+    async def look(key: str) -> None:
+        seen.append(key)
+        raise NotLeading(1)
+
+    queue = served(look, concurrency=2)
+    queue.add("a")
+    while not seen or len(queue):  # noqa: ASYNC110 - no event tells
+        await asyncio.sleep(0)
+    assert not queue._waiting
+    assert not caplog.records
+    await queue.close()

@@ -15,6 +15,7 @@ from escrow_operator.models.session import Phase, Session
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.runtime.outcomes import Blocked, NotOpened
 from escrow_operator.services.sessions.opening import SessionOpener
+from escrow_operator.services.wallets.clients import Access
 from unit.factories import session, slot
 from unit.kube import InstantKube
 from unit.world.context import make_context
@@ -23,8 +24,8 @@ from unit.world.context import make_context
 class Logins:
     """Hands out a login for each slot, in the place of all services around the one under test."""
 
-    async def login(self, slot: Slot) -> Login:
-        return Login("operator", f"{slot.uid}/{slot.login_key}")
+    async def access(self, slot: Slot) -> Access:
+        return Access(Login("operator", f"{slot.uid}/{slot.login_key}"), None)
 
 
 class Bench:

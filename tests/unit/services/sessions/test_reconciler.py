@@ -96,8 +96,8 @@ class Bench:
         self.store.see_session(session_body("demo", status=dict(status)))
         return self.session
 
-    async def delete(self, _: object, __: str, name: str, *, uid: str) -> None:
-        assert uid == f"pod-{name}"
+    async def delete(self, _: object, __: str, name: str, *, uid: str, version: str | None = None) -> None:
+        assert (uid, version) == (f"pod-{name}", None)
         self.deleted.append(name)
 
     def is_ending(self, _: str) -> bool:

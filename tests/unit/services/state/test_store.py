@@ -178,3 +178,16 @@ def test_a_session_that_returns_with_another_pool_leaves_nothing_behind() -> Non
     assert store.sessions_of_pool(POOL) == []
     store.drop_session(session_body())
     assert store.sessions_of_pool(PoolKey("shop", "other")) == []
+
+
+def test_what_services_did_is_forgotten_and_what_there_is_stays_known() -> None:
+    store = Store(Memory())
+    store.see_slot(slot_body("p"))
+    slots = store.free_slots(POOL)
+    store.reserve(slots)
+    store.ending.add("shop")
+    store.memory.put(slots[0].uid, Memory())
+    store.forget_work()
+    assert store.free_slots(POOL) == slots
+    assert not store.ending
+    assert store.memory.find(slots[0].uid, Memory) is None

@@ -147,7 +147,7 @@ async def test_a_pool_that_is_made_again_does_not_use_its_predecessors_key() -> 
 async def test_a_key_that_was_read_for_a_slot_is_its_pools_alone() -> None:
     api = Secrets()
     found = service(api)
-    await found.login(of_pool("a"))
+    await found.access(of_pool("a"))
     api.lose_key()
     assert await found.ensure_login_key(pool(uid="made-again")) != key_id(KEY)
     await found.close()

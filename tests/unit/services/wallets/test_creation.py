@@ -12,6 +12,7 @@ import pytest
 
 from escrow_operator.adapters.kube_errors import ConflictError
 from escrow_operator.core.manifests.common import deed_name
+from escrow_operator.core.manifests.session import annotation_path
 from escrow_operator.errors import (
     InvalidPassword,
     WalletError,
@@ -20,7 +21,7 @@ from escrow_operator.errors import (
     WalletTimeout,
     WalletUnauthorized,
 )
-from escrow_operator.models.common import ROLES, Role
+from escrow_operator.models.common import ROLES, Label, Role
 from escrow_operator.models.deed import Deed
 from escrow_operator.models.slot import Slot
 from escrow_operator.services.runtime.outcomes import Failed, NotOpened, SlotBroken
@@ -60,12 +61,15 @@ class Bench:
             self.ctx, claims=cast("Any", self), deeds=DeedStore(self.ctx), wallets=cast("Any", self)
         )
 
-    async def patch(self, _: object, __: str, name: str, ops: list[dict[str, Any]]) -> dict[str, Any]:
+    async def patch(self, _: object, __: str, name: str, ops: list[dict[str, Any]], **___: object) -> dict[str, Any]:
         """A deed is written."""
         role = next(role for role in ROLES if name == deed_name(SESSION.key, role))
-        assert ops[0]["value"] == self.deeds[role].version
-        data = {key: base64.b64encode(text.encode()).decode() for key, text in ops[1]["value"].items()}
-        secret = {"metadata": {"resourceVersion": f"{self.deeds[role].version}+"}, "data": data}
+        written = {op["path"]: op["value"] for op in ops}
+        assert written["/metadata/resourceVersion"] == self.deeds[role].version
+        data = {key: base64.b64encode(text.encode()).decode() for key, text in written["/stringData"].items()}
+        notes = {Label.TERM: written[annotation_path(Label.TERM)]}
+        meta = {"resourceVersion": f"{self.deeds[role].version}+", "annotations": notes}
+        secret = {"metadata": meta, "data": data}
         self.deeds[role] = Deed.from_secret(role, secret)
         return secret
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from escrow_operator.adapters.kube import SECRETS
+from escrow_operator.adapters.kube_errors import ConflictError
 from escrow_operator.core.manifests.common import deed_name
 from escrow_operator.core.manifests.session import DEED_TYPE
 from escrow_operator.models.common import ROLES, Role
@@ -166,3 +167,41 @@ async def test_i4_deeds_of_before_are_sealed_when_they_are_opened_next() -> None
     deeds = await service(kube).resolve(session(), height=1)
     await service(kube).record_address(session(), deeds, ADDRESS)
     assert sealed(kube) == [True] * 3
+
+
+def led(kube: InstantKube, term: int) -> DeedStore:
+    """The deeds of an operator that leads in a term."""
+    ctx = make_context(kube)
+    ctx.fence.term = term
+    return DeedStore(ctx)
+
+
+async def test_i4_what_a_former_leader_seals_late_is_refused() -> None:
+    """It may have ended a key exchange of which the next leader knows nothing."""
+    kube, subject = holding(), session()
+    former, present = led(kube, 1), led(kube, 2)
+    seen = await former.resolve(subject, height=7)
+    mine = await present.resolve(subject, height=7)
+    assert {role: (deed.file, deed.password) for role, deed in mine.items()} == {
+        role: (deed.file, deed.password) for role, deed in seen.items()
+    }
+    with pytest.raises(ConflictError):
+        await former.record_address(subject, seen, ADDRESS)
+    with pytest.raises(ConflictError):
+        await former.renew_files(subject, seen, 8, ROLES)
+    assert not any(sealed(kube))
+    await present.record_address(subject, mine, ADDRESS)
+    assert all(sealed(kube))
+
+
+async def test_deeds_are_taken_up_once_in_a_term_and_not_when_they_are_sealed() -> None:
+    kube, subject = holding(), session()
+    await led(kube, 1).resolve(subject, height=7)
+    assert len(kube.writes) == len(ROLES)
+    for _ in range(2):
+        deeds = await led(kube, 2).resolve(subject, height=7)
+        assert len(kube.writes) == 2 * len(ROLES)
+    await led(kube, 2).record_address(subject, deeds, ADDRESS)
+    written = len(kube.writes)
+    await led(kube, 3).resolve(subject, height=7)
+    assert len(kube.writes) == written

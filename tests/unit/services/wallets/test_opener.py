@@ -119,8 +119,8 @@ async def test_what_passes_is_tried_again_and_says_which_pod_it_was(
 
 
 async def test_a_lock_that_is_none_is_told_as_well() -> None:
-    """On a read-only volume wallet-rpc says of every wallet that another program has it open."""
-    assert "read-only" in (await said(WalletFileLocked("locked"))).message
+    """Of a wallet that it may not write wallet-rpc says that another program has it open: on a read-only volume."""
+    assert "may not be written" in (await said(WalletFileLocked("locked"))).message
 
 
 async def test_a_pod_that_refuses_its_login_is_replaced() -> None:
