@@ -23,6 +23,7 @@ from escrow_operator.services.pools.prepared_upkeep import PreparedUpkeep
 from escrow_operator.services.pools.preparer import EscrowPreparer
 from escrow_operator.services.pools.reconciler import PoolReconciler
 from escrow_operator.services.pools.scheduling_gates import SchedulingGates
+from escrow_operator.services.pools.stalled import StalledReplicaSets
 from escrow_operator.services.reporting.statistics import Statistics
 from escrow_operator.services.reporting.status import StatusWriter
 from escrow_operator.services.resync.periodic import START_PATIENCE, PeriodicResync
@@ -81,6 +82,7 @@ class Operator:
         self.deeds = DeedStore(ctx)
         logins = GatewayLogins(ctx, self.wallets)
         status, gates, applied = StatusWriter(ctx), SchedulingGates(ctx), Applied(ctx)
+        stalled = StalledReplicaSets(ctx)
         monitor = WalletMonitor(ctx, self.wallets, self.opener)
         inspector = Inspector(ctx, self.daemons, monitor)
         upkeep = PreparedUpkeep(ctx, opener=self.opener, prepared=self.prepared, wallets=self.wallets)
@@ -130,8 +132,11 @@ class Operator:
             claims=self.claims,
             daemons=self.daemons,
             gates=gates,
-            objects=PoolObjects(ctx, applied=applied, daemons=self.daemons, logins=logins, wallets=self.wallets),
+            objects=PoolObjects(
+                ctx, applied=applied, daemons=self.daemons, logins=logins, stalled=stalled, wallets=self.wallets
+            ),
             prepared=self.prepared,
+            stalled=stalled,
             status=status,
             wallets=self.wallets,
         )

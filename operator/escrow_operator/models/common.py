@@ -72,6 +72,8 @@ class Label:
     """Annotation of the pod template: a digest of the pool's spec.daemon, which names Secrets but holds none."""
     TEMPLATE = f"{GROUP}/template"
     """Annotation of the pod template: a digest of all the rest of it."""
+    ANEW = f"{GROUP}/anew"
+    """Annotation of the pod template: it was changed for no other reason than to have another ReplicaSet made."""
     WARM_UP = f"{GROUP}/warm-up"
     """Scheduling gate of fresh slots: the operator removes it when they may start."""
     TERM = f"{GROUP}/term"

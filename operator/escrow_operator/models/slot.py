@@ -40,6 +40,8 @@ class Slot:
     """The Secret of the prepared escrow that the pod is a part of; None before, and once a session has the pod."""
     template: str
     """Digest of the pod template that the pod was started with; empty on pods older than this annotation."""
+    anew: str
+    """What the template was changed to for no other reason than to have another ReplicaSet; empty if it was not."""
     ip: str | None
     node: str | None
     gate: int | None
@@ -84,6 +86,7 @@ class Slot:
             term=intern(_note(annotations, Label.TERM) or ""),
             prepared=_prepared(meta),
             template=intern(_note(annotations, Label.TEMPLATE) or ""),
+            anew=intern(_note(annotations, Label.ANEW) or ""),
             ip=status.get("podIP"),
             node=intern((body.get("spec") or {}).get("nodeName") or "") or None,
             gate=_gate(body.get("spec") or {}),

@@ -19,6 +19,7 @@ from escrow_operator.services.context import Context
 from escrow_operator.services.monerod.poller import DaemonPoller
 from escrow_operator.services.pools.drift import Applied
 from escrow_operator.services.pools.gateway_logins import GatewayLogins
+from escrow_operator.services.pools.stalled import StalledReplicaSets
 from escrow_operator.services.runtime.gather import gather_all
 from escrow_operator.services.runtime.outcomes import NotOurs
 from escrow_operator.services.wallets.clients import WalletClients
@@ -48,12 +49,14 @@ class PoolObjects:
         applied: Applied,
         daemons: DaemonPoller,
         logins: GatewayLogins,
+        stalled: StalledReplicaSets,
         wallets: WalletClients,
     ) -> None:
         self._kube, self._settings, self._memory = ctx.kube, ctx.settings, ctx.memory
         self._applied = applied
         self._daemons = daemons
         self._logins = logins
+        self._stalled = stalled
         self._wallets = wallets
 
     async def apply_all(self, pool: Pool, *, replicas: int) -> None:
@@ -101,6 +104,7 @@ class PoolObjects:
         self._memory.put(pool.uid, CurrentTemplates(frozenset(manifests.template_of(body) for _, body in slots)))
         # The owners of all are checked before any is changed; and slots start only behind their policy.
         uids = await gather_all(self._own_uid(pool, resource, body) for resource, body in guards + slots)
+        slots = [(resource, self._stalled.stamped(pool, body)) for resource, body in slots]
         for group, known in ((guards, uids[: len(guards)]), (slots, uids[len(guards) :])):
             await gather_all(
                 self._apply(pool, resource, body, uid) for (resource, body), uid in zip(group, known, strict=True)
@@ -140,6 +144,8 @@ class PoolObjects:
         problem = object_problem(pool, KINDS[resource.plural], found)
         if problem:
             raise NotOurs(problem)
+        if resource is DEPLOYMENTS:
+            self._stalled.found(pool, found)
         found_uid: str = found["metadata"]["uid"]
         return found_uid
 

@@ -31,6 +31,7 @@ from escrow_operator.services.context import Context
 from escrow_operator.services.monerod.poller import DaemonPoller
 from escrow_operator.services.pools.objects import PoolObjects
 from escrow_operator.services.pools.scheduling_gates import SchedulingGates
+from escrow_operator.services.pools.stalled import StalledReplicaSets
 from escrow_operator.services.reporting.status import StatusWriter
 from escrow_operator.services.runtime.outcomes import RECHECK_SECONDS, RETRY_SECONDS, NotOurs
 from escrow_operator.services.slots.claims import SlotClaims
@@ -59,6 +60,7 @@ class PoolReconciler:
         gates: SchedulingGates,
         objects: PoolObjects,
         prepared: PreparedEscrows,
+        stalled: StalledReplicaSets,
         status: StatusWriter,
         wallets: WalletClients,
     ) -> None:
@@ -69,6 +71,7 @@ class PoolReconciler:
         self._gates = gates
         self._objects = objects
         self._prepared = prepared
+        self._stalled = stalled
         self._status = status
         self._wallets = wallets
         self._classes: set[str] = set()
@@ -94,7 +97,8 @@ class PoolReconciler:
         replicas = self._replicas(pool)
         again: list[float | None] = []
         try:
-            await self._objects.apply_all(pool, replicas=self._replicas(pool))
+            await self._objects.apply_all(pool, replicas=replicas)
+            again.append(await self._stalled.look(pool, replicas=replicas))
         except NotOurs as error:
             problem = error.problem
         except (ConflictError, UnavailableError):

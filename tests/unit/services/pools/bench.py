@@ -25,6 +25,7 @@ from escrow_operator.services.pools.gateway_logins import GatewayLogins
 from escrow_operator.services.pools.objects import PoolObjects
 from escrow_operator.services.pools.reconciler import PoolReconciler
 from escrow_operator.services.pools.scheduling_gates import SchedulingGates
+from escrow_operator.services.pools.stalled import StalledReplicaSets
 from escrow_operator.services.reporting.status import StatusWriter
 from escrow_operator.services.slots.capacity import Capacity
 from escrow_operator.services.slots.claims import SlotClaims
@@ -87,14 +88,17 @@ class Bench:
         self.prepared = PreparedEscrows(ctx)
         self.claims = SlotClaims(ctx, Capacity(ctx), self.prepared)
         daemons = cast("DaemonPoller", self.daemons)
-        logins = GatewayLogins(ctx, self.wallets)
+        logins, stalled = GatewayLogins(ctx, self.wallets), StalledReplicaSets(ctx)
         self.service = PoolReconciler(
             ctx,
             claims=self.claims,
             daemons=daemons,
             gates=SchedulingGates(ctx),
-            objects=PoolObjects(ctx, applied=Applied(ctx), daemons=daemons, logins=logins, wallets=self.wallets),
+            objects=PoolObjects(
+                ctx, applied=Applied(ctx), daemons=daemons, logins=logins, stalled=stalled, wallets=self.wallets
+            ),
             prepared=self.prepared,
+            stalled=stalled,
             status=StatusWriter(ctx),
             wallets=self.wallets,
         )

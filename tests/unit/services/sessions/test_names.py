@@ -63,6 +63,7 @@ async def test_a_pool_says_that_there_is_no_such_class() -> None:
         gates=NOBODY,
         objects=NOBODY,
         prepared=NOBODY,
+        stalled=NOBODY,
         status=NOBODY,
         wallets=NOBODY,
     )
