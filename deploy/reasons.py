@@ -36,7 +36,7 @@ OTHER_WORDS = frozenset(
     word
     for line in (
         # What Kubernetes calls something.
-        "AlwaysAllow Deployment EndpointSlice Event IfNotPresent In Ingress Memory NetworkPolicy None Normal",
+        "AlwaysAllow Deployment EndpointSlice Event IfNotPresent In Ingress Lease Memory NetworkPolicy None Normal",
         "OnRootMismatch Opaque PersistentVolumeClaim Pod PodDisruptionBudget PodScheduled ReadWriteOnce RuntimeDefault",
         "RollingUpdate ScheduleAnyway Secret Service Succeeded True False Unknown Warning",
         # Reasons of pods, which a pool's message quotes.

@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from escrow_operator.adapters.kube import PODS
 from harness.api import Body, is_ready
+from harness.bystander import Bystander
 from harness.place import Place
 from harness.waiting import wait_for
 from harness.world import World
@@ -41,7 +42,8 @@ async def test_throw_away_tls_keys_have_2048_bits(place: Place, world: World) ->
         return pod["status"]["podIP"] if is_ready(pod) else None
 
     host = await wait_for(address, what="wallet-rpc to listen", explain=place.explain)
-    pem = await world.operator.python(READ_CERTIFICATE, host, str(PORT))
+    client = await Bystander(place, "client").start()
+    pem = await client.python(READ_CERTIFICATE, host, str(PORT))
     key = x509.load_pem_x509_certificate(pem.encode()).public_key()
     assert isinstance(key, RSAPublicKey)
     assert key.key_size == 2048

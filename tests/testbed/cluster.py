@@ -141,9 +141,11 @@ class Cluster:
         stock = registry_reachable(self.engine)
         image = STOCK_NODE_IMAGE if stock else nodeimage.node_image(self.engine)
         kind = tools.kind()
+        # Simulated pods have no network that could be guarded, and each node would watch all of them.
+        crowded = self.name == BENCH_CLUSTER
+        policies = not stock and not crowded
         with tempfile.TemporaryDirectory() as folder:
             config = Path(folder) / "kind.json"
-            crowded = self.name == BENCH_CLUSTER
             config.write_text(json.dumps(kind_config(nodes, self._shared, own_network=not stock, crowded=crowded)))
             argv = [str(kind), "create", "cluster", "--name", self.name, "--image", image]
             argv += ["--config", str(config), "--kubeconfig", str(self.kubeconfig)]
@@ -153,7 +155,9 @@ class Cluster:
         if not stock:
             with progress.step("connecting the nodes"):
                 network.connect(self.engine, self._nodes_with_pod_network(nodes))
-        self._finish()
+        if policies:
+            self.apply(network.policy_manifest())
+        self._finish(policies=policies)
         write_record(self._record_file, ClusterRecord(nodes, image))
 
     def _nodes_with_pod_network(self, nodes: int) -> str:
@@ -171,7 +175,7 @@ class Cluster:
                 )
             time.sleep(0.5)
 
-    def _finish(self) -> None:
+    def _finish(self, *, policies: bool) -> None:
         """Make every node take pods, add the class for shared volumes, and wait until all of it runs."""
         with progress.step("waiting for the nodes, DNS and storage"):
             self.kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=180s", timeout=200)
@@ -180,11 +184,12 @@ class Cluster:
             deployment = ("deployment/local-path-provisioner", "--namespace", "local-path-storage")
             self.apply(shared_storage_manifest(self.kubectl("get", *deployment, "-o", "json")))
             for namespace, name in (
-                ("kube-system", "coredns"),
-                ("local-path-storage", "local-path-provisioner"),
-                ("shared-storage", "local-path-provisioner"),
+                ("kube-system", "deployment/coredns"),
+                ("local-path-storage", "deployment/local-path-provisioner"),
+                ("shared-storage", "deployment/local-path-provisioner"),
+                *([("kube-system", "daemonset/kube-network-policies")] if policies else []),
             ):
-                argv = ("rollout", "status", f"deployment/{name}", "--namespace", namespace)
+                argv = ("rollout", "status", name, "--namespace", namespace)
                 self.kubectl(*argv, "--timeout=180s", timeout=200)
 
     def _export(self, kubeconfig: Path | None, *, fresh: bool) -> None:

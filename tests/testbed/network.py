@@ -1,7 +1,7 @@
 """A pod network for nodes that have none: one bridge-less CNI plugin and a route between each two nodes.
 
-Used with the image that this tooling builds; kind's stock image brings its own network, and with it
-NetworkPolicy, which this one does not enforce.
+Used with the image that this tooling builds; kind's stock image brings its own network, which enforces NetworkPolicies
+with the same program as this one (manifests/network-policies.yaml).
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ import json
 from dataclasses import dataclass
 
 from testbed.engine import Engine
-from testbed.settings import POD_SUBNET
+from testbed.settings import POD_SUBNET, POLICY_IMAGE, TESTBED_DIR
+
+POLICY_QUEUE = 98
+"""Number of the netfilter queue to which new connections of pods go."""
 
 _CONFLIST = "/etc/cni/net.d/10-ptp.conflist"
 
@@ -59,9 +62,27 @@ def setup_script(node: NodeAddress, nodes: list[NodeAddress]) -> str:
         "sysctl -qw net.ipv4.ip_forward=1",
     ]
     lines += [f"ip route replace {other.pod_cidr} via {other.internal_ip}" for other in nodes if other != node]
-    rule = f"POSTROUTING -s {POD_SUBNET} ! -d {POD_SUBNET} -j MASQUERADE"
-    lines.append(f"iptables -w -t nat -C {rule} 2>/dev/null || iptables -w -t nat -A {rule}")
+    lines.append(_once("nat", f"POSTROUTING -s {POD_SUBNET} ! -d {POD_SUBNET} -j MASQUERADE"))
+    # Seen after kube-proxy chose an endpoint and before the source is masqueraded. What the node itself sends (probes)
+    # passes, as does everything while nobody reads the queue.
+    for rule in (
+        "-m conntrack --ctstate ESTABLISHED,RELATED -j RETURN",
+        "-m owner --uid-owner 0 -j RETURN",
+        f"-j NFQUEUE --queue-num {POLICY_QUEUE} --queue-bypass",
+    ):
+        for end in ("-s", "-d"):
+            lines.append(_once("mangle", f"POSTROUTING {end} {POD_SUBNET} {rule}"))
     return "\n".join(lines) + "\n"
+
+
+def _once(table: str, rule: str) -> str:
+    return f"iptables -w -t {table} -C {rule} 2>/dev/null || iptables -w -t {table} -A {rule}"
+
+
+def policy_manifest() -> str:
+    """Render what enforces NetworkPolicies on each node."""
+    text = (TESTBED_DIR / "manifests" / "network-policies.yaml").read_text()
+    return text.replace("POLICY_IMAGE", POLICY_IMAGE).replace("POLICY_QUEUE", str(POLICY_QUEUE))
 
 
 def connect(engine: Engine, nodes_json: str) -> None:

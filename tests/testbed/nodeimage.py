@@ -14,12 +14,12 @@ from testbed.cleanup import drop_old
 from testbed.engine import Engine
 from testbed.errors import ToolingError
 from testbed.imagetar import write_image
-from testbed.settings import IMAGE_PREFIX, KUBERNETES_VERSION, NODE_SUITE, TESTBED_DIR, cache_dir
+from testbed.settings import IMAGE_PREFIX, KUBERNETES_VERSION, NODE_SUITE, POLICY_IMAGE, TESTBED_DIR, cache_dir
 
 # Raise it with every change of this module or of imagetar.py that changes the image.
-_RECIPE = "1"
+_RECIPE = "2"
 _KIND_MODULE = "sigs.k8s.io/kind"
-_MODULES = ("kubernetes", "etcd", "coredns", "local-path-provisioner")
+_MODULES = ("kubernetes", "etcd", "coredns", "local-path-provisioner", "kube-network-policies")
 _PACKAGES = (
     *("systemd", "systemd-sysv", "dbus"),
     *("conntrack", "iptables", "nftables", "iproute2", "ethtool", "util-linux", "mount", "kmod", "socat"),
@@ -143,6 +143,12 @@ def _fill_images(target: Path, kind_source: Path, bins: dict[str, Path]) -> None
             provisioner,
             programs={"/usr/local/bin/local-path-provisioner": binary},
             entrypoint=["local-path-provisioner"],
+        )
+        write_image(
+            target / "kube-network-policies.tar",
+            POLICY_IMAGE,
+            programs={"/bin/netpol": bins["kube-network-policies"] / "kube-network-policies"},
+            entrypoint=["/bin/netpol"],
         )
         debian.unpack_package("busybox-static", work / "busybox")
         busybox = next((work / "busybox").rglob("bin/busybox"))

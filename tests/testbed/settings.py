@@ -28,6 +28,8 @@ NODE_SUITE = "bookworm"
 OPERATOR_SUITE = "bookworm"
 WALLET_SUITE = "forky"
 
+POLICY_IMAGE = "registry.k8s.io/networking/kube-network-policies:v0.8.0"
+
 POD_SUBNET = "10.244.0.0/16"
 # Where every node sees the directory behind the ReadWriteMany class.
 SHARED_MOUNT = "/shared-volumes"

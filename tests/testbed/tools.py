@@ -38,11 +38,12 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "etcd": ("go.etcd.io/etcd/server/v3",),
     "coredns": ("github.com/coredns/coredns",),
     "local-path-provisioner": ("github.com/rancher/local-path-provisioner",),
+    "kube-network-policies": ("sigs.k8s.io/kube-network-policies/cmd",),
     "helm": ("helm.sh/helm/v4/cmd/helm",),
     "kind": ("sigs.k8s.io/kind",),
     "kwok": ("sigs.k8s.io/kwok/cmd/kwok",),
 }
-_RENAMED = {"etcd": ("server", "etcd")}
+_RENAMED = {"etcd": ("server", "etcd"), "kube-network-policies": ("cmd", "kube-network-policies")}
 
 
 def kind() -> Path:

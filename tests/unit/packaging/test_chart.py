@@ -430,7 +430,7 @@ def test_an_account_of_ones_own() -> None:
     )
 
     (deployment,) = of_kind(objects, "Deployment")
-    assert {found["kind"] for found in objects} == {"Deployment", "Service"}
+    assert {found["kind"] for found in objects} == {"Deployment", "NetworkPolicy", "PodDisruptionBudget", "Service"}
     assert deployment["spec"]["template"]["spec"]["serviceAccountName"] == "mine"
     assert "serviceAccount.name is needed" in refusal({"serviceAccount": {"create": False}})
 
