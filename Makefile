@@ -9,7 +9,7 @@ export PYTHONPATH := operator:tests
 STAMP := $(VENV)/.made-from-$(shell cat requirements/dev.txt | cksum | tr -d ' ')
 
 .DEFAULT_GOAL := help
-.PHONY: help test unit simulation soak lint docs cluster-tests demo bench bench-quick clean
+.PHONY: help test unit simulation soak soak-cluster lint docs cluster-tests demo bench bench-quick clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ SEED ?= 0
 HOURS ?= 1
 soak: $(STAMP) ## random simulated worlds for HOURS, from SEED on
 	$(RUN) -m simulation --seed $(SEED) --hours $(HOURS)
+
+MINUTES ?= 30
+soak-cluster: $(STAMP) ## users, and faults of all kinds, on the real test cluster for MINUTES, from SEED
+	$(RUN) -m soak --seed $(SEED) --minutes $(MINUTES)
 
 cluster-tests: $(STAMP) ## tests on a real cluster alone
 	$(RUN) -m pytest -m cluster
