@@ -26,6 +26,7 @@ BENCHMARKS = {
     "failover": ("failover", "until another operator leads, and acts, when the one that led has ended"),
     "capacity": ("capacity", "as many sessions as this machine holds: memory, time, and what ends it"),
     "claims": ("claims", "many sessions that claim slots at once"),
+    "hostile": ("hostile", "what other tenants notice of one who does all that he may"),
     "scale": ("scale", "what the operator costs with thousands of sessions and pods"),
 }
 

@@ -216,6 +216,21 @@ def _failover(figures: Figures) -> Figure | None:
     return figure
 
 
+def _hostile(figures: Figures) -> Figure | None:
+    """The share of the others' sessions that are Ready within a time, on each side."""
+    figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
+    axes = figure.subplots()
+    titles = {"quiet": "before he comes", "hostile": "among all of it", "rest": "he rests"}
+    for (name, side), color in zip(figures["sides"].items(), (NEW, OLD, SERIES[1]), strict=True):
+        if not side["seconds"]:
+            return None
+        _shares(axes, side["seconds"], len(side["seconds"]) + side["failed"], titles[name], color=color)
+    axes.set_xlabel("seconds from POST to Ready")
+    _in_percent(axes, "the others' sessions")
+    figure.legend(loc="outside upper right", ncols=3)
+    return figure
+
+
 def _gateway(figures: Figures) -> Figure | None:
     """The share of calls that end within a time, directly and through the gateway."""
     figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
@@ -332,5 +347,6 @@ _PLOTS: Mapping[str, Callable[[Figures], Figure | None]] = {
     "failover": _failover,
     "capacity": _capacity,
     "claims": _claims,
+    "hostile": _hostile,
     "scale": _scale,
 }

@@ -46,6 +46,8 @@ BUDGETS = (
     Budget("claims", "claimed_twice", 0, "no slot is ever given to two sessions"),
     Budget("claims", "incomplete", 0, "a session gets all three slots or none"),
     Budget("claims", "requests_per_claim", 20, "opening a session costs a fixed number of requests"),
+    Budget("hostile", "failed", 0, "no tenant keeps another one's sessions from being Ready"),
+    Budget("hostile", "restarts", 0, "no tenant ends the operator"),
     Budget("scale", "writes", 0, "a session in which nothing happens costs no write"),
     Budget("scale", "restarts", 0, "the operator is not overrun"),
     Budget("scale", "growth_memory_bytes", 1.1, "the memory of a session does not grow with their number"),

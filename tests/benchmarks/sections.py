@@ -349,6 +349,37 @@ def _claims(figures: Figures) -> str:
     return text
 
 
+def _hostile(figures: Figures) -> str:
+    titles = {"quiet": "before he comes", "hostile": "among all of it", "rest": "he rests, his objects stay"}
+    rows = []
+    for name, side in figures["sides"].items():
+        cells = [_seconds(side["percentiles"].get(key)) for key in ("p50", "p90", "p99", "max")]
+        cpu, memory = side["cpu_cores"], side["memory_bytes"]
+        rows.append(
+            (
+                titles[name],
+                str(len(side["seconds"])),
+                str(side["failed"]),
+                *cells,
+                _or_dash(cpu, "{:.2f}"),
+                _or_dash(memory and memory / 1e6, "{:.0f} MB"),
+            )
+        )
+    head = ("The others: POST → Ready", "Sessions", "Failed", "p50", "p90", "p99", "max", "Operator's cores", "Memory")
+    text = table(head, rows)
+    text += (
+        f"\nHis part: {figures['junk']:,} sessions, {figures['large']:,} of them with annotations of"
+        f" {figures['annotation_bytes'] // 1024} KiB, which were written {figures['writes']:,} times;"
+        f" {figures['slow_calls']:,} calls that his wallets answered a byte each second.\n"
+    )
+    ratio = figures["ratio"]
+    if ratio is not None:
+        text += (
+            f"\nThe others' p99, among all of it by before: {_met(round(ratio, 2), figures['aim'])} ({ratio:.2f}).\n"
+        )
+    return text
+
+
 def _scale(figures: Figures) -> str:
     rows = []
     for size in figures["sizes"]:
@@ -487,6 +518,14 @@ at all of them within 60 s of the start, no writes.
 Last comes a block. Each session is then read in full, at its height, those that await money first; how long until all
 are, and the CPU time for it, is the price of every two minutes on mainnet."""
 
+_HOSTILE = """\
+One tenant does all that he may in his namespace: thousands of sessions that wait for slots, for a pool or for a Secret
+that never is, some with annotations as large as the API server takes, written again and again; wallets that answer a
+byte each second; a monerod that hangs up every other second. Meanwhile the sessions of another namespace, two a second,
+are timed from their POST to Ready, as a client's watch sees it. API server and operator are real; pods, wallets and
+monerods are simulated, so that it is the operator's attention that runs short and not the machine's cores. Not all
+10,000 are large: that would be 2 GB, which is all that etcd takes, and the end of the API server whoever watches."""
+
 SECTIONS: Mapping[str, Section] = {
     "oldway": Section("The old way against sessions", _OLDWAY, _oldway),
     "open": Section("Opening a session", _OPEN, _open),
@@ -497,6 +536,7 @@ SECTIONS: Mapping[str, Section] = {
     "failover": Section("When the leading operator ends", _FAILOVER, _failover),
     "capacity": Section("Sessions on one machine", _CAPACITY, _capacity),
     "claims": Section("Claiming slots", _CLAIMS, _claims),
+    "hostile": Section("A hostile neighbour", _HOSTILE, _hostile),
     "scale": Section("Many sessions", _SCALE, _scale),
 }
 """In the order of the page."""

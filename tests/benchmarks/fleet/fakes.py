@@ -14,10 +14,17 @@ import re
 import resource
 import secrets
 from collections import Counter
+from time import monotonic
 from typing import Any, cast
 
 WALLET_PORT = 18083
 DAEMON_PORT = 18081
+FLAPPING_PORT = 18082
+"""Of a monerod that hangs up during every other second."""
+
+SLOW = "slow"
+"""How the names of files begin whose slot answers a byte each second, once it was told to open one."""
+
 HEIGHT = 3_000_000
 NO_WALLET = -13
 
@@ -52,6 +59,7 @@ class Wallets:
         self._address = address
         self._begin_open = begin_open
         self._is_open: dict[bytes, bool] = {}
+        self._slow: set[bytes] = set()
         self._constant: dict[str, dict[str, Any]] = {
             "get_address": {"address": address, "addresses": []},
             "is_multisig": {"multisig": True, "ready": True, "threshold": 2, "total": 3},
@@ -65,6 +73,14 @@ class Wallets:
         self.calls: Counter[str] = Counter()
         self.tellers: set[bytes] = set()
         self.connections = 0
+
+    def is_slow(self, user: bytes, request: dict[str, Any]) -> bool:
+        """Whether this call, and all later ones of its slot, are answered a byte each second."""
+        if request["method"] == "open_wallet" and request["params"]["filename"].rpartition("/")[2].startswith(SLOW):
+            self._slow.add(user)
+        if user in self._slow:
+            self.calls[SLOW] += 1
+        return user in self._slow
 
     def answer(self, user: bytes, method: str) -> dict[str, Any]:
         """The ``result`` or the ``error`` of one call."""
@@ -115,7 +131,11 @@ class _Http(asyncio.Protocol):
                 return
             body, self._buffer = self._buffer[end + 4 : stop], self._buffer[stop:]
             if self._transport is not None:
-                self._transport.write(self.respond(head, body))
+                self.write(self._transport, self.respond(head, body))
+
+    def write(self, transport: asyncio.Transport, answer: bytes) -> None:
+        """Send an answer."""
+        transport.write(answer)
 
     def respond(self, head: bytes, body: bytes) -> bytes:
         """The whole answer."""
@@ -139,6 +159,7 @@ class WalletHttp(_Http):
         super().__init__()
         self._wallets = wallets
         self._nonce = secrets.token_hex(8).encode()
+        self._is_slow = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count it."""
@@ -155,8 +176,18 @@ class WalletHttp(_Http):
         if user is None or nonce is None or nonce[1] != self._nonce:
             self._wallets.calls["challenge"] += 1
             return http(b"401 Unauthorized", b"", _CHALLENGE % (self._nonce, b"true" if nonce else b"false"))
-        answer = self._wallets.answer(user[1], json.loads(body)["method"])
+        request = json.loads(body)
+        self._is_slow = self._wallets.is_slow(user[1], request)
+        answer = self._wallets.answer(user[1], request["method"])
         return http(b"200 Ok", json.dumps({"jsonrpc": "2.0", "id": "0", **answer}).encode())
+
+    def write(self, transport: asyncio.Transport, answer: bytes) -> None:
+        """Send it at once, or a byte each second until the client hangs up."""
+        if not self._is_slow:
+            transport.write(answer)
+        elif answer and not transport.is_closing():
+            transport.write(answer[:1])
+            asyncio.get_running_loop().call_later(1.0, self.write, transport, answer[1:])
 
 
 class DaemonHttp(_Http):
@@ -181,12 +212,26 @@ class DaemonHttp(_Http):
         return http(b"404 Not Found", b"{}")
 
 
-async def serve(wallets: Wallets, host: str, wallet_port: int, daemon_port: int) -> list[asyncio.Server]:
-    """Listen on both ports."""
+class FlappingDaemonHttp(DaemonHttp):
+    """The same, in every other second."""
+
+    def data_received(self, data: bytes) -> None:
+        """Answer, or hang up."""
+        if int(monotonic()) % 2 and self._transport is not None:
+            self._transport.abort()
+        else:
+            super().data_received(data)
+
+
+async def serve(
+    wallets: Wallets, host: str, wallet_port: int, daemon_port: int, flapping_port: int
+) -> list[asyncio.Server]:
+    """Listen on the ports."""
     loop = asyncio.get_running_loop()
     return [
         await loop.create_server(lambda: WalletHttp(wallets), host, wallet_port, backlog=4096),
         await loop.create_server(lambda: DaemonHttp(wallets), host, daemon_port, backlog=128),
+        await loop.create_server(lambda: FlappingDaemonHttp(wallets), host, flapping_port, backlog=128),
     ]
 
 
@@ -195,7 +240,7 @@ async def _main() -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     wallets = Wallets(os.environ["ADDRESS"], begin_open=os.environ.get("BEGIN_OPEN") == "yes")
-    servers = await serve(wallets, "0.0.0.0", WALLET_PORT, DAEMON_PORT)  # noqa: S104
+    servers = await serve(wallets, "0.0.0.0", WALLET_PORT, DAEMON_PORT, FLAPPING_PORT)  # noqa: S104
     await asyncio.gather(*(server.serve_forever() for server in servers))
 
 

@@ -53,7 +53,7 @@ def volumes(pool: PoolKey) -> Iterator[Body]:
         }
 
 
-def pool(key: PoolKey, *, image: str, daemon: str, warm_slots: int) -> Body:
+def pool(key: PoolKey, *, image: str, daemon: str, warm_slots: int, daemon_port: int = DAEMON_PORT) -> Body:
     """A WalletPool whose slots run on simulated nodes. ``daemon`` is the address of the fake monerod's pod."""
     return {
         "apiVersion": API_VERSION,
@@ -61,7 +61,7 @@ def pool(key: PoolKey, *, image: str, daemon: str, warm_slots: int) -> Body:
         "metadata": {"name": key.name},
         "spec": {
             "image": image,
-            "daemon": {"address": f"{daemon}:{DAEMON_PORT}", "network": "regtest", "trusted": True},
+            "daemon": {"address": f"{daemon}:{daemon_port}", "network": "regtest", "trusted": True},
             "warmSlots": warm_slots,
             "preparedEscrows": 0,
             "storage": {"storageClassName": STORAGE_CLASS, "size": "1Gi", "accessModes": ["ReadWriteMany"]},

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from benchmarks.fleet import objects
 from benchmarks.fleet.cleanup import VOLUMES
 from benchmarks.fleet.client import PAGE, in_parallel
+from benchmarks.fleet.fakes import DAEMON_PORT
 from benchmarks.fleet.world import World
 from escrow_operator.adapters.kube import PODS, POOLS, SECRETS, SESSIONS
 from escrow_operator.models.common import Label, Role
@@ -26,12 +27,13 @@ REFILL_SECONDS = 600.0
 class Place:
     """Pools that together keep ``warm`` slots per role."""
 
-    def __init__(self, world: World, namespace: str, *, warm: int) -> None:
+    def __init__(self, world: World, namespace: str, *, warm: int, daemon_port: int = DAEMON_PORT) -> None:
         self.world = world
         self.namespace = namespace
         count = -(-warm // POOL_MOST)
         self.warm = -(-warm // count)
         self.pools = [PoolKey(namespace, f"pool-{number}") for number in range(count)]
+        self._daemon_port = daemon_port
         self._numbers = itertools.count()
 
     async def open(self) -> None:
@@ -42,7 +44,13 @@ class Place:
         for key in self.pools:
             for volume in objects.volumes(key):
                 await api.create(VOLUMES, None, volume)
-            body = objects.pool(key, image=self.world.images.wallet, daemon=self.world.daemon, warm_slots=self.warm)
+            body = objects.pool(
+                key,
+                image=self.world.images.wallet,
+                daemon=self.world.daemon,
+                warm_slots=self.warm,
+                daemon_port=self._daemon_port,
+            )
             await api.create(POOLS, self.namespace, body)
         await self.until_warm()
 

@@ -139,6 +139,27 @@ FIGURES: dict[str, dict[str, Any]] = {
         "idle": {"cores": None, "requests_per_second": None, "writes_per_second": None, "writes": {}},
     },
     "claims": {"steps": [STEP], "raw": {}, "saturation": 5.0, "saturation_to_raw": None},
+    "hostile": {
+        "sides": {
+            name: {
+                "seconds": [0.5, 1.0],
+                "percentiles": {"p50": 0.5, "p90": 1.0, "p99": 1.0, "max": 1.0},
+                "failed": 0,
+                "cpu_cores": None,
+                "memory_bytes": None,
+                "machine_load": 2.0,
+            }
+            for name in ("quiet", "hostile", "rest")
+        },
+        "ratio": None,
+        "junk": 500,
+        "large": 50,
+        "annotation_bytes": 204800,
+        "writes": 100,
+        "slow_calls": 20,
+        "restarts": 0,
+        "aim": 2.0,
+    },
     "scale": {"sizes": [SIZE], "growth": {"memory_bytes": None}, "bytes_per_session": None},
 }
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from benchmarks.fleet.fakes import HEIGHT, Wallets, serve
+from benchmarks.fleet.fakes import HEIGHT, SLOW, Wallets, serve
 from escrow_operator.adapters.monerod import Daemon
 from escrow_operator.adapters.wallet_rpc import WalletRpc
-from escrow_operator.errors import NoWalletOpen
+from escrow_operator.errors import DaemonUnreachable, NoWalletOpen, WalletTimeout
 from escrow_operator.models.monero import Login, NetType
 from regtest.calls import version
 
@@ -23,6 +23,7 @@ class Running:
     wallets: Wallets
     wallet_url: str
     daemon_url: str
+    flapping_url: str
 
     def slot(self, user: str) -> WalletRpc:
         return WalletRpc(self.wallet_url, Login(user, "any"))
@@ -31,7 +32,7 @@ class Running:
 @pytest.fixture
 async def fakes() -> AsyncIterator[Running]:
     wallets = Wallets(ADDRESS)
-    servers = await serve(wallets, "127.0.0.1", 0, 0)
+    servers = await serve(wallets, "127.0.0.1", 0, 0, 0)
     ports = [server.sockets[0].getsockname()[1] for server in servers]
     yield Running(wallets, *(f"http://127.0.0.1:{port}" for port in ports))
     for server in servers:
@@ -66,6 +67,29 @@ async def test_slots_are_told_apart_by_their_login_and_challenged_once_per_conne
     assert fakes.wallets.calls["challenge"] == 2
     await first.aclose()
     await second.aclose()
+
+
+async def test_a_slow_slot_answers_a_byte_each_second_and_others_at_once(fakes: Running) -> None:
+    slow, other = fakes.slot("slot-1"), fakes.slot("slot-2")
+    with pytest.raises(WalletTimeout):
+        await slow.call("open_wallet", {"filename": "/wallets/slow-1-buyer", "password": "any"}, 0.3)
+    await other.open_wallet("wallet", "password")
+    assert await other.address() == ADDRESS
+    with pytest.raises(WalletTimeout):
+        await slow.call("get_address", {"account_index": 0}, 0.3)
+    assert fakes.wallets.calls[SLOW] == 2
+    await slow.aclose()
+    await other.aclose()
+
+
+async def test_a_flapping_monerod_is_there_every_other_second(fakes: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    daemon = Daemon(fakes.flapping_url)
+    monkeypatch.setattr("benchmarks.fleet.fakes.monotonic", lambda: 3.5)
+    with pytest.raises(DaemonUnreachable):
+        await daemon.info()
+    monkeypatch.setattr("benchmarks.fleet.fakes.monotonic", lambda: 4.5)
+    assert (await daemon.info()).height == HEIGHT
+    await daemon.aclose()
 
 
 async def test_slots_may_have_their_wallets_open_from_the_start() -> None:
