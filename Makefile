@@ -38,8 +38,8 @@ test: $(STAMP) ## everything: linters, unit tests, simulated and real clusters, 
 unit: $(STAMP) ## unit tests alone: a minute, no cluster
 	$(RUN) -m pytest -m "not cluster and not simulation"
 
-simulation: $(STAMP) ## a whole operator in a simulated world, killed at every step: minutes, no cluster
-	$(RUN) -m pytest -m simulation
+simulation: $(STAMP) ## all simulated worlds, of which `make test` plays a third: half an hour, no cluster
+	WORLDS=all $(RUN) -m pytest -m simulation
 
 SEED ?= 0
 HOURS ?= 1

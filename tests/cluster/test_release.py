@@ -12,7 +12,7 @@ import pytest
 from escrow_operator.adapters.kube import PODS
 from escrow_operator.models.common import API_VERSION, ROLES
 from harness.api import Body, is_ready
-from harness.escrow import AMOUNT, Escrow
+from harness.escrow import AMOUNT, Escrow, condition
 from harness.gateway import GATEWAY
 from harness.gateway import LABELS as GATEWAY_LABELS
 from harness.operator import NAMESPACE, RELEASE
@@ -132,5 +132,6 @@ async def test_an_upgrade_keeps_open_sessions_in_their_pods_and_leaves_manifests
     assert await uids(kept) == held
     assert (after["address"], after["openedAt"]) == (before["address"], before["openedAt"])
     assert {status["phase"] for status in history} == {"Active"}
+    assert {condition(status, "Ready")["status"] for status in history} == {"True"}
     assert await differences(world, manifests) == "", "also when the operator was another one twice"
     await kept.delete()

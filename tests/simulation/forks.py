@@ -16,15 +16,22 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, NoReturn
 
 from .process import CrashPoint
+from .share import is_played
 
 
 class Forks:
-    """``dies`` forks at every point once it is armed: True in the child. At most ``limit`` children live at a time."""
+    """``dies`` forks at points once it is armed: True in the child. At most ``limit`` children live at a time.
 
-    def __init__(self, limit: int) -> None:
+    ``turn`` says at which points, of which one of ``part`` has its share.
+    """
+
+    def __init__(self, limit: int, turn: int = 0, part: int = 1) -> None:
         self.point: CrashPoint | None = None
         """In a child: where it left its parent."""
         self._limit = limit
+        self._turn = turn
+        self._part = part
+        self._points = 0
         self._moment: Callable[[], object] | None = None
         self._last: object = None
         self._tell: Connection | None = None
@@ -43,6 +50,9 @@ class Forks:
         if self._moment is None or self.point is not None or self._last == (moment := self._moment()):
             return False
         self._last = moment
+        self._points += 1
+        if not is_played(self._points, self._turn, part=self._part):
+            return False
         while len(self._running) >= self._limit:
             self._hear()
         loop = asyncio.get_running_loop()

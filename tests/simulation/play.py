@@ -16,6 +16,7 @@ from .kubeclient import View
 from .names import full_name
 from .process import CrashPoint, Dies
 from .rivals import Blow, RivalWorld
+from .share import PART
 from .story import Story
 from .world import World, run
 
@@ -43,14 +44,14 @@ def play(story: Story, *, view: View | None = None, seed: int = 0) -> Outcome:
 
 
 def play_with_crashes(
-    story: Story, *, from_the_start: bool, limit: int = 1, seed: int = 0
+    story: Story, *, from_the_start: bool, limit: int = 1, turn: int = 0, part: int = PART, seed: int = 0
 ) -> tuple[Outcome, dict[CrashPoint, Outcome]]:
-    """The world without a crash, and for each crash point the one with it; ``limit`` of those are played at a time.
+    """The world without a crash, and for each crash point of a share the one with it; ``limit`` are played at a time.
 
     Crashes begin after what comes first in the story, when the pool is warm; or ``from_the_start``: how the pool is
     made is the same in all stories.
     """
-    forks = Forks(limit)
+    forks = Forks(limit, turn, part)
 
     def begins(world: World, warm: bool) -> None:
         if warm or from_the_start:
@@ -65,10 +66,10 @@ def play_with_crashes(
 
 
 def play_with_blows(
-    story: Story, blow: Blow, *, limit: int = 1, seed: int = 0
+    story: Story, blow: Blow, *, limit: int = 1, turn: int = 0, part: int = PART, seed: int = 0
 ) -> tuple[Outcome, dict[CrashPoint, Outcome]]:
     """The same with two operators, of which the leader takes a blow once the pool is warm, and lives on."""
-    forks = Forks(limit)
+    forks = Forks(limit, turn, part)
 
     def begins(world: World, warm: bool) -> None:
         if warm:

@@ -6,12 +6,13 @@ from concurrent.futures import Executor
 
 import pytest
 
+from simulation.share import share
 from simulation.stories import STORIES
 from simulation.story import Story
 from simulation.workers import played, workers
 
 
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+@pytest.mark.parametrize("story", share(STORIES), ids=lambda story: story.name)
 def test_the_same_seed_makes_the_same_world(story: Story, pool: Executor) -> None:
     assert played(story, pool) == played(story, pool)
 

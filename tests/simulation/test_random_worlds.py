@@ -8,10 +8,11 @@ from itertools import repeat
 import pytest
 
 from simulation.random_play import play_at_random
+from simulation.share import PART
 
 SEEDS = range(4)
-WORLDS = 15
-"""For each seed: four minutes of two cores. `make soak` plays more."""
+WORLDS = 15 // PART
+"""For each seed. `make soak` plays more."""
 
 MOST = 100
 """Within which a defect is found."""

@@ -15,6 +15,7 @@ from .kubeclient import View
 from .play import Outcome, play, play_by_two, play_with_blows, play_with_crashes
 from .process import CrashPoint
 from .rivals import Blow
+from .share import PART
 from .stories import STORIES
 from .story import Story
 
@@ -113,12 +114,16 @@ def _play_by_two(job: tuple[str, Trouble]) -> list[str]:
 
 
 def _crash(name: str, from_the_start: bool) -> tuple[Outcome, dict[CrashPoint, Outcome]]:
-    return play_with_crashes(_story(name), from_the_start=from_the_start, limit=os.cpu_count() or 1)
+    story = _story(name)
+    turn, limit = STORIES.index(story), os.cpu_count() or 1
+    return play_with_crashes(story, from_the_start=from_the_start, limit=limit, turn=turn)
 
 
 def _strike(name: str, blow: Blow, defect: str | None) -> tuple[Outcome, dict[CrashPoint, Outcome]]:
     with put_back(defect):
-        return play_with_blows(_story(name), blow, limit=os.cpu_count() or 1)
+        # A defect may show at a few of all steps alone.
+        turn, part = list(Blow).index(blow), 1 if defect else PART
+        return play_with_blows(_story(name), blow, limit=os.cpu_count() or 1, turn=turn, part=part)
 
 
 def _story(name: str) -> Story:

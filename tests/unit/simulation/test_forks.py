@@ -12,9 +12,11 @@ from simulation.forks import Forks
 from simulation.process import CrashPoint
 
 
-def played(moments: Sequence[int], *, wrong: int = -1) -> tuple[list[str], dict[CrashPoint, list[str]]]:
+def played(
+    moments: Sequence[int], *, wrong: int = -1, turn: int = 0, part: int = 1
+) -> tuple[list[str], dict[CrashPoint, list[str]]]:
     """Steps at these moments; what each world did. A child fails that is killed at the step ``wrong``."""
-    forks = Forks(limit=2)
+    forks = Forks(limit=2, turn=turn, part=part)
 
     async def world() -> list[str]:
         did = []
@@ -47,6 +49,13 @@ def test_each_crash_is_a_world_of_its_own() -> None:
 def test_what_is_as_at_the_crash_before_is_not_played_again() -> None:
     _, crashed = played([1, 1, 2, 2])
     assert [point.step for point in crashed] == [0, 2]
+
+
+def test_the_turns_together_play_all_of_it() -> None:
+    shares = [set(played(range(7), turn=turn, part=3)[1]) for turn in range(3)]
+    assert all(shares)
+    assert sum(map(len, shares)) == 7
+    assert set.union(*shares) == set(played(range(7))[1])
 
 
 def test_what_fails_in_a_child_comes_out() -> None:
