@@ -9,7 +9,7 @@ export PYTHONPATH := operator:tests
 STAMP := $(VENV)/.made-from-$(shell cat requirements/dev.txt | cksum | tr -d ' ')
 
 .DEFAULT_GOAL := help
-.PHONY: help test unit simulation soak soak-cluster lint docs cluster-tests demo bench bench-quick clean
+.PHONY: help test unit simulation soak soak-cluster lint docs cluster-tests demo bench bench-quick sbom clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,9 +72,12 @@ bench: $(STAMP) ## measure everything in docs/performance.md again, and write th
 bench-quick: $(STAMP) ## few rounds of each; fails when a count is over its budget, never because of seconds
 	$(RUN) -m benchmarks all --quick
 
+sbom: $(STAMP) ## what is in the images, as CycloneDX, in dist/
+	$(RUN) deploy/sbom.py
+
 clean: $(STAMP) ## remove all clusters and what builds left; caches stay
 	$(RUN) -m testbed down --all
-	rm -rf logs site .state
+	rm -rf logs site dist .state
 
 $(STAMP):
 	@command -v $(PYTHON) > /dev/null || \

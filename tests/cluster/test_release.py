@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
+import sbom
 from escrow_operator.adapters.kube import PODS
 from escrow_operator.models.common import API_VERSION, ROLES
 from harness.api import Body, is_ready
@@ -21,6 +23,7 @@ from harness.waiting import wait_for
 from harness.world import World
 from testbed.errors import ToolingError
 from testbed.helm import Helm
+from testbed.settings import REPO_ROOT
 
 ANOTHER = 1000650000
 """A user as OpenShift gives one to a namespace: no image knows it, and its group is 0."""
@@ -42,6 +45,17 @@ async def test_nothing_in_the_operators_image_runs_commands(world: World) -> Non
     for shell in ("sh", "bash", "/bin/busybox", "/usr/bin/env", "perl"):
         with pytest.raises(ToolingError, match=r"no such file|not found"):
             await asyncio.to_thread(world.cluster.kubectl, *words, shell, "-c", "true")
+
+
+async def test_the_list_of_what_is_in_the_image_has_all_that_was_locked(world: World) -> None:
+    text = await asyncio.to_thread(
+        sbom.of_image, world.cluster.engine, world.images.operator, "xmr-escrow-operator", "test"
+    )
+    listed = {part["purl"] for part in json.loads(text)["components"]}
+    pins = re.findall(r"(?m)^([a-z0-9-]+)==([^ ;]+)", (REPO_ROOT / "requirements" / "operator.txt").read_text())
+    assert len(pins) > 20
+    assert {f"pkg:pypi/{name}@{version}" for name, version in pins} <= listed
+    assert any(purl.startswith("pkg:deb/debian/ca-certificates@") for purl in listed)
 
 
 async def differences(world: World, manifests: str, *args: str) -> str:
