@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
 from random import Random
 
 from escrow_operator.errors import WalletError
 from escrow_operator.models.common import ROLES, Role
-from harness.api import Body
+from harness.api import ApiError, Body
 from harness.chain import Chain
 from harness.escrow import AMOUNT, Escrow, condition, is_active
 from harness.place import Place
@@ -72,6 +73,8 @@ class User:
     books: Books
     timeline: Timeline
     rng: Random
+    specs: dict[str, Mapping[str, object]] = field(default_factory=dict)
+    """What was applied last, by the session's name."""
 
     async def play(self, stop: asyncio.Event) -> None:
         """One story after the other until ``stop``; the last one is played to its end."""
@@ -101,16 +104,33 @@ class User:
 
     async def create(self, escrow: Escrow, **spec: object) -> Body:
         """Apply a session and wait until its wallets are open."""
-        await do(f"{escrow.name} to be applied", lambda: escrow.apply(confirmations=CONFIRMATIONS, **spec))
+        await self.apply(escrow, **spec)
         return await self.until_active(escrow)
+
+    async def apply(self, escrow: Escrow, **spec: object) -> None:
+        """Apply a session, and remember how."""
+        self.specs[escrow.name] = {"confirmations": CONFIRMATIONS, **spec}
+        await do(f"{escrow.name} to be applied", lambda: escrow.apply(**self.specs[escrow.name]))
+
+    async def status(self, escrow: Escrow) -> Body:
+        """Its status now; who finds it closed uses it, and who finds it evicted applies it again, as he is told."""
+        try:
+            status = await escrow.status()
+        except ApiError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            await escrow.apply(**self.specs[escrow.name])
+            self.books.counts["applied again after an eviction"] += 1
+            return {}
+        if status.get("phase") in CLOSED:
+            await escrow.touch()
+        return status
 
     async def until_active(self, escrow: Escrow) -> Body:
         """Wait until it is Active and Ready, touching it when it was closed meanwhile; the status then."""
 
         async def look() -> Body | None:
-            status = await escrow.status()
-            if status.get("phase") in CLOSED:
-                await escrow.touch()
+            status = await self.status(escrow)
             return status if is_active(status) else None
 
         status = await insist(f"{escrow.name} to be Active", look)
@@ -121,9 +141,7 @@ class User:
         """Wait for something in its status; the status then."""
 
         async def look() -> Body | None:
-            status = await escrow.status()
-            if status.get("phase") in CLOSED:
-                await escrow.touch()
+            status = await self.status(escrow)
             return status if test(status) else None
 
         return await insist(f"{escrow.name}: {what}", look)
@@ -154,7 +172,12 @@ async def _comes_back_after_it_expired(user: User, escrow: Escrow) -> None:
     address = (await user.create(escrow, ttl=SHORT_TTL))["address"]
 
     async def expired() -> bool:
-        return (await escrow.status()).get("phase") in CLOSED
+        try:
+            return (await escrow.status()).get("phase") in CLOSED
+        except ApiError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return True  # evicted before it could
+            raise
 
     await insist(f"{escrow.name} to expire", expired)
     await _same_address(user, escrow, address)
@@ -164,7 +187,7 @@ async def _comes_back_after_it_was_deleted(user: User, escrow: Escrow) -> None:
     address = (await user.create(escrow))["address"]
     await do(f"{escrow.name} to be deleted", lambda: escrow.delete(wait=False))
     await insist(f"{escrow.name} and its pods to be gone", escrow.is_gone)
-    await do(f"{escrow.name} to be applied again", lambda: escrow.apply(confirmations=CONFIRMATIONS))
+    await user.apply(escrow)
     await _same_address(user, escrow, address)
 
 
@@ -199,7 +222,7 @@ async def _names_a_wrong_password(user: User, escrow: Escrow) -> None:
     await insist(f"{escrow.name} and its pods to be gone", escrow.is_gone)
     await do("the Secret", lambda: user.place.secret(secret, {"password": canary}))
     wallets[Role.VENDOR]["secretRef"] = {"name": secret}
-    await do(f"{escrow.name} to be applied", lambda: escrow.apply(setup="Open", wallets=wallets))
+    await user.apply(escrow, setup="Open", wallets=wallets)
     await user.until(escrow, "to be Failed", lambda status: status.get("phase") == "Failed")
 
 
@@ -210,10 +233,7 @@ async def _is_paid_and_pays_out(user: User, escrow: Escrow) -> None:
 
     async def funded() -> bool:
         await user.bank.mine(1)
-        status = await escrow.status()
-        if status.get("phase") in CLOSED:
-            await escrow.touch()
-        return condition(status, "Funded").get("status") == "True"
+        return condition(await user.status(escrow), "Funded").get("status") == "True"
 
     await insist(f"{escrow.name} to be Funded", funded)
     user.books.counts["funded"] += 1
@@ -224,11 +244,19 @@ async def _is_paid_and_pays_out(user: User, escrow: Escrow) -> None:
         return
     user.books.settled.add(escrow.name)
     outcome = user.rng.choice(("Release", "Refund"))
-    await do("the settlement", lambda: escrow.change(settlement={"outcome": outcome, "txid": txid}))
+
+    settlement = {"outcome": outcome, "txid": txid}
+
+    async def settle() -> None:
+        await user.status(escrow)
+        await escrow.change(settlement=settlement)
+        user.specs[escrow.name] = {**user.specs[escrow.name], "settlement": settlement}
+
+    await do("the settlement", settle)
 
     async def settled() -> bool:
         await user.bank.mine(1)
-        return (await escrow.status()).get("phase") in ("Completed", "Refunded")
+        return (await user.status(escrow)).get("phase") in ("Completed", "Refunded")
 
     await insist(f"{escrow.name} to be settled", settled)
     user.books.counts["settled"] += 1
