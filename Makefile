@@ -16,7 +16,7 @@ help: ## this list
 
 # Two cores are busy when the cluster comes up beside lint and unit tests. The simulated world has a clock of its own, so
 # it gets what the real cluster leaves of the machine; in a session of its own, which is ended as a whole.
-test: $(STAMP) ## everything: linters, unit tests, simulated and real clusters, budgets (leaves the clusters up)
+test: $(STAMP) ## everything: linters, unit tests, simulated and real clusters (leaves the cluster up)
 	@mkdir -p logs
 	@echo "the test cluster comes up meanwhile (logs/cluster.txt)"
 	@$(RUN) -m harness > logs/cluster.txt 2>&1 & cluster=$$!; \
@@ -33,7 +33,6 @@ test: $(STAMP) ## everything: linters, unit tests, simulated and real clusters, 
 	wait $$simulation; simulated=$$?; \
 	cat logs/simulation.txt; \
 	exit $$((real | simulated))
-	$(RUN) -m benchmarks claims --quick
 
 unit: $(STAMP) ## unit tests alone: a minute, no cluster
 	$(RUN) -m pytest -m "not cluster and not simulation"
