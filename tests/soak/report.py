@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -30,7 +31,7 @@ class Report:
         for fault in FAULTS:
             seconds = sorted(self.healed_after.get(fault.name, ()))
             if seconds:
-                median = seconds[len(seconds) // 2]
+                median = statistics.median(seconds)
                 lines.append(f"| {fault.name} | {fault.how} | {len(seconds)} | {median:.0f} s | {seconds[-1]:.0f} s |")
         lines += ["", "| What people did | Times |", "|---|---|"]
         lines += [f"| {what} | {number} |" for what, number in sorted(counts.items())]
