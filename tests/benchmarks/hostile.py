@@ -24,10 +24,12 @@ from benchmarks.fleet.fakes import FLAPPING_PORT, SLOW
 from benchmarks.fleet.load import Load, offer
 from benchmarks.fleet.numbers import percentiles
 from benchmarks.fleet.place import Place
-from benchmarks.fleet.world import World, bring_up
+from benchmarks.fleet.world import bring_up
 from escrow_operator.adapters.kube import SESSIONS
-from harness.api import ApiError, is_ready
+from harness.api import ApiError
 from testbed import progress
+
+from .milestones import Milestone, watching
 
 OTHERS, HOSTILE = "simulation-others", "simulation-hostile"
 
@@ -52,30 +54,6 @@ AIM = 2.0
 """The others' p99 among a hostile neighbour, against the same without him, at most."""
 
 TURNS = ("quiet", "hostile")
-
-
-class Readies:
-    """When each session of a namespace was first seen to be Ready (time.monotonic, seconds), by its uid."""
-
-    def __init__(self) -> None:
-        self.at: dict[str, float] = {}
-        self._changed = asyncio.Event()
-
-    async def follow(self, world: World, namespace: str) -> None:
-        """Watch until cancelled; the API server ends a watch now and then."""
-        while True:
-            async for body in world.api.watch(SESSIONS, namespace):
-                if is_ready(body):
-                    self.at.setdefault(body["metadata"]["uid"], time.monotonic())
-                    self._changed.set()
-
-    async def until(self, number: int, *, within: float) -> None:
-        """Wait for so many, or for so long."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(within):
-                while len(self.at) < number:
-                    self._changed.clear()
-                    await self._changed.wait()
 
 
 async def measure(*, quick: bool) -> dict[str, Any]:
@@ -131,21 +109,20 @@ def _side(turns: list[dict[str, Any]]) -> dict[str, Any]:
 
 async def _turn(place: Place, load: Load) -> dict[str, Any]:
     """The others' load once, from a warm pool to a warm pool."""
-    world, readies = place.world, Readies()
-    watch = asyncio.create_task(readies.follow(world, place.namespace))
+    world = place.world
 
     async def create(_: int) -> str:
-        return str((await place.create())["metadata"]["uid"])
+        return str((await place.create())["metadata"]["name"])
 
-    try:
+    async with watching(world.api, place.namespace) as sight:
         before, start = await world.scrape(), time.monotonic()
         sent = await offer(load, create)
-        await readies.until(len(sent.at), within=READY_SECONDS)
+        await sight.until_ready(sent.at, within=READY_SECONDS)
         after, took = await world.scrape(), time.monotonic() - start
-    finally:
-        watch.cancel()
-        await asyncio.gather(watch, return_exceptions=True)
-    seconds = [readies.at[uid] - moment for uid, moment in sent.at.items() if uid in readies.at]
+    seen = {name: sight.moments(name) for name in sent.at}
+    seconds = [
+        seen[name][Milestone.READY] - moment for name, moment in sent.at.items() if Milestone.READY in seen[name]
+    ]
     cpu = after.since(before).value("process_cpu_seconds_total")
     figures = {
         "seconds": seconds,

@@ -44,14 +44,14 @@ def play(story: Story, *, view: View | None = None, seed: int = 0) -> Outcome:
 
 
 def play_with_crashes(
-    story: Story, *, from_the_start: bool, limit: int = 1, turn: int = 0, part: int = PART, seed: int = 0
+    story: Story, *, from_the_start: bool, limit: int = 1, turn: int = 0, seed: int = 0
 ) -> tuple[Outcome, dict[CrashPoint, Outcome]]:
     """The world without a crash, and for each crash point of a share the one with it; ``limit`` are played at a time.
 
     Crashes begin after what comes first in the story, when the pool is warm; or ``from_the_start``: how the pool is
     made is the same in all stories.
     """
-    forks = Forks(limit, turn, part)
+    forks = Forks(limit, turn, PART)
 
     def begins(world: World, warm: bool) -> None:
         if warm or from_the_start:

@@ -12,11 +12,11 @@ PART = 1 if os.environ.get("WORLDS") == "all" else 3
 T = TypeVar("T")
 
 
-def share(items: Sequence[T], turn: int = 0, *, part: int = PART) -> Sequence[T]:
-    """Every ``part``-th of them. Whoever has another ``turn`` gets others: ``part`` turns get all."""
-    return items[turn % part :: part]
+def share(items: Sequence[T], turn: int = 0) -> Sequence[T]:
+    """Those of them that are played at a turn."""
+    return [item for number, item in enumerate(items) if is_played(number, turn)]
 
 
 def is_played(number: int, turn: int, *, part: int = PART) -> bool:
-    """Whether ``share`` has the one with this number."""
+    """Whether the one with this number is. Whoever has another ``turn`` plays others: ``part`` turns play all."""
     return number % part == turn % part

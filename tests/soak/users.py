@@ -6,12 +6,12 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from random import Random
 
+from escrow_operator.adapters.kube import SESSIONS
 from escrow_operator.errors import WalletError
 from escrow_operator.models.common import ROLES, Role
-from harness.api import ApiError, Body
+from harness.api import Body
 from harness.chain import Chain
 from harness.escrow import AMOUNT, Escrow, condition, is_active
 from harness.place import Place
@@ -112,16 +112,18 @@ class User:
         self.specs[escrow.name] = {"confirmations": CONFIRMATIONS, **spec}
         await do(f"{escrow.name} to be applied", lambda: escrow.apply(**self.specs[escrow.name]))
 
+    async def found(self, escrow: Escrow) -> Body | None:
+        """The session, unless it is gone."""
+        return await self.place.api.find(SESSIONS, self.place.namespace, escrow.name)
+
     async def status(self, escrow: Escrow) -> Body:
         """Its status now; who finds it closed uses it, and who finds it evicted applies it again, as he is told."""
-        try:
-            status = await escrow.status()
-        except ApiError as error:
-            if error.status != HTTPStatus.NOT_FOUND:
-                raise
+        body = await self.found(escrow)
+        if body is None:
             await escrow.apply(**self.specs[escrow.name])
             self.books.counts["applied again after an eviction"] += 1
             return {}
+        status: Body = body.get("status") or {}
         if status.get("phase") in CLOSED:
             await escrow.touch()
         return status
@@ -172,12 +174,9 @@ async def _comes_back_after_it_expired(user: User, escrow: Escrow) -> None:
     address = (await user.create(escrow, ttl=SHORT_TTL))["address"]
 
     async def expired() -> bool:
-        try:
-            return (await escrow.status()).get("phase") in CLOSED
-        except ApiError as error:
-            if error.status == HTTPStatus.NOT_FOUND:
-                return True  # evicted before it could
-            raise
+        # It may be evicted before.
+        body = await user.found(escrow)
+        return body is None or (body.get("status") or {}).get("phase") in CLOSED
 
     await insist(f"{escrow.name} to expire", expired)
     await _same_address(user, escrow, address)

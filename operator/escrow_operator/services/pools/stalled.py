@@ -62,10 +62,6 @@ class _Progress:
     stamps: dict[str, str] = field(default_factory=dict)
 
 
-LEAST_SECONDS = 1.0
-"""Between two looks."""
-
-
 class StalledReplicaSets:
     """Watches whether pods are created, and stamps the pod templates of Deployments that have to begin anew."""
 
@@ -120,8 +116,7 @@ class StalledReplicaSets:
                 due.append(SURPLUS_SECONDS - (now - progress.surplus_since[role]))
             else:
                 await self._end(pool, former)
-        # Where the clock has not moved on, a delay of next to nothing would be looked at for ever.
-        return max(LEAST_SECONDS, min(due)) if due else None
+        return min(due, default=None)
 
     async def _lacks(self, pool: Pool, role: Role, progress: _Progress, *, newest: str) -> float:
         """Note that a role lacks pods, and stamp its Deployment when it has for too long; the requeue delay."""

@@ -27,6 +27,10 @@ FIRST_DELAY = 1.0
 LONGEST_DELAY = 60.0
 """Seconds between attempts after an error: doubling from the first to the longest."""
 
+LEAST_DELAY = 0.01
+"""Seconds before a handler is called again that asked for it. What is left of an interval may come out as next to
+nothing (floats), and a clock that has not moved on by then finds the same left, again and again."""
+
 LONGEST_PLACE = 1.0
 """Seconds for which a running handler counts towards the concurrency. One that awaits little takes milliseconds."""
 
@@ -147,4 +151,4 @@ class WorkQueue(Generic[K]):
             self._again.discard(key)
             self.add(key)
         elif delay is not None:
-            self.add(key, delay)
+            self.add(key, max(delay, LEAST_DELAY))

@@ -14,7 +14,7 @@ from escrow_operator.adapters import tracing
 from escrow_operator.errors import NotLeading
 from escrow_operator.services.runtime import work_queue
 from escrow_operator.services.runtime.meters import Meters
-from escrow_operator.services.runtime.work_queue import WorkQueue
+from escrow_operator.services.runtime.work_queue import LEAST_DELAY, WorkQueue
 from unit.spans import Spans, is_child, recorded
 
 
@@ -278,6 +278,21 @@ async def test_a_queue_that_is_paused_takes_no_keys_and_then_those_that_come() -
     queue.add("after")
     await done.wait()
     assert seen == ["after"]
+    await queue.close()
+
+
+async def test_what_asks_for_next_to_no_time_is_called_again_after_some() -> None:
+    seen: list[str] = []
+
+    async def look(key: str) -> float:
+        seen.append(key)
+        return 1e-15
+
+    queue = served(look, concurrency=2)
+    queue.add("a")
+    while not queue._waiting or not seen:  # noqa: ASYNC110 - no event tells
+        await asyncio.sleep(0)
+    assert queue._waiting["a"].due > asyncio.get_running_loop().time() + LEAST_DELAY / 2
     await queue.close()
 
 
