@@ -30,6 +30,6 @@ def test_a_defect_is_found(defect: Defect, smooth: Mapping[str, Outcome], pool: 
         stories = {story.name: smooth[story.name] for story in STORIES if story.patient or view is None}
         wrong = wrong_with(Trouble(view=view, defect=defect.name), stories, pool)
         if wrong:
-            print(f"{defect.name} ({view or 'no stale view'}): {wrong[0].splitlines()[0]}")
+            print(f"{defect.name} ({view or 'no stale view'}): {wrong.splitlines()[0]}")
             return
     raise AssertionError("no story showed it")

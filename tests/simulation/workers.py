@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
-from typing import NamedTuple
+from contextlib import closing, contextmanager
+from typing import NamedTuple, cast
 from unittest.mock import patch
 
 from .defects import put_back
@@ -94,11 +94,18 @@ def must_end_as_without(story: Story, troubles: Sequence[Trouble], pool: Executo
     _must_be_none(wrong, len(troubles))
 
 
-def wrong_with(trouble: Trouble, smooth: Mapping[str, Outcome], pool: Executor) -> list[str]:
-    """What is wrong with stories that are played with one trouble; ``smooth`` is how they are without any."""
+def wrong_with(trouble: Trouble, smooth: Mapping[str, Outcome], pool: Executor) -> str | None:
+    """What is wrong with the first story that shows it, when they are played with one trouble; None when none does.
+
+    ``smooth`` is how they are without any.
+    """
     rough = pool.map(_play, [(name, trouble) for name in smooth])
-    pairs = zip(smooth.items(), rough, strict=True)
-    return [f"{name}: {problem}" for (name, one), other in pairs if (problem := _what_is_wrong(other, one))]
+    # Closed before its end it cancels those that nobody has begun to play.
+    with closing(cast("Generator[Outcome]", rough)):
+        for (name, one), other in zip(smooth.items(), rough, strict=True):
+            if problem := _what_is_wrong(other, one):
+                return f"{name}: {problem}"
+    return None
 
 
 def _play(job: tuple[str, Trouble]) -> Outcome:
